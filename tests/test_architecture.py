@@ -1,0 +1,80 @@
+"""The shape of the code itself: imports point one way, importing is light, files stay short."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "tinygan"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# From the ground up; a module imports only from rows above its own (or from its own folder).
+ORDER = [
+    "errors",
+    "backend",
+    "kernels",
+    "initializers",
+    "layers",
+    "checkpoints",
+    "network",
+    "losses",
+    "optim",
+    "models",
+    "gan",
+    "data",
+    "plotting",
+    "training",
+    "commandline",
+    "testing",
+]
+HEAVY = {"cupy", "hypothesis", "matplotlib", "PIL", "pooch", "pytest", "safetensors", "scipy", "tqdm"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path):
+    """The rooms of tinygan that a file imports, at its top or inside a function."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            yield from [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.split(".")[0] == "tinygan":
+            yield node.module.split(".")[1] if "." in node.module else node.names[0].name
+        elif isinstance(node, ast.ImportFrom) and node.level > depth:
+            raise AssertionError(f"{path}: imports from outside the package")
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if f.parent != PACKAGE or f.stem != "__init__"], ids=room)
+def test_imports_point_one_way(path):
+    here = ORDER.index(room(path))
+    wrong = [name for name in imported_rooms(path) if ORDER.index(name) > here]
+    assert not wrong, f"{path.name} in {room(path)} imports {wrong}, which stand above it"
+
+
+def test_the_import_check_sees_imports():
+    assert set(imported_rooms(PACKAGE / "gan.py")) >= {"backend", "layers", "losses", "network", "optim"}
+
+
+def test_importing_tinygan_loads_numpy_and_nothing_heavy():
+    code = "import sys, tinygan; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "numpy" in loaded
+    assert not HEAVY & set(loaded)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_is_read_in_one_sitting(path):
+    assert len(path.read_text().splitlines()) <= 320
+
+
+def test_engine_never_calls_numpy_on_an_array_that_may_be_on_a_device():
+    """In layers, losses and kernels, NumPy is for dtypes, generators and the arrays that layers start with."""
+    allowed = {"float32", "float64", "ndarray", "random", "zeros", "ones"}
+    for path in [*(PACKAGE / "layers").glob("*.py"), PACKAGE / "losses.py", PACKAGE / "kernels.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "np":
+                assert node.attr in allowed, f"{path.name}:{node.lineno} calls np.{node.attr}"

@@ -1,0 +1,101 @@
+"""One file for many arrays and what is known about them: safetensors, so that loading executes nothing.
+
+A file is written beside its place, flushed to the disk and then renamed over the old one. The rename is atomic, so
+whenever the process dies there is a whole checkpoint at ``path``: the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import CheckpointError
+
+FORMAT = "1"  # raised when a reader of today could not read the files any more
+MAX_BYTES = 4 << 30  # larger than any network that this library is for; a bound on what a foreign file can ask for
+
+
+def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+    """Write ``arrays`` and the JSON-like ``metadata`` to ``path``, whole or not at all.
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be written there; an older one at ``path`` is unharmed.
+    """
+    from safetensors.numpy import save
+
+    path = Path(path)
+    # save() copies raw memory without looking at strides: anything but C order would come out as garbage
+    plain = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+    data = save(plain, metadata={"tinygan": FORMAT, "about": json.dumps(metadata, sort_keys=True)})
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error}).") from error
+
+
+def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return (arrays, metadata) of a file that :func:`write` made.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such file, it is larger than ``max_bytes``, cut short, damaged, or not made by tinygan.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise CheckpointError(f"{path}: {size:,} bytes is more than the {max_bytes:,} that are read at most.")
+        with safe_open(path, framework="numpy") as file:
+            labels = file.metadata() or {}
+            if labels.get("tinygan") != FORMAT:
+                found = f"format {labels['tinygan']!r}" if "tinygan" in labels else "no tinygan label"
+                raise CheckpointError(f"{path}: expected a tinygan checkpoint of format {FORMAT!r}, found {found}.")
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+            metadata = json.loads(labels["about"])
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: there is no such checkpoint.") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"{path}: is no checkpoint, or a damaged one ({error}). Use a copy, or start without it."
+        ) from error
+    return arrays, metadata
+
+
+def require_same(expected: Mapping[str, Any], found: Mapping[str, Any], source: str) -> None:
+    """Raise CheckpointError, naming the first difference, unless both hold the same names, shapes and dtypes."""
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or extra:
+        lists = [
+            f"{what}: {', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''}"
+            for what, keys in (("missing", missing), ("unexpected", extra))
+            if keys
+        ]
+        raise CheckpointError(
+            f"{source} is of another architecture ({'; '.join(lists)}). Build the same layers as then."
+        )
+    for key, array in expected.items():
+        for what in ("shape", "dtype"):
+            want, got = getattr(array, what), getattr(found[key], what)
+            if want != got:
+                raise CheckpointError(
+                    f"{source} is of another architecture: {key} has {what} {got} there, but {want} here. "
+                    "Build the same layers as then."
+                )

@@ -1,0 +1,216 @@
+"""Labelled images in memory, and the order in which training visits them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ArgumentError, DataError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Images as bytes, with or without labels. Training sees floats, but only of the batch at hand.
+
+    Attributes
+    ----------
+    images : (N, H, W, C) uint8.
+    labels : (N,) int64, from 0; or None.
+    name : what the set is called, and what its error messages begin with.
+    description : one line for the user: what this is and where it came from.
+
+    Raises
+    ------
+    DataError
+        The arrays are not of this shape and kind; the message says how to make them so.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+    name: str = "images"
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        _check_layout(self.images, self.name)
+        if self.images.dtype != np.uint8:
+            mend = (
+                "ImageData.from_floats(images, low=..., high=...) makes bytes of them"
+                if self.images.dtype.kind == "f"
+                else "if they hold 0 to 255, images.astype(numpy.uint8) makes bytes of them"
+            )
+            raise DataError(f"{self.name}: expected images of uint8, got {self.images.dtype}; {mend}.")
+        if self.labels is not None:
+            labels = _checked_labels(self.labels, len(self.images), self.name)
+            object.__setattr__(self, "labels", labels)  # frozen for everybody else
+
+    @classmethod
+    def from_floats(
+        cls,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        *,
+        low: float = 0.0,
+        high: float = 1.0,
+        name: str = "images",
+        description: str = "",
+    ) -> ImageData:
+        """Round float images (N, H, W, C), black at ``low`` and white at ``high``, to the 256 grey levels of bytes.
+
+        Raises
+        ------
+        DataError
+            The shape is another, the dtype is no float, or a value is NaN, infinite, or outside [low, high].
+        """
+        _check_range(low, high)
+        _check_layout(images, name)
+        if images.dtype.kind != "f":
+            raise DataError(f"{name}: from_floats expects floats, got {images.dtype}; uint8 goes to ImageData itself.")
+        finite = np.isfinite(images)
+        if not finite.all():
+            n, *pixel = (int(i) for i in np.argwhere(~finite)[0])
+            raise DataError(
+                f"{name}: image {n} holds {images[n, *pixel]} at pixel {tuple(pixel)}, and {np.sum(~finite)} values in "
+                "all are not finite; leave such images out, or mend them with numpy.nan_to_num."
+            )
+        smallest, largest = float(images.min()), float(images.max())
+        if smallest < low or largest > high:
+            raise DataError(
+                f"{name}: expected values in [{low}, {high}], got [{smallest:.6g}, {largest:.6g}]; "
+                "pass the low and high that stand for black and white, or numpy.clip the images."
+            )
+        scaled = np.rint((images.astype(np.float64) - low) * (255.0 / (high - low)))
+        return cls(scaled.astype(np.uint8), labels, name, description)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one image, (H, W, C)."""
+        return self.images.shape[1:]
+
+    def batch(
+        self, indices: np.ndarray, *, low: float = -1.0, high: float = 1.0, dtype: type = np.float32
+    ) -> np.ndarray:
+        """Return the images at ``indices`` (B,) as floats (B, H, W, C): byte 0 becomes ``low``, byte 255 ``high``.
+
+        The default range is that of a generator that ends in tanh.
+
+        Raises
+        ------
+        DataError
+            No index at all, one beyond the data, or something other than a row of integers.
+        ArgumentError
+            ``low`` is not below ``high``, or ``dtype`` is no float.
+        """
+        _check_range(low, high)
+        dtype = np.dtype(dtype)
+        if dtype.kind != "f":
+            raise ArgumentError(f"{self.name}: a batch is made of floats, got dtype {dtype}; use numpy.float32.")
+        indices = np.asarray(indices)
+        if indices.ndim != 1 or indices.dtype.kind not in "iu":
+            raise DataError(
+                f"{self.name}: expected a row of integer indices, got {indices.dtype} of shape {indices.shape}; "
+                "a boolean mask goes through numpy.flatnonzero first."
+            )
+        if indices.size == 0:
+            raise DataError(f"{self.name}: the batch is empty; pass at least one index.")
+        if indices.min() < 0 or indices.max() >= len(self):
+            raise DataError(
+                f"{self.name}: indices must lie in 0..{len(self) - 1}, got {indices.min()} to {indices.max()}."
+            )
+        # From the middle outward, so that -1, 0 and 1 come out exact; Python floats, so that dtype stays.
+        middle, half = (high + low) / 2, (high - low) / 2
+        out = np.subtract(self.images[indices], 127.5, dtype=dtype)
+        out /= 127.5 / half
+        if middle:
+            out += middle
+        return out
+
+
+def epoch_order(n: int, *, seed: int, epoch: int) -> np.ndarray:
+    """Return the order (n,) in which epoch number ``epoch`` visits n images: a permutation drawn from (seed, epoch).
+
+    It depends on nothing else, so a resumed run finds its place without any stored state.
+    """
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,))).permutation(n)
+
+
+def batches(n: int, batch_size: int, *, seed: int, start: int = 0) -> Iterator[np.ndarray]:
+    """Yield the indices (batch_size,) of step ``start``, ``start`` + 1, ... of an endless training run over n images.
+
+    Every epoch has n // batch_size steps in its own :func:`epoch_order`; the few images left over sit out, other
+    ones each time. ``batches(..., start=k)`` goes on exactly where a run stopped after k steps.
+
+    Raises
+    ------
+    DataError
+        The batch is larger than the data.
+    ArgumentError
+        ``batch_size`` or ``start`` has no meaning.
+    """
+    per_epoch = steps_per_epoch(n, batch_size)
+    if start < 0:
+        raise ArgumentError(f"batches: start counts steps from 0, got {start}.")
+
+    def steps() -> Iterator[np.ndarray]:  # a generator of its own, so that the checks above run at the call
+        epoch, step = divmod(start, per_epoch)
+        while True:
+            order = epoch_order(n, seed=seed, epoch=epoch)
+            for first in range(step * batch_size, per_epoch * batch_size, batch_size):
+                yield order[first : first + batch_size]
+            epoch, step = epoch + 1, 0
+
+    return steps()
+
+
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Return how many whole batches n images make; raise if not even one."""
+    if batch_size < 1:
+        raise ArgumentError(f"batch size: expected at least 1, got {batch_size}.")
+    if batch_size > n:
+        raise DataError(
+            f"a batch of {batch_size} is larger than the data, which has {n} images; use a batch size of {n} or less."
+        )
+    return n // batch_size
+
+
+def _check_range(low: float, high: float) -> None:
+    if not -np.inf < low < high < np.inf:
+        raise ArgumentError(f"range: expected low below high, both finite, got low={low}, high={high}.")
+
+
+def _check_layout(images: np.ndarray, name: str) -> None:
+    """Refuse whatever is not an array (N, H, W, C) with at least one pixel."""
+    if not isinstance(images, np.ndarray):
+        raise DataError(
+            f"{name}: expected a NumPy array, got {type(images).__name__}; numpy.asarray(images) or "
+            "tinygan.backend.to_numpy(images) makes one."
+        )
+    if images.ndim != 4:
+        mend = {
+            2: "rows of pixels need images.reshape(-1, height, width, channels)",
+            3: "one channel is images[..., None], a single image is images[None]",
+        }.get(images.ndim, "reshape them")
+        raise DataError(f"{name}: expected images of shape (N, H, W, C), got {images.shape}; {mend}.")
+    if images.size == 0:
+        raise DataError(f"{name}: the data is empty, its shape is {images.shape}; at least one image is needed.")
+
+
+def _checked_labels(labels: np.ndarray, n: int, name: str) -> np.ndarray:
+    """Return ``labels`` as (n,) int64."""
+    labels = np.asarray(labels)
+    if labels.shape != (n,):
+        raise DataError(
+            f"{name}: expected one label per image, shape ({n},), got {labels.shape}; "
+            "images and labels of two different sets?"
+        )
+    if labels.dtype.kind not in "iu":
+        raise DataError(
+            f"{name}: expected integer labels, got {labels.dtype}; numpy.unique(labels, return_inverse=True) numbers them."
+        )
+    if labels.min() < 0:
+        raise DataError(f"{name}: labels count from 0, got {labels.min()}; numpy.unique(..., return_inverse=True) mends it.")
+    return labels.astype(np.int64)

@@ -1,0 +1,254 @@
+"""Finding MNIST and Fashion-MNIST: in a folder, in the cache, on the network, or else digits of our own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ArgumentError, DataError
+from .dataset import ImageData
+from .digits import digits
+from .idx import read_idx
+
+FOLDER_VARIABLE = "TINYGAN_DATA"  #: environment variable that names a folder of IDX files
+CONNECT_SECONDS = 2.5  #: how long to wait for a server to answer the call
+STALL_SECONDS = 5.0  #: how long to wait for the next bytes
+PATIENCE_SECONDS = 6.0  #: after so long without one file fetched, no further mirror is tried
+
+
+@dataclass(frozen=True)
+class Source:
+    """A public data set of four gzipped IDX files.
+
+    Attributes
+    ----------
+    title : its name in sentences.
+    mirrors : where the files lie, tried in turn.
+    sha256 : checksum of each file.
+    """
+
+    title: str
+    mirrors: tuple[str, ...]
+    sha256: dict[str, str]
+
+
+SOURCES: dict[str, Source] = {
+    "mnist": Source(
+        "MNIST",
+        (
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "http://yann.lecun.com/exdb/mnist/",
+        ),
+        {
+            "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        },
+    ),
+    "fashion": Source(
+        "Fashion-MNIST",
+        (
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        ),
+        {
+            "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        },
+    ),
+}
+
+_PREFIX = {"train": "train", "test": "t10k"}
+_COUNT = {"train": 60_000, "test": 10_000}  # of embedded digits, as many as MNIST has
+
+
+def load(
+    name: str | os.PathLike[str] = "auto",
+    *,
+    split: str = "train",
+    cache: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> ImageData:
+    """Return a labelled image set, whatever it takes.
+
+    Parameters
+    ----------
+    name : one of
+
+        - ``"auto"``: MNIST if it can be had, else the embedded digits; ``description`` says which and why.
+        - ``"mnist"``, ``"fashion"``: that one or an error. Looked for in the folder that the environment variable
+          TINYGAN_DATA names (the IDX files of MNIST themselves, or a folder ``mnist`` or ``fashion`` of them), then
+          in the cache, then fetched once from its mirrors.
+        - ``"digits"``: the embedded digits, drawn from ``seed``.
+        - a path: a folder with IDX files named as MNIST's, plain or .gz, or one IDX file of images; labels are read
+          if they lie beside them.
+    split : ``"train"`` or ``"test"``; an images file given by its path is what it is.
+    cache : folder for fetched files; by default the user's cache directory.
+    seed : of the embedded digits; nothing else here is random.
+
+    Raises
+    ------
+    DataError
+        The data cannot be had or is damaged; the message says what was tried and how to mend it.
+    ArgumentError
+        There is no such split.
+    """
+    if split not in _PREFIX:
+        raise ArgumentError(f"split: expected 'train' or 'test', got {split!r}.")
+    if name == "digits":
+        return digits(_COUNT[split], seed=seed, split=split)
+    if name == "auto":
+        try:
+            return _load_public("mnist", split, cache)
+        except _Unavailable as error:
+            drawn = digits(_COUNT[split], seed=seed, split=split)
+            return replace(drawn, description=f"{drawn.description}, since {error.brief}")
+    if name in SOURCES:
+        return _load_public(str(name), split, cache)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _load_folder(path, split, name=path.name, title=path.name)
+    if path.exists():
+        return _load_file(path)
+    raise DataError(
+        f"data {str(name)!r}: neither a name ('auto', 'digits', {', '.join(map(repr, SOURCES))}) "
+        "nor a file or folder that exists; check the spelling."
+    )
+
+
+class _Unavailable(DataError):
+    """The data is neither in a folder nor in the cache, and could not be fetched; ``brief`` says so in few words."""
+
+    def __init__(self, message: str, *, brief: str) -> None:
+        super().__init__(message)
+        self.brief = brief
+
+
+def _load_public(name: str, split: str, cache: str | os.PathLike[str] | None) -> ImageData:
+    """Load a data set of SOURCES from the first place that has it."""
+    source = SOURCES[name]
+    if (folder := _folder_of_user(name)) is not None:
+        return _load_folder(folder, split, name=name, title=source.title, classes=10)
+    wanted = [file for file in source.sha256 if file.startswith(_PREFIX[split])]
+    labels, images = (_fetch(file, source, _cache_folder(cache) / name) for file in wanted)
+    return _read_pair(images, labels, name=name, description=f"{source.title}, {split} set", classes=10)
+
+
+def _folder_of_user(name: str) -> Path | None:
+    """Return the folder that TINYGAN_DATA names for this data set, if it names one."""
+    value = os.environ.get(FOLDER_VARIABLE)
+    if not value:
+        return None
+    folder = Path(value).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"{FOLDER_VARIABLE}={value}: there is no such folder; correct the variable or unset it.")
+    if (folder / name).is_dir():
+        return folder / name
+    return folder if name == "mnist" else None
+
+
+def _cache_folder(cache: str | os.PathLike[str] | None) -> Path:
+    import pooch  # here, because whoever has the files in a folder does not need it
+
+    return Path(cache).expanduser() if cache is not None else Path(pooch.os_cache("tinygan"))
+
+
+def _fetch(file: str, source: Source, folder: Path) -> Path:
+    """Return the path of ``file`` in the cache, with the right checksum, fetching it if need be.
+
+    Pooch writes under a temporary name and renames when the checksum is right: the cache never holds half a file.
+    """
+    import pooch
+
+    path = folder / file
+    known = f"sha256:{source.sha256[file]}"
+    if path.is_file() and pooch.file_hash(str(path)) == source.sha256[file]:
+        return path
+    state = "damaged in" if path.exists() else "not in"
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    download = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, STALL_SECONDS))
+    failures = []
+    started = time.monotonic()
+    try:
+        for mirror in source.mirrors:
+            try:
+                return Path(pooch.retrieve(mirror + file, known, fname=file, path=folder, downloader=download))
+            except Exception as error:  # whatever goes wrong at one mirror, the next may do
+                failures.append(f"{mirror} ({_brief(error)})")
+            if time.monotonic() - started > PATIENCE_SECONDS:
+                break
+    finally:
+        logger.setLevel(level)
+    raise _Unavailable(
+        f"{file} is {state} the cache {folder} and could not be fetched from {'; '.join(failures)}. "
+        f"Put the four files of {source.title} into a folder and set {FOLDER_VARIABLE} to it, or give its path as data.",
+        brief=f"{source.title} is {state} {folder} and could not be fetched (load({folder.name!r}) tells more)",
+    )
+
+
+def _brief(error: Exception) -> str:
+    """The kind of an error and the start of its message; those of network libraries run on."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:80]}{'...' if len(text) > 80 else ''}"
+
+
+def _load_folder(folder: Path, split: str, *, name: str, title: str, classes: int | None = None) -> ImageData:
+    """Load the images, and the labels if there are any, of one split from a folder."""
+    images = _find(folder, _names(f"{_PREFIX[split]}-images", 3))
+    if images is None:
+        raise DataError(
+            f"{folder}: expected {_PREFIX[split]}-images-idx3-ubyte or the same with .gz, found no such file; "
+            "give the folder that holds the IDX files, or one IDX file by its path."
+        )
+    labels = _find(folder, _names(f"{_PREFIX[split]}-labels", 1))
+    return _read_pair(images, labels, name=name, description=f"{title}, {split} set, from {folder}", classes=classes)
+
+
+def _load_file(path: Path) -> ImageData:
+    """Load one file of images, and the labels that lie beside it under the matching name."""
+    beside = path.name.replace("images", "labels").replace("idx3", "idx1")
+    stem = beside.removesuffix(".gz")
+    labels = _find(path.parent, (beside, stem, f"{stem}.gz")) if beside != path.name else None
+    name = path.name.split(".")[0].split("-")[0]
+    return _read_pair(path, labels, name=name, description=f"images from {path}", classes=None)
+
+
+def _names(stem: str, ndim: int) -> tuple[str, ...]:
+    """How the files are called where people find them: both separators, packed or not."""
+    return tuple(f"{stem}{dot}idx{ndim}-ubyte{gz}" for dot in "-." for gz in ("", ".gz"))
+
+
+def _find(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _read_pair(
+    images_path: Path, labels_path: Path | None, *, name: str, description: str, classes: int | None
+) -> ImageData:
+    """Read both files and check that they belong together."""
+    images = read_idx(images_path, ndim=3)[..., None]  # (N, H, W, 1)
+    labels = None if labels_path is None else read_idx(labels_path, ndim=1)
+    if labels is not None and len(labels) != len(images):
+        raise DataError(
+            f"{labels_path}: expected {len(images):,} labels, one per image of {images_path.name}, got {len(labels):,}; "
+            "the two files belong to different sets."
+        )
+    if labels is not None and classes is not None and labels.max() >= classes:
+        first = int(np.argmax(labels >= classes))
+        raise DataError(
+            f"{labels_path}: expected labels 0 to {classes - 1}, got {labels[first]} at position {first}; "
+            "these are the labels of another set, or damaged."
+        )
+    return ImageData(images, labels, name, f"{len(images):,} images: {description}")

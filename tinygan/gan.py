@@ -1,0 +1,295 @@
+"""The game: a generator and a discriminator, trained against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import checkpoints
+from .backend import Array, Backend, backend_of, get_backend, get_xp, to_numpy
+from .errors import ArgumentError, BackendError, CheckpointError, DTypeError, NonFiniteError, ShapeError
+from .layers.base import positive_int, show_shape
+from .losses import Loss, NonSaturating
+from .network import Sequential
+from .optim import Adam, ExponentialMovingAverage, Optimizer
+
+
+class Losses(NamedTuple):
+    """What one step measured: 0-d arrays on the networks' backend. Reading one as a float waits for the device."""
+
+    d: Array
+    g: Array
+
+
+class GAN:
+    r"""Two networks and the rules of their game (Goodfellow et al., 2014, algorithm 1).
+
+    Parameters
+    ----------
+    generator : z (N, noise_dim) -> samples (N, ...).
+    discriminator : samples (N, ...) -> logits (N, 1), without a sigmoid.
+    noise_dim : length of z, which is drawn from normal(0, 1).
+    loss : what the players minimise (:mod:`tinygan.losses`); NonSaturating() if None.
+    g_optimizer, d_optimizer : optimisers of the two networks; Adam(network) if None.
+    d_steps : discriminator steps for each generator step.
+    average : decay of the moving average of G's weights that samples are drawn with, in [0, 1); 0 for none.
+    seed : fixes all noise, for training and for sampling apart, so that looking does not change what is learned.
+
+    Raises
+    ------
+    ShapeError
+        z does not fit G, G's samples do not fit D, or D gives more than one logit for a sample.
+
+    Notes
+    -----
+    One ``step``: D learns from real samples x and fakes G(z); then G learns through the updated D from fresh z:
+
+        dL_D/dθ_D = D's backward of (∂L_D/∂r, ∂L_D/∂f)           G untouched, and no gradient of the data
+        dL_G/dθ_G = G's backward of (D's backward of ∂L_G/∂f)    D untouched: only the gradient of its input
+    """
+
+    def __init__(
+        self,
+        generator: Sequential,
+        discriminator: Sequential,
+        *,
+        noise_dim: int,
+        loss: Loss | None = None,
+        g_optimizer: Optimizer | None = None,
+        d_optimizer: Optimizer | None = None,
+        d_steps: int = 1,
+        average: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.generator, self.discriminator = generator, discriminator
+        self.noise_dim = positive_int(noise_dim, "GAN: noise_dim")
+        self.d_steps = positive_int(d_steps, "GAN: d_steps")
+        self.loss = NonSaturating() if loss is None else loss
+        self.sample_shape = self._check_fit()
+        self.g_optimizer = Adam(generator) if g_optimizer is None else g_optimizer
+        self.d_optimizer = Adam(discriminator) if d_optimizer is None else d_optimizer
+        for what, optimizer, network in (("g", self.g_optimizer, generator), ("d", self.d_optimizer, discriminator)):
+            if optimizer.network is not network:
+                raise ArgumentError(f"GAN: {what}_optimizer was made for another network; make it for this one.")
+        self.average = ExponentialMovingAverage(generator, average) if average else None
+        self.t = 0  # adversarial steps taken
+        training, sampling = np.random.SeedSequence(seed).spawn(2)
+        self.rng, self.sample_rng = np.random.default_rng(training), np.random.default_rng(sampling)
+
+    def _check_fit(self) -> tuple[int, ...]:
+        shape = self.generator.output_shape((self.noise_dim,))
+        try:
+            logits = self.discriminator.output_shape(shape)
+        except ShapeError as error:
+            raise ShapeError(f"GAN: G's samples {show_shape(shape)} do not fit D. {error}") from error
+        if logits != (1,):
+            raise ShapeError(f"GAN: D must give one logit for a sample, (N, 1), but gives {show_shape(logits)}.")
+        return shape
+
+    # ---- one adversarial step ----------------------------------------------------------------------------------------
+
+    def step(self, real: Array, *, check: bool = False) -> Losses:
+        """Train D ``d_steps`` times and G once; return the losses, each measured before its network's update.
+
+        Parameters
+        ----------
+        real : (N · d_steps, ...) real samples, of the networks' dtype and backend: N for each step of D.
+        check : whether to look for NaN and infinity before each update, and so wait for the device.
+
+        Raises
+        ------
+        NonFiniteError
+            With ``check``: a loss or gradient is not finite. The message names the step and the layer where it first
+            appeared, and the weights are still those of the step before.
+        """
+        n = self._check_real(real)
+        for k in range(self.d_steps):
+            d_loss = self._discriminator_step(real[k * n : (k + 1) * n], check)
+        g_loss = self._generator_step(real[-n:], check)
+        if self.average:
+            self.average.update()
+        self.t += 1
+        return Losses(d_loss, g_loss)
+
+    def _discriminator_step(self, real: Array, check: bool) -> Array:
+        D, xp = self.discriminator, get_xp(real)
+        fake = self._generate(len(real))
+        if D.couples_samples:  # BatchNorm in D: real and fake samples must not share statistics
+            real_logits = D.forward(real)
+            real_pass = D.take_pass()
+            value, d_real, d_fake = self.loss.discriminator(real_logits, D.forward(fake))
+            D.backward(d_fake, grads="write", need_dx=False)
+            D.restore_pass(real_pass)
+            D.backward(d_real, grads="add", need_dx=False)
+        else:  # one batch of both is the same sum, in fewer and larger products
+            logits = D.forward(xp.concatenate([real, fake]))
+            value, d_real, d_fake = self.loss.discriminator(logits[: len(real)], logits[len(real) :])
+            D.backward(xp.concatenate([d_real, d_fake]), grads="write", need_dx=False)
+        if check:
+            self._require_finite(value, D, [("real samples", real), ("generated samples", fake)])
+        self.d_optimizer.step()
+        return value
+
+    def _generator_step(self, real: Array, check: bool) -> Array:
+        G, D = self.generator, self.discriminator
+        z = self.noise(len(real))
+        fake = G.forward(z)
+        real_logits = D(real) if self.loss.compares else None
+        value, d_logits = self.loss.generator(D.forward(fake), real_logits)
+        G.backward(D.backward(d_logits, grads="skip"), grads="write", need_dx=False)
+        if check:
+            self._require_finite(value, G, [("noise", z)])
+        self.g_optimizer.step()
+        return value
+
+    def _generate(self, n: int) -> Array:
+        """Fakes for D to learn from: made as in training, but G will not learn from them."""
+        fake = self.generator.forward(self.noise(n))
+        self.generator.forget()
+        return fake
+
+    # ---- sampling --------------------------------------------------------------------------------------------------
+
+    def noise(self, n: int, *, rng: np.random.Generator | None = None) -> Array:
+        """Draw z (n, noise_dim) on the host, the same numbers whatever the backend, and move it to the networks'."""
+        theta = self.generator.theta
+        z = (self.rng if rng is None else rng).standard_normal((n, self.noise_dim), dtype=theta.dtype)
+        return backend_of(theta).from_host(z)
+
+    def sample(self, n: int | None = None, *, z: Array | None = None) -> Array:
+        """Return n generated samples, or those of the noise ``z`` (n, noise_dim), from the averaged G if there is one.
+
+        They are made a few hundred at a time with ``train=False``; training is not affected in any way.
+        """
+        if z is None:
+            z = self.noise(positive_int(n, "GAN.sample: n"), rng=self.sample_rng)
+        G = self.average.network if self.average else self.generator
+        return get_xp(z).concatenate([G(z[i : i + 500]) for i in range(0, len(z), 500)])
+
+    def to(self, backend: str | Backend) -> GAN:
+        """Move both networks, their optimisers and the average to ``"numpy"`` or ``"cupy"``; returns the GAN."""
+        backend = get_backend(backend)
+        for part in (self.generator, self.discriminator, self.g_optimizer, self.d_optimizer):
+            part.to(backend)
+        if self.average:
+            self.average.network.to(backend)
+        return self
+
+    # ---- state -----------------------------------------------------------------------------------------------------
+
+    def _parts(self) -> dict[str, Any]:
+        """Everything that holds arrays, by the name it has in a checkpoint."""
+        parts = {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "g_optimizer": self.g_optimizer,
+            "d_optimizer": self.d_optimizer,
+        }
+        return {**parts, "average": self.average.network} if self.average else parts
+
+    def _rngs(self) -> dict[str, np.random.Generator]:
+        """Every source of random numbers, by the name it has in a checkpoint."""
+        rngs = {"training": self.rng, "sampling": self.sample_rng}
+        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
+            rngs |= {f"{name}.{key}": rng for key, rng in network.rngs()}
+        return rngs
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return (arrays, metadata): all that the next step depends on, for :func:`tinygan.checkpoints.write`."""
+        arrays = {f"{name}.{key}": a for name, part in self._parts().items() for key, a in part.state_arrays().items()}
+        rngs = {name: rng.bit_generator.state for name, rng in self._rngs().items()}
+        return arrays, {"step": self.t, "rngs": rngs, "average_t": self.average.t if self.average else 0}
+
+    def load_state(
+        self, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any], *, source: str = "the state"
+    ) -> None:
+        """Continue from what :meth:`state` gave: the next step is the one that would have followed, to the bit.
+
+        Raises
+        ------
+        CheckpointError
+            It is of other networks or optimisers, or incomplete. Nothing has changed then.
+        """
+        own, _ = self.state()
+        checkpoints.require_same(own, arrays, source)
+        rngs = self._rngs()
+        try:
+            step, average_t, states = int(metadata["step"]), int(metadata["average_t"]), dict(metadata["rngs"])
+            if states.keys() != rngs.keys():
+                raise KeyError(f"random states of {sorted(states)}, not {sorted(rngs)}")
+            for name, rng in rngs.items():  # tried on copies first, so that a bad state changes nothing
+                type(rng.bit_generator)().state = states[name]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{source}: the record of the run is incomplete or damaged ({error}).") from error
+        for name, part in self._parts().items():
+            inner = {key.removeprefix(name + "."): a for key, a in arrays.items() if key.startswith(name + ".")}
+            part.load_state_arrays(inner, source=source)
+        for name, rng in rngs.items():
+            rng.bit_generator.state = states[name]
+        self.t = step
+        if self.average:
+            self.average.t = average_t
+
+    # ---- what is refused ---------------------------------------------------------------------------------------------
+
+    def _check_real(self, real: Array) -> int:
+        """Refuse real samples that do not fit; return how many there are for one step of D."""
+        theta = self.discriminator.theta
+        if backend_of(real) is not backend_of(theta):
+            here, there = backend_of(real).name, backend_of(theta).name
+            raise BackendError(
+                f"GAN.step: the real samples are a {here} array, but the networks live on {there}. Move the GAN with "
+                f"gan.to({here!r}), or the data with tinygan.backend.to_backend(real, {there!r})."
+            )
+        if real.dtype != theta.dtype:
+            raise DTypeError(
+                f"GAN.step: the real samples are {real.dtype}, but the networks compute in {theta.dtype}. Scale "
+                f"integer images to G's output range first; then real.astype('{theta.dtype}')."
+            )
+        if real.shape[1:] != self.sample_shape:
+            raise ShapeError(
+                f"GAN.step: real samples are {show_shape(real.shape[1:])}, but G makes "
+                f"{show_shape(self.sample_shape)}. Both are shown to the same D, so they must have the same shape."
+            )
+        if len(real) == 0 or len(real) % self.d_steps:
+            raise ShapeError(
+                f"GAN.step: {len(real)} real samples cannot be shared out over d_steps = {self.d_steps} equal batches."
+            )
+        return len(real) // self.d_steps
+
+    def _require_finite(self, value: Array, learner: Sequential, inputs: list[tuple[str, Array]]) -> None:
+        """Raise NonFiniteError if the loss or a gradient of ``learner`` is not finite, saying where that began."""
+        xp = get_xp(learner.grad)
+        # One number that is not finite if any gradient is; squares overflow beyond 1e19, which is no gradient to keep
+        total = value + xp.dot(learner.grad, learner.grad)
+        if bool(xp.isfinite(total)):
+            return
+        who = "D" if learner is self.discriminator else "G"
+        raise NonFiniteError(
+            f"step {self.t + 1}: {who}'s loss is {float(value):g} or its gradient is not finite; "
+            f"{self._first_not_finite(learner, inputs)}. The weights are those of the step before. A lower learning "
+            "rate or clip_norm usually mends it."
+        )
+
+    def _first_not_finite(self, learner: Sequential, inputs: list[tuple[str, Array]]) -> str:
+        """Go the way that the numbers went, and name the first place where one is not finite."""
+        networks = [("D", self.discriminator)]
+        if learner is self.generator:
+            networks.insert(0, ("G", learner))
+        for what, x in inputs:
+            if not np.isfinite(to_numpy(x)).all():
+                return f"first in the {what}"
+            for who, network in networks:
+                for layer in network.layers:
+                    x = layer.forward(x)
+                    layer.forget()
+                    if not np.isfinite(to_numpy(x)).all():
+                        return f"first in the output of {who}'s {layer.name} for {what}"
+        for who, network in reversed(networks):
+            for layer in reversed(network.layers):
+                for key, grad in layer.grads.items():
+                    if network is learner and not np.isfinite(to_numpy(grad)).all():
+                        return f"first in the gradient of {key} of {who}'s {layer.name}"
+        return "every entry is finite, but their squares overflow"

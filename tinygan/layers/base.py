@@ -1,0 +1,270 @@
+"""The protocol that every layer follows, and that networks, optimisers and gradient checks rely on."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal
+
+from ..backend import Array, Backend, backend_of, get_backend, get_xp, to_backend
+from ..errors import ArgumentError, BackendError, DTypeError, PassError, ShapeError
+
+GradMode = Literal["add", "write", "skip"]
+Shape = tuple[int | None, ...]
+
+
+class Layer:
+    r"""A differentiable function y = f(x; θ), with its derivative written by hand.
+
+    Attributes
+    ----------
+    params, grads : dicts of arrays with equal keys and shapes: θ and ∂L/∂θ.
+    buffers : dict of arrays that are part of the state but not learned, such as running statistics.
+    name : what errors call the layer; a network adds the position.
+    input_shape : shape of one input sample if the layer's own sizes fix it (None for a size that is free), else None.
+    couples_samples : True if a sample's output depends on the rest of its batch, as in batch normalisation.
+
+    Notes
+    -----
+    Write dy for ∂L/∂y. ``backward(dy)`` returns ∂L/∂x and stores ∂L/∂θ in ``grads``. It needs what its forward saw, so
+    **one backward belongs to one forward**: each forward opens a *pass*, a backward closes it, and with no pass open,
+    or with two, backward raises :class:`~tinygan.errors.PassError` rather than use the values of another pass.
+    ``forget()`` drops open passes; ``layer(x)`` looks at an output without opening one; ``take_pass()`` and
+    ``restore_pass(p)`` set one aside while another runs.
+
+    A layer of your own derives from this class, fills ``params`` and ``grads``, and writes two methods. In ``forward``,
+    ``return self._remember(y, x)`` keeps what backward will need; in ``backward``, ``(x,) = self._recall(dy)`` takes it
+    out again. The plain signature ``backward(self, dy)``, which adds to ``grads``, is enough to work in any network.
+    """
+
+    input_shape: Shape | None = None
+    couples_samples = False
+
+    def __init__(self) -> None:
+        self.params: dict[str, Array] = {}
+        self.grads: dict[str, Array] = {}
+        self.buffers: dict[str, Array] = {}
+        self.name = type(self).__name__
+        self._bound = False  # whether a network holds this layer's arrays in its flat vectors
+        self.forget()
+
+    # ---- what a layer computes -------------------------------------------------------------------------------------
+
+    def forward(self, x: Array, *, train: bool = True) -> Array:
+        """Return y = f(x; θ) and open a pass.
+
+        Parameters
+        ----------
+        x : floating array (N, ...), N ≥ 1, of the layer's dtype and backend; it is not changed.
+        train : whether layers that behave differently in training (BatchNorm, Dropout) do so.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+
+    def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
+        """Return dx = ∂L/∂x for dy = ∂L/∂y, store ∂L/∂θ in ``grads``, and close the pass.
+
+        Parameters
+        ----------
+        dy : array shaped like the forward's y; it is not changed.
+        grads : ``"add"`` to what is there (zero it first), ``"write"`` over it, or ``"skip"`` the work altogether.
+        need_dx : False if nobody reads dx; then None is returned and its computation saved.
+
+        Raises
+        ------
+        PassError
+            Not exactly one pass is open.
+        ShapeError
+            dy is not shaped like y.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no backward()")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of one output sample (without N) for that of one input sample; None is a size not known.
+
+        Raises
+        ------
+        ShapeError
+            Samples of that shape do not fit the layer.
+        """
+        return input_shape
+
+    def __call__(self, x: Array) -> Array:
+        """Evaluate (``train=False``) and remember nothing: for looking, sampling, testing."""
+        y = self.forward(x, train=False)
+        self.forget()
+        return y
+
+    # ---- one backward for one forward --------------------------------------------------------------------------------
+
+    def _remember(self, y: Array, *cache: Any) -> Array:
+        """Open a pass that keeps ``cache`` for backward; return ``y``."""
+        self._passes.append((y.shape, cache))
+        del self._passes[:-2]  # two open passes are an error already; do not hold the memory of more
+        return y
+
+    def _recall(self, dy: Array, grads: GradMode = "add") -> tuple[Any, ...]:
+        """Close the one open pass and return its cache, after checking that ``dy`` belongs to it."""
+        if grads not in ("add", "write", "skip"):
+            raise ArgumentError(f"{self.name}: grads must be 'add', 'write' or 'skip', got {grads!r}.")
+        if len(self._passes) != 1:
+            raise PassError(
+                f"{self.name}: backward without its forward. Call forward() first; each forward serves one backward."
+                if not self._passes
+                else f"{self.name}: two or more forward passes are open, and backward cannot know which one dy belongs "
+                "to. Call backward() right after its forward(); or look with layer(x), which opens no pass; or drop a "
+                "pass with forget(); or set one aside with take_pass() and restore_pass()."
+            )
+        shape, cache = self._passes[0]
+        if dy.shape != shape:
+            raise ShapeError(f"{self.name}: backward expected dy of the output's shape {shape}, got {dy.shape}.")
+        self.forget()
+        return cache
+
+    def forget(self) -> None:
+        """Drop all open passes."""
+        self._passes: list[tuple[tuple[int, ...], tuple]] = []
+
+    def take_pass(self) -> Any:
+        """Set the open pass aside, to be given back with :meth:`restore_pass`; the layer is free for another."""
+        taken, self._passes = self._passes, []
+        return taken
+
+    def restore_pass(self, taken: Any) -> None:
+        """Open the pass again that :meth:`take_pass` took away."""
+        self._passes = self._passes + list(taken)
+
+    # ---- parameters ------------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Number of learned parameters."""
+        return sum(p.size for p in self.params.values())
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero, ready to be added to."""
+        for g in self.grads.values():
+            g[...] = 0.0
+
+    def to(self, backend: str | Backend) -> Layer:
+        """Move parameters, gradients and buffers to ``"numpy"`` or ``"cupy"``; returns the layer. Drops open passes.
+
+        Raises
+        ------
+        BackendError
+            That backend cannot run here, or the layer belongs to a network, which must be moved as a whole.
+        """
+        backend = get_backend(backend)
+        self._refuse_if_bound(backend)
+        self.forget()
+        for arrays in (self.params, self.grads, self.buffers):
+            arrays.update({key: to_backend(value, backend) for key, value in arrays.items()})
+        return self
+
+    def astype(self, dtype: Any) -> Layer:
+        """Return a copy of the layer whose arrays have ``dtype``: float64 for gradient checks, float32 for speed."""
+        new = self.copy()
+        for arrays in (new.params, new.grads, new.buffers):
+            arrays.update({key: value.astype(dtype) for key, value in arrays.items()})
+        return new
+
+    def copy(self) -> Layer:
+        """Return a copy with memory of its own and no open pass, which belongs to no network."""
+        return copy.deepcopy(self)
+
+    def __deepcopy__(self, memo: dict) -> Layer:
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        for key, value in vars(self).items():
+            setattr(new, key, [] if key == "_passes" else copy.deepcopy(value, memo))
+        new._bound, new.name = False, type(self).__name__
+        return new
+
+    def _bind(self, theta: Array, grad: Array) -> None:
+        """Move params and grads into the flat memory ``theta`` and ``grad`` (``size`` numbers each), as views of it.
+
+        If that memory is on another backend, the layer moves there with all it holds.
+        """
+        backend, start = backend_of(theta), 0
+        views: tuple[dict, dict] = ({}, {})
+        for key, value in self.params.items():
+            stop = start + value.size
+            for flat, arrays, into in ((theta, self.params, views[0]), (grad, self.grads, views[1])):
+                into[key] = flat[start:stop].reshape(value.shape)
+                into[key][...] = to_backend(arrays[key], backend)
+            start = stop
+        self.params, self.grads = _Views(self.name, views[0]), _Views(self.name, views[1])
+        self.buffers = {key: to_backend(value, backend) for key, value in self.buffers.items()}
+
+    def _add_param(self, key: str, value: Array) -> None:
+        """Register a parameter and its gradient, zero so far."""
+        self.params[key] = value
+        self.grads[key] = get_xp(value).zeros_like(value)
+
+    def _refuse_if_bound(self, backend: Backend) -> None:
+        if self._bound:
+            raise BackendError(f"{self.name} belongs to a network: move the network, network.to({backend.name!r}).")
+
+    # ---- what is refused ---------------------------------------------------------------------------------------------
+
+    def _check_input(self, x: Array) -> None:
+        """Refuse what the layer cannot work on, naming the layer, what it expected, what came, and the mend."""
+        backend = backend_of(x)
+        if x.dtype.kind != "f":
+            raise DTypeError(
+                f"{self.name}: expected floating-point input, got {x.dtype}. Convert it first: x.astype('float32'), "
+                "with images scaled to the range that the network expects."
+            )
+        for key, param in self.params.items():
+            if backend_of(param) is not backend:
+                there = backend_of(param).name
+                raise BackendError(
+                    f"{self.name}: the input is a {backend.name} array, but {key} lives on {there}. Move the network "
+                    f"with network.to({backend.name!r}), or the data with tinygan.backend.to_backend(x, {there!r})."
+                )
+            if param.dtype != x.dtype:
+                raise DTypeError(
+                    f"{self.name}: the input is {x.dtype}, but {key} is {param.dtype}. Convert one of them: "
+                    f"x.astype('{param.dtype}') or network.astype('{x.dtype}')."
+                )
+            break  # a layer's parameters share one dtype and one backend
+        if x.ndim < 2:
+            raise ShapeError(
+                f"{self.name}: expected a batch (N, ...), got shape {x.shape}. "
+                "A single sample needs a batch axis: x[None]."
+            )
+        if x.shape[0] == 0:
+            raise ShapeError(f"{self.name}: the batch is empty, shape {x.shape}; at least one sample is needed.")
+        self.output_shape(x.shape[1:])
+
+    def _misfit(self, expected: str, input_shape: Shape, mend: str) -> ShapeError:
+        """The error for samples that do not fit: ``expected`` in the words of a shape, such as '(N, 784)'."""
+        return ShapeError(f"{self.name}: expected input {expected}, got {show_shape(input_shape)}. {mend}")
+
+
+class _Views(dict):
+    """The params or grads of a layer inside a network: views of its flat vectors, which must stay views."""
+
+    def __init__(self, owner: str, views: dict[str, Array]) -> None:
+        super().__init__(views)
+        self._owner = owner
+
+    def __setitem__(self, key: str, value: Array) -> None:
+        if value is not self.get(key):
+            raise ArgumentError(
+                f"{self._owner}: {key!r} is a view of the network's flat vector, and no optimiser would see a new "
+                f"array in its place. Write into it: [{key!r}][...] = value."
+            )
+
+    def __deepcopy__(self, memo: dict) -> dict:
+        return {key: copy.deepcopy(value, memo) for key, value in self.items()}
+
+
+def show_shape(shape: Shape) -> str:
+    """A per-sample shape as a batch is written: (784,) -> '(N, 784)'; sizes not known are shown as '?'."""
+    return "(" + ", ".join(["N", *("?" if s is None else str(s) for s in shape)]) + ")"
+
+
+def positive_int(value: Any, what: str, *, least: int = 1) -> int:
+    """Return ``value`` if it is a whole number of at least ``least``, else raise ArgumentError that names ``what``."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < least:
+        raise ArgumentError(f"{what} must be a whole number of at least {least}, got {value!r}.")
+    return value.__index__()

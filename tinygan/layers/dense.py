@@ -1,0 +1,67 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backend import Array
+from ..initializers import Initializer, Rng, as_generator, he_normal
+from ..kernels import accumulate, accumulate_matmul
+from .base import GradMode, Layer, Shape, positive_int
+
+
+class Dense(Layer):
+    r"""Affine map of every row, ``y = x W + b``.
+
+    Parameters
+    ----------
+    n_in, n_out : sizes of a row of x and of y.
+    init : how W starts (:mod:`tinygan.initializers`); b starts at 0.
+    rng : Generator or seed that W is drawn from.
+    dtype : of the parameters, and so of x and y.
+
+    Notes
+    -----
+    Shapes    x (N, I)   W (I, O)   b (O,)   y (N, O)
+
+    Forward   y[n,o] = Σ_i x[n,i] W[i,o] + b[o]
+
+    Backward  Every path from a number to the loss L counts, so sum over them:
+
+        dx[n,i] = Σ_o dy[n,o] W[i,o]     dx = dy Wᵀ
+        dW[i,o] = Σ_n x[n,i] dy[n,o]     dW = xᵀ dy
+        db[o]   = Σ_n dy[n,o]            broadcast forward, sum backward
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, *, init: Initializer = he_normal, rng: Rng = 0, dtype: type = np.float32
+    ) -> None:
+        super().__init__()
+        self.n_in = positive_int(n_in, "Dense: n_in")
+        self.n_out = positive_int(n_out, "Dense: n_out")
+        self.input_shape = (n_in,)
+        self._add_param("W", init((n_in, n_out), fan_in=n_in, fan_out=n_out, rng=as_generator(rng), dtype=dtype))
+        self._add_param("b", np.zeros(n_out, dtype=dtype))
+
+    def forward(self, x: Array, *, train: bool = True) -> Array:
+        self._check_input(x)
+        y = x @ self.params["W"]
+        y += self.params["b"]
+        return self._remember(y, x)
+
+    def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
+        (x,) = self._recall(dy, grads)
+        if grads != "skip":
+            accumulate_matmul(self.grads["W"], x.T, dy, add=grads == "add")
+            accumulate(self.grads["b"], dy.sum(axis=0), add=grads == "add")
+        return dy @ self.params["W"].T if need_dx else None
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 1:
+            raise self._misfit(f"(N, {self.n_in})", input_shape, "Put Flatten() before it.")
+        if input_shape[0] not in (self.n_in, None):
+            raise self._misfit(f"(N, {self.n_in})", input_shape, "n_in must be the size of one row of the input.")
+        return (self.n_out,)
+
+    def __repr__(self) -> str:
+        return f"Dense({self.n_in}, {self.n_out})"

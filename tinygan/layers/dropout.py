@@ -1,0 +1,46 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from ..backend import Array, backend_of
+from ..errors import ArgumentError
+from ..initializers import Rng, as_generator
+from .base import Layer
+
+
+class Dropout(Layer):
+    r"""In training, set each number to 0 with probability ``rate`` and scale the rest by 1 / (1 − rate).
+
+    Parameters
+    ----------
+    rate : in [0, 1).
+    rng : Generator or seed that the masks are drawn from, on the host whatever the backend, so both see the same ones.
+
+    Notes
+    -----
+    Forward   y = x · m,  m = [u ≥ rate] / (1 − rate),  u uniform in [0, 1), one for each number; E[y] = x
+    Backward  dx = dy · m
+    With ``train=False``, m = 1. (Srivastava et al., 2014, in the form scaled at training time.)
+    """
+
+    def __init__(self, rate: float, *, rng: Rng = 0) -> None:
+        super().__init__()
+        if not 0.0 <= rate < 1.0:
+            raise ArgumentError(f"Dropout: rate must be in [0, 1), got {rate!r}.")
+        self.rate = float(rate)
+        self.rng = as_generator(rng)
+
+    def forward(self, x: Array, *, train: bool = True) -> Array:
+        self._check_input(x)
+        if not train or self.rate == 0.0:
+            return self._remember(x, None)
+        keep = self.rng.random(x.shape, dtype="float32") >= self.rate
+        m = backend_of(x).from_host(keep.astype(x.dtype) / (1.0 - self.rate))
+        return self._remember(x * m, m)
+
+    def backward(self, dy: Array) -> Array:
+        (m,) = self._recall(dy)
+        return dy if m is None else dy * m
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.rate:g})"

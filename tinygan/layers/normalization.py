@@ -1,0 +1,190 @@
+"""Normalisation over the batch and over the channels of a sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, get_xp
+from ..errors import ArgumentError, ShapeError
+from ..kernels import accumulate
+from .base import GradMode, Layer, Shape, positive_int
+
+
+class _Normalization(Layer):
+    """What both layers share: gamma and beta for each of c channels, the last axis of the input."""
+
+    def __init__(self, c: int, *, eps: float, dtype: Any) -> None:
+        super().__init__()
+        self.c = positive_int(c, f"{self.name}: c")
+        if not eps > 0.0:
+            raise ArgumentError(f"{self.name}: eps must be positive, got {eps!r}.")
+        self.eps = float(eps)
+        self._add_param("gamma", np.ones(c, dtype=dtype))
+        self._add_param("beta", np.zeros(c, dtype=dtype))
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if not input_shape or input_shape[-1] not in (self.c, None):
+            raise self._misfit(
+                f"(N, ..., {self.c})", input_shape, "Channels come last; c must be the size of the last axis."
+            )
+        return input_shape
+
+    def _store_grads(self, dgamma: Array, dbeta: Array, grads: GradMode) -> None:
+        if grads != "skip":
+            accumulate(self.grads["gamma"], dgamma, add=grads == "add")
+            accumulate(self.grads["beta"], dbeta, add=grads == "add")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.c})"
+
+
+class BatchNorm(_Normalization):
+    r"""Normalise each channel over the batch (and over all pixels), then scale and shift.
+
+    Parameters
+    ----------
+    c : channels, the size of the last axis.
+    eps : added to the variance.
+    momentum : the part of the old running statistics that is kept at each training step, in [0, 1].
+    dtype : of the parameters.
+
+    Notes
+    -----
+    Shapes    x, y (N, ..., C), read as M rows of C channels; gamma, beta, running_mean, running_var (C,)
+
+    Forward   μ = 1/M Σ_m x[m]      v = 1/M Σ_m (x[m] − μ)²      σ = √(v + eps)
+              x̂ = (x − μ) / σ       y = gamma · x̂ + beta
+              running_mean ← momentum · running_mean + (1 − momentum) · μ
+              running_var  ← momentum · running_var  + (1 − momentum) · v · M/(M − 1)      the unbiased estimate
+              With ``train=False`` the running statistics stand for μ and v.
+
+    Backward  dbeta = Σ_m dy[m]      dgamma = Σ_m dy[m] x̂[m]
+              x reaches y directly, through μ and through v; with dx̂ = gamma · dy the three paths add up to
+
+        dx = 1/σ · (dx̂ − mean(dx̂) − x̂ mean(dx̂ x̂)) = gamma/σ · (dy − dbeta/M − x̂ dgamma/M)
+
+              With ``train=False``, μ and v do not depend on x: dx = gamma/σ · dy.
+
+    References: Ioffe and Szegedy, 2015, algorithms 1 and 2.
+    """
+
+    couples_samples = True
+
+    def __init__(self, c: int, *, eps: float = 1e-5, momentum: float = 0.9, dtype: Any = np.float32) -> None:
+        super().__init__(c, eps=eps, dtype=dtype)
+        if not 0.0 <= momentum <= 1.0:
+            raise ArgumentError(f"BatchNorm: momentum must be in [0, 1], got {momentum!r}.")
+        self.momentum = float(momentum)
+        self.buffers["running_mean"] = np.zeros(c, dtype=dtype)
+        self.buffers["running_var"] = np.ones(c, dtype=dtype)
+
+    @property
+    def running_mean(self) -> Array:
+        """Mean of each channel (C,), averaged over training steps."""
+        return self.buffers["running_mean"]
+
+    @property
+    def running_var(self) -> Array:
+        """Variance of each channel (C,), averaged over training steps."""
+        return self.buffers["running_var"]
+
+    def forward(self, x: Array, *, train: bool = True) -> Array:
+        self._check_input(x)
+        rows = x.reshape(-1, self.c)  # (M, C)
+        if train:
+            m = len(rows)
+            if m < 2:
+                raise ShapeError(
+                    f"{self.name}: a training batch of shape {x.shape} has one value per channel, and so no variance. "
+                    "Use a batch of at least 2, or train=False."
+                )
+            mean = rows.mean(axis=0)
+            xhat = rows - mean
+            var = get_xp(x).einsum("mc,mc->c", xhat, xhat)  # one pass, no squares in memory
+            var /= m
+            for running, new in ((self.running_mean, mean), (self.running_var, var * (m / (m - 1.0)))):
+                running *= self.momentum
+                running += (1.0 - self.momentum) * new
+        else:
+            var = self.running_var
+            xhat = rows - self.running_mean
+        inv_std = 1.0 / get_xp(x).sqrt(var + self.eps)
+        xhat *= inv_std
+        y = xhat * self.params["gamma"]
+        y += self.params["beta"]
+        return self._remember(y.reshape(x.shape), xhat, inv_std, train)
+
+    def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
+        xhat, inv_std, train = self._recall(dy, grads)
+        rows = dy.reshape(-1, self.c)  # (M, C)
+        m = len(rows)
+        dgamma = get_xp(dy).einsum("mc,mc->c", rows, xhat)
+        dbeta = rows.sum(axis=0)
+        self._store_grads(dgamma, dbeta, grads)
+        if not need_dx:
+            return None
+        if train:
+            dx = xhat * (dgamma / -m)
+            dx += rows
+            dx -= dbeta / m
+            dx *= self.params["gamma"] * inv_std
+        else:
+            dx = rows * (self.params["gamma"] * inv_std)
+        return dx.reshape(dy.shape)
+
+
+class LayerNorm(_Normalization):
+    r"""Normalise the channels of each sample (at each pixel) among themselves, then scale and shift.
+
+    Parameters
+    ----------
+    c : channels, the size of the last axis; at least 2, since one channel would always become 0.
+    eps : added to the variance.
+    dtype : of the parameters.
+
+    Notes
+    -----
+    Shapes    x, y (N, ..., C), read as M rows of C channels; gamma, beta (C,)
+
+    Forward   for each row:  μ = 1/C Σ_c x[c]   v = 1/C Σ_c (x[c] − μ)²   σ = √(v + eps)
+              x̂ = (x − μ) / σ       y = gamma · x̂ + beta
+
+    Backward  dbeta = Σ_m dy[m]      dgamma = Σ_m dy[m] x̂[m]
+              with dx̂ = gamma · dy, and means over the channels of a row:
+
+        dx = 1/σ · (dx̂ − mean(dx̂) − x̂ mean(dx̂ x̂))
+
+    No sample sees another, so it suits a critic with a gradient penalty, where BatchNorm does not (Gulrajani et al.,
+    2017, section 4).
+    References: Ba et al., 2016, section 3.
+    """
+
+    def __init__(self, c: int, *, eps: float = 1e-5, dtype: Any = np.float32) -> None:
+        positive_int(c, "LayerNorm: c", least=2)
+        super().__init__(c, eps=eps, dtype=dtype)
+
+    def forward(self, x: Array, *, train: bool = True) -> Array:
+        self._check_input(x)
+        rows = x.reshape(-1, self.c)  # (M, C)
+        xhat = rows - rows.mean(axis=1, keepdims=True)
+        var = get_xp(x).einsum("mc,mc->m", xhat, xhat)[:, None] / self.c  # (M, 1)
+        inv_std = 1.0 / get_xp(x).sqrt(var + self.eps)
+        xhat *= inv_std
+        y = xhat * self.params["gamma"]
+        y += self.params["beta"]
+        return self._remember(y.reshape(x.shape), xhat, inv_std)
+
+    def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
+        xhat, inv_std = self._recall(dy, grads)
+        rows = dy.reshape(-1, self.c)  # (M, C)
+        self._store_grads(get_xp(dy).einsum("mc,mc->c", rows, xhat), rows.sum(axis=0), grads)
+        if not need_dx:
+            return None
+        dx = rows * self.params["gamma"]  # dx̂ so far
+        mean_dxhat_xhat = get_xp(dy).einsum("mc,mc->m", dx, xhat)[:, None] / self.c
+        dx -= dx.mean(axis=1, keepdims=True)
+        dx -= xhat * mean_dxhat_xhat
+        dx *= inv_std
+        return dx.reshape(dy.shape)

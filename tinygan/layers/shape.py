@@ -1,0 +1,70 @@
+"""Layers that move no number, only say how the numbers are arranged."""
+
+from __future__ import annotations
+
+from math import prod
+
+from ..backend import Array
+from .base import Layer, Shape, positive_int
+
+
+class Reshape(Layer):
+    r"""Give each sample the shape ``shape``; the batch axis stays.
+
+    Notes
+    -----
+    Shapes    x (N, ...)   y (N, *shape), equally many numbers in C order
+    Forward   y = x arranged anew
+    Backward  dx = dy arranged as x was
+    """
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.shape = tuple(positive_int(s, "Reshape: each size") for s in shape)
+        if not shape:
+            positive_int(None, "Reshape: each size")
+
+    def forward(self, x: Array, *, train: bool = True) -> Array:
+        self._check_input(x)
+        return self._remember(x.reshape(x.shape[0], *self.shape), x.shape)
+
+    def backward(self, dy: Array) -> Array:
+        (x_shape,) = self._recall(dy)
+        return dy.reshape(x_shape)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if None not in input_shape and prod(input_shape) != prod(self.shape):
+            raise self._misfit(
+                f"with {prod(self.shape)} numbers per sample, to make {self.shape}",
+                input_shape,
+                f"That has {prod(input_shape)}.",
+            )
+        return self.shape
+
+    def __repr__(self) -> str:
+        return f"Reshape({', '.join(map(str, self.shape))})"
+
+
+class Flatten(Layer):
+    r"""Make each sample one row.
+
+    Notes
+    -----
+    Shapes    x (N, A, B, ...)   y (N, A·B·...)
+    Forward   y = x arranged anew
+    Backward  dx = dy arranged as x was
+    """
+
+    def forward(self, x: Array, *, train: bool = True) -> Array:
+        self._check_input(x)
+        return self._remember(x.reshape(x.shape[0], -1), x.shape)
+
+    def backward(self, dy: Array) -> Array:
+        (x_shape,) = self._recall(dy)
+        return dy.reshape(x_shape)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (None if None in input_shape else prod(input_shape),)
+
+    def __repr__(self) -> str:
+        return "Flatten()"

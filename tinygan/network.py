@@ -1,0 +1,251 @@
+"""Layers in a row, over one flat vector of parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import checkpoints
+from .backend import Array, Backend, get_backend, get_xp, to_backend, to_numpy
+from .errors import ArgumentError, CheckpointError, DTypeError, ShapeError
+from .layers.base import GradMode, Layer, Shape, show_shape
+
+
+class Sequential(Layer):
+    r"""The layers one after the other, y = f_L(... f_2(f_1(x))): a layer itself, with the same protocol.
+
+    Attributes
+    ----------
+    layers : tuple of Layer.
+    theta, grad : flat vectors of all parameters and all gradients. The arrays in every layer's ``params`` and ``grads``
+        are views of them, so an optimiser is a few operations on two vectors, whatever the architecture.
+
+    Raises
+    ------
+    ShapeError
+        Two layers do not fit; the message names both and their shapes. What cannot be known yet (the height and width
+        of images) is checked in the first forward.
+
+    Notes
+    -----
+    Forward   a_0 = x,   a_l = f_l(a_{l−1}),   y = a_L
+    Backward  g_L = dy,  g_{l−1} = J_lᵀ g_l,   dx = g_0        J_l is the Jacobian of f_l: the chain rule, from the top
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        super().__init__()
+        if not layers:
+            raise ArgumentError("Sequential needs at least one layer.")
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise ArgumentError(f"Sequential: layer {i} must be a tinygan Layer, got {type(layer).__name__}.")
+            if layer._bound or any(layer is other for other in layers[:i]):
+                raise ArgumentError(
+                    f"Sequential: layer {i} {layer!r} is part of a network already. Each network owns the memory of "
+                    "its layers; give this one a copy: layer.copy()."
+                )
+        self.layers = layers
+        self._assemble()
+        self._check_fit()
+
+    def _assemble(self) -> None:
+        """Name the layers by their position, and lay their arrays out in flat vectors."""
+        for i, layer in enumerate(self.layers):
+            layer.name = f"layer {i} {layer!r}"
+        self._keywords = [  # which keyword arguments each layer's backward understands
+            {"grads", "need_dx"} & inspect.signature(layer.backward).parameters.keys() for layer in self.layers
+        ]
+        arrays = [p for layer in self.layers for p in layer.params.values()]
+        dtypes = sorted({str(p.dtype) for p in arrays})
+        if len(dtypes) > 1:
+            raise DTypeError(f"Sequential: the layers hold {' and '.join(dtypes)} parameters; give all the same dtype.")
+        xp = get_xp(*arrays) if arrays else np
+        size, dtype = sum(p.size for p in arrays), arrays[0].dtype if arrays else np.float32
+        self._bind(xp.empty(size, dtype=dtype), xp.empty(size, dtype=dtype))
+
+    def _bind(self, theta: Array, grad: Array) -> None:
+        start = 0
+        for layer in self.layers:
+            stop = start + layer.size
+            layer._bind(theta[start:stop], grad[start:stop])
+            layer._bound = True
+            start = stop
+        self.theta, self.grad = theta, grad
+        self._collect()
+
+    def _collect(self) -> None:
+        """Gather the layers' dicts into this network's, with the layer's position before each key: '0.W'."""
+        for kind in ("params", "grads", "buffers"):
+            pairs = ((i, getattr(layer, kind).items()) for i, layer in enumerate(self.layers))
+            setattr(self, kind, {f"{i}.{key}": value for i, items in pairs for key, value in items})
+
+    def _check_fit(self) -> None:
+        shape: Shape | None = None
+        for i, layer in enumerate(self.layers):
+            if shape is None:
+                shape = layer.input_shape
+            try:
+                given, shape = shape, None if shape is None else layer.output_shape(shape)
+            except ShapeError as error:
+                above = f" It follows {self.layers[i - 1].name}, which gives {show_shape(given)}." if i else ""
+                raise ShapeError(f"Sequential: the layers do not fit. {error}{above}") from error
+        self.input_shape = self.layers[0].input_shape
+
+    # ---- the protocol of a layer -----------------------------------------------------------------------------------
+
+    def forward(self, x: Array, *, train: bool = True) -> Array:
+        try:
+            for layer in self.layers:
+                x = layer.forward(x, train=train)
+        except Exception:
+            self.forget()  # a half-finished pass must not pair with a later backward
+            raise
+        return x
+
+    def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
+        """Return dx and store the gradients, from the last layer to the first.
+
+        With ``need_dx=False`` the work stops at the lowest layer whose gradients somebody reads; with
+        ``grads="skip"`` no parameter's gradient is computed. Otherwise see :meth:`Layer.backward`.
+        """
+        last = 0  # the lowest layer that has work to do
+        if not need_dx:
+            last = next((i for i, layer in enumerate(self.layers) if layer.size), len(self.layers))
+            last = len(self.layers) - 1 if grads == "skip" else min(last, len(self.layers) - 1)
+        for i in range(len(self.layers) - 1, last - 1, -1):
+            dy = self._backward_of(i, dy, grads, need_dx or i > last)
+        for layer in self.layers[:last]:
+            layer.forget()
+        return dy if need_dx else None
+
+    def _backward_of(self, i: int, dy: Array, grads: GradMode, need_dx: bool) -> Array | None:
+        """Call one layer's backward, with the keywords that it understands; a plain ``backward(dy)`` adds to grads."""
+        layer, known = self.layers[i], self._keywords[i]
+        options = {k: v for k, v in (("grads", grads), ("need_dx", need_dx)) if k in known}
+        if "grads" in known or grads == "add" or not layer.params:
+            return layer.backward(dy, **options)
+        before = {k: g.copy() for k, g in layer.grads.items()}
+        layer.zero_grad()
+        dx = layer.backward(dy, **options)
+        if grads == "skip":
+            for k, g in layer.grads.items():
+                g[...] = before[k]
+        return dx
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        for layer in self.layers:
+            input_shape = layer.output_shape(input_shape)
+        return input_shape
+
+    @property
+    def couples_samples(self) -> bool:
+        return any(layer.couples_samples for layer in self.layers)
+
+    def forget(self) -> None:
+        for layer in getattr(self, "layers", ()):
+            layer.forget()
+
+    def take_pass(self) -> Any:
+        return [layer.take_pass() for layer in self.layers]
+
+    def restore_pass(self, taken: Any) -> None:
+        for layer, own in zip(self.layers, taken, strict=True):
+            layer.restore_pass(own)
+
+    # ---- parameters ------------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        return sum(layer.size for layer in self.layers)
+
+    def zero_grad(self) -> None:
+        self.grad[...] = 0.0
+
+    def to(self, backend: str | Backend) -> Sequential:
+        backend = get_backend(backend)
+        self._refuse_if_bound(backend)
+        self.forget()
+        self._bind(to_backend(self.theta, backend), to_backend(self.grad, backend))
+        return self
+
+    def astype(self, dtype: Any) -> Sequential:
+        return Sequential(*(layer.astype(dtype) for layer in self.layers))
+
+    def __deepcopy__(self, memo: dict) -> Sequential:
+        new = super().__deepcopy__(memo)
+        new._assemble()
+        return new
+
+    def rngs(self) -> Iterator[tuple[str, np.random.Generator]]:
+        """The layers that draw random numbers in training, such as Dropout: (position, Generator) of each."""
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, Sequential):
+                yield from ((f"{i}.{key}", rng) for key, rng in layer.rngs())
+            elif isinstance(getattr(layer, "rng", None), np.random.Generator):
+                yield str(i), layer.rng
+
+    # ---- saving and loading ----------------------------------------------------------------------------------------
+
+    def state_arrays(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers as NumPy arrays: ``{"0.W": ..., "1.running_mean": ...}``."""
+        return {key: to_numpy(value).copy() for key, value in {**self.params, **self.buffers}.items()}
+
+    def load_state_arrays(self, arrays: dict[str, np.ndarray], *, source: str = "the state") -> None:
+        """Copy ``arrays``, as :meth:`state_arrays` gave them, into this network; nothing changes if they do not fit.
+
+        Raises
+        ------
+        CheckpointError
+            A name is missing or too many, or a shape or dtype differs: ``source`` is of another architecture.
+        """
+        own = {**self.params, **self.buffers}
+        checkpoints.require_same(own, arrays, source)
+        xp = get_xp(self.theta)
+        for key, value in own.items():
+            value[...] = xp.asarray(arrays[key])
+
+    def save(self, path: str | Path) -> None:
+        """Write parameters and buffers to ``path``, one safetensors file, in one step: whole or not at all."""
+        checkpoints.write(path, self.state_arrays(), {"kind": "network", "layers": [repr(x) for x in self.layers]})
+
+    def load(self, path: str | Path) -> Sequential:
+        """Read what :meth:`save` wrote into this network, which must have the same layers; returns it.
+
+        Raises
+        ------
+        CheckpointError
+            The file is not there, damaged, foreign, or of another architecture.
+        """
+        arrays, metadata = checkpoints.read(path)
+        if metadata.get("kind") != "network":
+            raise CheckpointError(f"{path}: holds a {metadata.get('kind')}, not a network.")
+        self.load_state_arrays(arrays, source=str(path))
+        return self
+
+    # ---- looking ---------------------------------------------------------------------------------------------------
+
+    def summary(self, input_shape: Shape | None = None) -> str:
+        """A table of the layers, their output shapes and parameter counts.
+
+        Parameters
+        ----------
+        input_shape : of one sample, such as (28, 28, 1); needed only if the first layer's sizes do not fix it.
+        """
+        shape = self.input_shape if input_shape is None else input_shape
+        rows = [("layer", "output", "parameters")]
+        for i, layer in enumerate(self.layers):
+            shape = layer.input_shape if shape is None else shape
+            shape = None if shape is None else layer.output_shape(shape)
+            rows.append((f"{i}  {layer!r}", "?" if shape is None else show_shape(shape), f"{layer.size:,}"))
+        rows.append(("total", "", f"{self.size:,}"))
+        widths = [max(len(row[k]) for row in rows) for k in range(3)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"

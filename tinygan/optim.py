@@ -1,0 +1,249 @@
+"""Optimisers: a few operations on a network's two flat vectors, θ = ``network.theta`` and g = ``network.grad``.
+
+On the CPU they run block by block, so that a block stays in cache while all the operations pass over it; a pass over
+whole vectors would wait for memory instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from . import checkpoints
+from .backend import Array, Backend, get_xp, to_backend, to_numpy
+from .errors import ArgumentError
+from .network import Sequential
+
+_BLOCK = 1 << 15  # numbers; five float32 blocks of this size fit in a 1 MB cache
+
+
+class Optimizer:
+    """What every optimiser shares: the network, the learning rate, and clipping.
+
+    Parameters
+    ----------
+    network : Sequential whose theta is changed, and whose grad is read.
+    lr : learning rate, positive; may be changed between steps.
+    clip_norm : if given, g is scaled down to this length where it is longer (Pascanu et al., 2013, algorithm 1).
+    clip_value : if given, every entry of g is limited to ±clip_value. Clipping changes ``network.grad`` itself.
+    """
+
+    state_names: tuple[str, ...] = ()  # attributes that are flat vectors as long as theta, zero at first
+
+    def __init__(
+        self, network: Sequential, lr: float, *, clip_norm: float | None = None, clip_value: float | None = None
+    ) -> None:
+        if not isinstance(network, Sequential):
+            raise ArgumentError(f"{type(self).__name__}: expected a tinygan.Sequential, got {type(network).__name__}.")
+        for what, value in (("lr", lr), ("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if value is not None and not 0.0 < value < float("inf"):
+                raise ArgumentError(f"{type(self).__name__}: {what} must be positive and finite, got {value!r}.")
+        self.network, self.lr, self.clip_norm, self.clip_value = network, lr, clip_norm, clip_value
+        self.t = 0  # steps taken
+        for name in self.state_names:
+            setattr(self, name, get_xp(network.theta).zeros_like(network.theta))
+
+    def step(self) -> None:
+        """Move θ one step against the gradient that is in ``network.grad`` now."""
+        self.t += 1
+        self._clip(self.network.grad)
+        self._update()
+
+    def _update(self) -> None:
+        raise NotImplementedError
+
+    def _clip(self, g: Array) -> None:
+        xp = get_xp(g)
+        if self.clip_value is not None:
+            xp.clip(g, -self.clip_value, self.clip_value, out=g)
+        if self.clip_norm is not None:
+            norm = xp.sqrt(xp.dot(g, g))
+            g *= xp.minimum(self.clip_norm / xp.maximum(norm, 1e-30), 1.0)  # no branch: a GPU need not wait
+
+    def _blocks(self) -> Iterator[tuple[Array, ...]]:
+        """Go through θ, g, the optimiser's vectors and two scratch vectors, a block at a time."""
+        vectors = [self.network.theta, self.network.grad, *(getattr(self, name) for name in self.state_names)]
+        xp, size = get_xp(*vectors), vectors[0].size
+        length = min(size, _BLOCK) if xp is np else size  # on a GPU one launch over everything is best
+        scratch = [xp.empty(length, dtype=vectors[0].dtype) for _ in range(2)]
+        for start in range(0, size, length or 1):
+            stop = min(start + length, size)
+            yield (*(v[start:stop] for v in vectors), *(s[: stop - start] for s in scratch))
+
+    # ---- state -----------------------------------------------------------------------------------------------------
+
+    def to(self, backend: str | Backend) -> None:
+        """Move the optimiser's own vectors; the network moves by itself."""
+        for name in self.state_names:
+            setattr(self, name, to_backend(getattr(self, name), backend))
+
+    def state_arrays(self) -> dict[str, np.ndarray]:
+        """Copies of everything that the next step depends on, as NumPy arrays."""
+        vectors = {name: to_numpy(getattr(self, name)).copy() for name in self.state_names}
+        return {**vectors, "t": np.array(self.t), "lr": np.array(self.lr, dtype=np.float64)}
+
+    def load_state_arrays(self, arrays: Mapping[str, np.ndarray], *, source: str = "the state") -> None:
+        """Continue from what :meth:`state_arrays` gave; CheckpointError if it is of another optimiser."""
+        checkpoints.require_same(self.state_arrays(), arrays, source)
+        for name in self.state_names:
+            vector = getattr(self, name)
+            vector[...] = get_xp(vector).asarray(arrays[name])
+        self.t, self.lr = int(arrays["t"]), float(arrays["lr"])
+
+
+class SGD(Optimizer):
+    r"""Stochastic gradient descent, with momentum (Polyak, 1964, as in Sutskever et al., 2013).
+
+    Notes
+    -----
+    u ← momentum · u + g
+    θ ← θ − lr · u
+    """
+
+    state_names = ("u",)
+
+    def __init__(
+        self, network: Sequential, lr: float = 1e-2, *, momentum: float = 0.0, **clipping: float | None
+    ) -> None:
+        super().__init__(network, lr, **clipping)
+        self.momentum = _fraction(momentum, "SGD: momentum")
+
+    def _update(self) -> None:
+        for theta, g, u, step, _ in self._blocks():
+            u *= self.momentum
+            u += g
+            get_xp(u).multiply(u, self.lr, out=step)
+            theta -= step
+
+
+class RMSProp(Optimizer):
+    r"""Divide each entry of the gradient by its recent size (Tieleman and Hinton, 2012, lecture 6e).
+
+    Notes
+    -----
+    v ← rho · v + (1 − rho) · g²
+    θ ← θ − lr · g / (√v + eps)
+    """
+
+    state_names = ("v",)
+
+    def __init__(
+        self, network: Sequential, lr: float = 1e-4, *, rho: float = 0.9, eps: float = 1e-8, **clipping: float | None
+    ) -> None:
+        super().__init__(network, lr, **clipping)
+        self.rho, self.eps = _fraction(rho, "RMSProp: rho"), _positive(eps, "RMSProp: eps")
+
+    def _update(self) -> None:
+        xp = get_xp(self.network.theta)
+        for theta, g, v, square, root in self._blocks():
+            xp.multiply(g, g, out=square)
+            square *= 1.0 - self.rho
+            v *= self.rho
+            v += square
+            xp.sqrt(v, out=root)
+            root += self.eps
+            xp.divide(g, root, out=root)
+            root *= self.lr
+            theta -= root
+
+
+class Adam(Optimizer):
+    r"""Momentum divided by the recent size of the gradient, both corrected for their start at 0 (Kingma and Ba, 2015).
+
+    Parameters
+    ----------
+    lr, beta1, beta2, eps : the defaults are DCGAN's (Radford et al., 2016, section 4): a beta1 of 0.5, since a longer
+        memory makes the two players of a GAN swing.
+
+    Notes
+    -----
+    Algorithm 1 of the paper, at step t:
+
+        m ← β₁ m + (1 − β₁) g         m̂ = m / (1 − β₁ᵗ)
+        v ← β₂ v + (1 − β₂) g²        v̂ = v / (1 − β₂ᵗ)
+        θ ← θ − lr · m̂ / (√v̂ + eps)
+
+    The code keeps M = m / (1 − β₁) and V = v / (1 − β₂), which saves two passes over memory: M ← β₁ M + g and
+    V ← β₂ V + g². With c = √((1 − β₂) / (1 − β₂ᵗ)), √v̂ = c √V, so that the step is
+
+        θ ← θ − a · M / (√V + eps / c),      a = lr · (1 − β₁) / ((1 − β₁ᵗ) · c)
+    """
+
+    state_names = ("M", "V")
+
+    def __init__(
+        self,
+        network: Sequential,
+        lr: float = 2e-4,
+        beta1: float = 0.5,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        **clipping: float | None,
+    ) -> None:
+        super().__init__(network, lr, **clipping)
+        self.beta1, self.beta2 = _fraction(beta1, "Adam: beta1"), _fraction(beta2, "Adam: beta2")
+        self.eps = _positive(eps, "Adam: eps")
+
+    def _update(self) -> None:
+        xp = get_xp(self.network.theta)
+        c = ((1.0 - self.beta2) / (1.0 - self.beta2**self.t)) ** 0.5
+        a = self.lr * (1.0 - self.beta1) / ((1.0 - self.beta1**self.t) * c)
+        for theta, g, M, V, square, root in self._blocks():
+            M *= self.beta1
+            M += g
+            xp.multiply(g, g, out=square)
+            V *= self.beta2
+            V += square
+            xp.sqrt(V, out=root)
+            root += self.eps / c
+            xp.divide(M, root, out=root)
+            root *= a
+            theta -= root
+
+
+class ExponentialMovingAverage:
+    r"""A copy of a network whose weights are an average over the last steps of training.
+
+    The weights of a GAN circle around a good point; their average lies nearer to it than any of them, at the cost of
+    one pass over memory (Yazıcı et al., 2019). Running statistics of BatchNorm are averaged alike.
+
+    Parameters
+    ----------
+    network : Sequential to follow.
+    decay : in [0, 1): the part of the average that a step keeps, so that it spans about 1 / (1 − decay) steps.
+
+    Attributes
+    ----------
+    network : the averaged copy, a Sequential to sample from.
+
+    Notes
+    -----
+    θ̄ ← d · θ̄ + (1 − d) · θ,   d = min(decay, t / (t + 9)) at step t: the average forgets its random start at first.
+    """
+
+    def __init__(self, network: Sequential, decay: float = 0.999) -> None:
+        self.decay = _fraction(decay, "ExponentialMovingAverage: decay")
+        self.source, self.network, self.t = network, network.copy(), 0
+
+    def update(self) -> None:
+        """Take the source's present weights into the average."""
+        self.t += 1
+        d = min(self.decay, self.t / (self.t + 9.0))
+        pairs = [(self.network.theta, self.source.theta)]
+        pairs += [(average, self.source.buffers[key]) for key, average in self.network.buffers.items()]
+        for average, new in pairs:
+            average *= d
+            average += (1.0 - d) * new
+
+
+def _fraction(value: float, what: str) -> float:
+    if not 0.0 <= value < 1.0:
+        raise ArgumentError(f"{what} must be in [0, 1), got {value!r}.")
+    return float(value)
+
+
+def _positive(value: float, what: str) -> float:
+    if not 0.0 < value < float("inf"):
+        raise ArgumentError(f"{what} must be positive and finite, got {value!r}.")
+    return float(value)

@@ -1,0 +1,182 @@
+r"""Are the gradients right? The functions here compare every hand-written derivative with finite differences.
+
+A network maps x and its parameters θ to y. Its backward pass, given any dy, claims to return the gradient of the number
+
+    L(x, θ) = Σ_i dy_i y_i(x, θ)          dx = ∂L/∂x = Jᵀ dy,   grads = ∂L/∂θ
+
+That claim can be checked from outside, from values of L alone (:mod:`tinygan.testing.differences`): move one entry, or
+along one direction v, and see whether L rises at the rate <gradient, v>. A small array is moved one entry at a time, which
+gives its whole Jacobian; a large one along several random directions, and a gradient that is wrong anywhere is wrong
+along almost every direction. Several random dy make sure of all outputs.
+
+The two must agree to 1e-6 *of their norm*, ‖backward − differences‖ ≤ 1e-6 · max(‖backward‖, ‖differences‖), for each
+array by itself. Per entry would be too strict, since a tiny entry beside large ones drowns in rounding; a tolerance added
+to the norm or growing with the size of the array would let small gradients or large layers be wrong.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..backend import Array, backend_of, to_numpy
+from ..errors import ArgumentError, GradientError
+from ..initializers import Rng, as_generator
+from ..layers.base import Layer
+from .differences import Slopes, Undecided, slope, slopes
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """What a check that passed has compared.
+
+    Attributes
+    ----------
+    comparisons : number of slopes, each computed both ways.
+    largest_error : the worst ‖backward − differences‖ / norm over the arrays.
+    zero : names of arrays whose gradient is zero both ways, such as that of a bias right before BatchNorm.
+    """
+
+    comparisons: int
+    largest_error: float
+    zero: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        zero = f"; zero both ways: {', '.join(self.zero)}" if self.zero else ""
+        return f"{self.comparisons} comparisons, largest error {self.largest_error:.1e} of the norm{zero}"
+
+
+def check_gradients(
+    layer: Layer,
+    x: Array,
+    *,
+    dy: Array | None = None,
+    train: bool = True,
+    params: bool = True,
+    rng: Rng = 0,
+    tolerance: float = 1e-6,
+    exhaustive: int = 200,
+    directions: int = 8,
+) -> GradientReport:
+    """Check the backward pass of a layer or a network, dx and the gradient of every parameter.
+
+    Parameters
+    ----------
+    layer : Layer or Sequential of any dtype and backend. A float64 copy is examined; yours is not changed.
+    x : a batch for it, on its backend.
+    dy : gradient of the output to use; several random ones if None.
+    train : the mode of the forward pass. Both are worth a check where they differ.
+    params : False to check dx only.
+    rng : Generator or seed for dy and the directions.
+    tolerance : at most 1e-6; see :mod:`tinygan.testing.gradients`.
+    exhaustive : arrays up to this size are moved entry by entry, larger ones along random directions.
+    directions : how many of these.
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    GradientError
+        A gradient is wrong (the message names layer, array and worst entry with both values), or the check cannot
+        tell: there is a kink at x, every gradient is zero, something is not finite, or equal copies of the layer give
+        different outputs. A check that cannot tell never passes.
+
+    Examples
+    --------
+    >>> from tinygan.layers import Dense
+    >>> x = np.random.default_rng(0).standard_normal((4, 3))
+    >>> check_gradients(Dense(3, 2), x).comparisons
+    160
+    """
+    rng = as_generator(rng)
+    claim = _LayerClaim(layer, x, train, params)
+    y = claim.evaluate(None, claim.points[None])
+    if not np.array_equal(y, claim.evaluate(None, claim.points[None])):
+        raise GradientError(
+            f"{claim.where}: two equal copies give different outputs for one x, so there is no function to "
+            "differentiate. Draw random numbers only from a Generator that the layer keeps as an attribute."
+        )
+    if dy is None:
+        dys = rng.standard_normal((min(y.size, 16), y.size))
+    else:
+        dys = to_numpy(dy).astype(np.float64).reshape(1, -1)
+        if dys.size != y.size:
+            raise GradientError(f"{claim.where}: dy has {dys.size} numbers, the output {y.size}.")
+    return _verify(claim, dys, rng, tolerance, exhaustive, directions)
+
+
+def check_function(
+    function: Callable[..., tuple[Array, ...]],
+    *arrays: Array,
+    rng: Rng = 0,
+    tolerance: float = 1e-6,
+    exhaustive: int = 200,
+    directions: int = 8,
+) -> GradientReport:
+    """Check a function that returns a value and its gradients, such as a loss.
+
+    Parameters
+    ----------
+    function : ``function(*arrays) -> (value, gradient, ...)``: a scalar, and a gradient for each array in its shape.
+    arrays : where to check; they are converted to float64.
+    rng, tolerance, exhaustive, directions : as for :func:`check_gradients`.
+
+    Raises
+    ------
+    GradientError
+        As for :func:`check_gradients`.
+
+    Examples
+    --------
+    >>> from tinygan.losses import NonSaturating
+    >>> report = check_function(NonSaturating().discriminator, np.array([[0.5], [-1.0]]), np.array([[2.0], [0.1]]))
+    >>> report.comparisons
+    4
+    """
+    return _verify(
+        _FunctionClaim(function, arrays), np.ones((1, 1)), as_generator(rng), tolerance, exhaustive, directions
+    )
+
+
+def check_generator_gradient(
+    generator: Layer, discriminator: Layer, loss: Any, z: Array, *, real_logits: Array | None = None, **options: Any
+) -> GradientReport:
+    """Check the gradient that a generator learns from: of loss(D(G(z))), through D, for z and every parameter of G.
+
+    Parameters
+    ----------
+    generator, discriminator : networks with z -> sample -> logits, both in training mode; they are not changed.
+    loss : one of :mod:`tinygan.losses`.
+    z : (N, noise_dim).
+    real_logits : for losses that compare with real samples.
+    options : as for :func:`check_function`.
+
+    Raises
+    ------
+    GradientError
+        As for :func:`check_gradients`, or D's backward with ``grads="skip"`` touched D's gradients.
+    """
+    G, D = generator.astype(np.float64), discriminator.astype(np.float64)
+    keys = list(G.params)
+
+    def function(z: Array, *values: Array) -> tuple[Array, ...]:
+        g, d = G.copy(), D.copy()
+        for key, value in zip(keys, values, strict=True):
+            g.params[key][...] = value
+        g.zero_grad()
+        before = [grad.copy() for grad in d.grads.values()]
+        value, d_logits = loss.generator(d.forward(g.forward(z)), real_logits)
+        dz = g.backward(d.backward(d_logits, grads="skip"))
+        if any(bool((a != b).any()) for a, b in zip(before, d.grads.values(), strict=True)):
+            raise GradientError("backward(grads='skip') has changed the discriminator's gradients.")
+        return value, dz, *(g.grads[key] for key in keys)
+
+    names = ["z", *(f"grads[{key!r}]" for key in keys)]
+    claim = _FunctionClaim(function, (z, *(G.params[key] for key in keys)), names, "G through D")
+    return _verify(claim, np.ones((1, 1)), as_generator(0), **options)
