@@ -5,8 +5,8 @@
 
 A step is: D on real and fake samples, Adam; then G through the updated D from fresh noise, Adam. PyTorch runs eagerly
 with its fused Adam, makes D's fakes without a graph, switches D's parameter gradients off in G's step, and is timed
-both with one stacked batch for D and with two, of which the faster counts. The two libraries run in turn, each in a process
-of its own, so that a drift of the machine's speed meets both; the ratio is the median over the rounds.
+both with one stacked batch for D and with two, of which the faster counts. The two libraries run in turn, each in a
+process of its own, so that a drift of the machine's speed meets both; the ratio is the median over the rounds.
 
 Beside the times stands the floor: the operations of the matrix products whose results somebody reads, at the rate that
 this machine reaches on one large product (the best of NumPy's, measured in the same rounds).

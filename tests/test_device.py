@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import re
 
 import numpy as np
 import pytest
-import tinygan.testing.cupy_surface as cupy_has
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+import tinygan.testing.cupy_surface as cupy_has
 from tinygan.backend import backend_of, get_backend
 from tinygan.testing.device import DeviceArray, count_syncs, forbid_syncs, standin, xp
 
@@ -26,7 +28,7 @@ def put(host):
     return standin.from_host(np.asarray(host))
 
 
-# ---- NumPy is kept out -------------------------------------------------------------------------------------------------
+# ---- NumPy is kept out ---------------------------------------------------------------------------------------------
 
 LEAKS = {
     "exp": np.exp,
@@ -125,7 +127,7 @@ def test_functions_refuse_numpy_arrays(call):
         lambda x: xp.sum([1.0, 2.0]),
         lambda x: xp.concatenate([x, [1.0]]),
         lambda x: x.__setitem__(0, [1.0, 2.0, 3.0, 4.0]),
-        lambda x: x + [1.0, 2.0, 3.0, 4.0],
+        lambda x: x - [1.0, 2.0, 3.0, 4.0],
         lambda x: xp.zeros(3)[xp.asarray(1) : 2],
         lambda x: range(xp.asarray(3)),
         lambda x: hash(x),
@@ -157,7 +159,7 @@ def test_importing_the_module_registers_the_backend():
     assert isinstance(put(matrix), xp.ndarray)
 
 
-# ---- only what CuPy has ------------------------------------------------------------------------------------------------
+# ---- only what CuPy has --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["gamma", "errstate", "spacing", "apply_over_axes", "random", "ma"])
@@ -221,13 +223,13 @@ def test_everything_listed_is_in_cupy():
     for owner, keywords, names in listed:
         for name in names.split():
             signature = _keywords(_resolve(owner, name))
-            assert "**" in signature or all(k in signature for k in keywords.split()), (name, signature)
+            assert "**" in signature or {*keywords.split()} <= {*re.findall(r"\w+", signature)}, (name, signature)
     ours = {name for name in dir(DeviceArray) if not name.startswith("_")}
     dunders = {name for name in vars(DeviceArray) if name.startswith("__")} - {"__slots__", "__hash__", "__module__"}
     assert ours | dunders <= {*dir(cupy.ndarray)}
 
 
-# ---- values, dtypes, shapes --------------------------------------------------------------------------------------------
+# ---- values, dtypes, shapes ----------------------------------------------------------------------------------------
 
 
 def same(ours, expected) -> bool:
@@ -243,6 +245,7 @@ def same(ours, expected) -> bool:
 
 
 @pytest.mark.parametrize("name", [n for n in cupy_has.UFUNCS.split() if "d" in "".join(getattr(np, n).types)])
+@settings(max_examples=10)
 @given(data=st.data(), a=arrays)
 def test_ufuncs_compute_what_numpy_computes(name, data, a):
     ufunc = getattr(np, name)
@@ -257,6 +260,7 @@ def test_ufuncs_compute_what_numpy_computes(name, data, a):
 
 
 @pytest.mark.parametrize("name", ["sum", "prod", "mean", "var", "std", "max", "min", "any", "all", "argmax", "argmin"])
+@settings(max_examples=30)
 @given(a=arrays, keepdims=st.booleans(), data=st.data())
 def test_reductions_compute_what_numpy_computes_and_never_return_scalars(name, a, keepdims, data):
     axis = data.draw(st.sampled_from([None, *range(a.ndim)]))
@@ -294,6 +298,7 @@ def test_reductions_compute_what_numpy_computes_and_never_return_scalars(name, a
         lambda m, a: a.astype(np.float32).T.copy(),
     ],
 )
+@settings(max_examples=30)
 @given(a=arrays)
 def test_functions_and_operators_compute_what_numpy_computes(call, a):
     assert same(call(xp, put(a)), call(np, a))
@@ -307,7 +312,7 @@ def test_in_place_operators_keep_the_array():
     x /= 2.0
     assert x is y
     assert same(x, ((matrix + 1) ** 2 - (matrix[0] + 1) ** 2) / 2)
-    y @= y.T  # CuPy has no such operator: Python makes a new array
+    y @= y.T  # CuPy has no such operator, so Python binds y to a new array
     assert x.shape == (3, 4)
     with pytest.raises(TypeError, match="cast"):
         xp.arange(3)[...].__iadd__(0.5)
@@ -340,9 +345,12 @@ def test_arithmetic_is_silent():
     x = put(np.array([0.0, -1.0, 1e38], dtype=np.float32))  # the suite turns warnings into errors
     values = (x / 0, xp.log(x), xp.exp(x), x * x, xp.sqrt(x), x.astype(np.int8), (x * np.float32(1e38)).mean())
     assert all(isinstance(v, DeviceArray) for v in values)
+    x[...] = put(np.array([1e300]))
+    x.fill(1e300)
+    assert x.tolist() == [math.inf] * 3
 
 
-# ---- views and memory --------------------------------------------------------------------------------------------------
+# ---- views and memory ----------------------------------------------------------------------------------------------
 
 
 @given(a=arrays, data=st.data())
@@ -422,7 +430,7 @@ def test_matmul_writes_only_where_cublas_can(out):
     assert same(fits, matrix @ matrix.T)
 
 
-# ---- host synchronisations ---------------------------------------------------------------------------------------------
+# ---- host synchronisations -----------------------------------------------------------------------------------------
 
 WAITING = {
     "get": lambda x: x.get(),
@@ -445,6 +453,7 @@ WAITING = {
     "unique": lambda x: xp.unique(x),
     "flatnonzero": lambda x: xp.flatnonzero(x),
     "fill": lambda x: x.fill(x[0, 0]),
+    "bincount": lambda x: xp.bincount(xp.asarray([0, 2, 2])),
 }
 
 

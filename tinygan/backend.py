@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from textwrap import shorten
 from types import ModuleType
 from typing import Any
 
@@ -106,7 +107,7 @@ def to_numpy(x: Array) -> np.ndarray:
 def _backend_of_unseen(x: object) -> Backend:
     """Find the owner of an array type met for the first time: a subclass, or CuPy's if imported elsewhere."""
     cupy = sys.modules.get("cupy")
-    if cupy is not None and "cupy" not in _backends and isinstance(x, cupy.ndarray):
+    if cupy is not None and "cupy" not in _backends and isinstance(x, getattr(cupy, "ndarray", ())):
         return get_backend("cupy")
     for backend in _backends.values():
         if isinstance(x, backend.array_type):
@@ -121,14 +122,14 @@ def _load_cupy() -> Backend:
     except ImportError as error:
         raise BackendError(
             "backend 'cupy' needs the package CuPy. Install it for your CUDA version: "
-            f"pip install 'tinygan[cuda12]' or 'tinygan[cuda13]' ({error})."
+            f"pip install 'tinygan[cuda12]' or 'tinygan[cuda13]' ({_in_one_line(error)})."
         ) from error
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # CUDARuntimeError, or an OSError where a shared library cannot be loaded
         raise BackendError(
             "backend 'cupy': CuPy is installed but finds no usable NVIDIA driver. Install or update the driver "
-            f"(nvidia-smi must work), or use backend 'numpy' ({error})."
+            f"(nvidia-smi must work), or use backend 'numpy' ({_in_one_line(error)})."
         ) from error
     if count == 0:
         raise BackendError("backend 'cupy': the driver is there but reports no GPU. Check CUDA_VISIBLE_DEVICES.")
@@ -137,6 +138,12 @@ def _load_cupy() -> Backend:
     except Exception as error:
         raise BackendError(
             "backend 'cupy': a GPU is there but a kernel does not run on it; most often the CuPy package is for "
-            f"another CUDA version than the driver's. Try the other of tinygan[cuda12], tinygan[cuda13] ({error})."
+            "another CUDA version than the driver's. Try the other of tinygan[cuda12], tinygan[cuda13] "
+            f"({_in_one_line(error)})."
         ) from error
     return Backend("cupy", cupy, cupy.ndarray, cupy.asarray, cupy.asnumpy)
+
+
+def _in_one_line(error: Exception) -> str:
+    """CuPy's messages can be pages long, with rulers; the chained exception keeps them whole."""
+    return shorten(str(error).replace("==", ""), 200, placeholder=" ...")

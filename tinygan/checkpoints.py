@@ -33,7 +33,16 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
     path = Path(path)
     # save() copies raw memory without looking at strides: anything but C order would come out as garbage
     plain = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
-    data = save(plain, metadata={"tinygan": FORMAT, "about": json.dumps(metadata, sort_keys=True)})
+    # one label only: safetensors stores several in an order that changes from run to run
+    label = json.dumps({"format": FORMAT, "about": metadata}, sort_keys=True)
+    try:
+        replace_file(path, save(plain, metadata={"tinygan": label}))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error}).") from error
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put ``data`` in place of whatever is at ``path``, so that nobody ever finds half of it; OSError if it cannot."""
     part = path.with_name(path.name + ".part")
     try:
         with open(part, "wb") as file:
@@ -41,9 +50,9 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError as error:
+    except OSError:
         part.unlink(missing_ok=True)
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error}).") from error
+        raise
 
 
 def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -63,16 +72,17 @@ def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.
             raise CheckpointError(f"{path}: {size:,} bytes is more than the {max_bytes:,} that are read at most.")
         with safe_open(path, framework="numpy") as file:
             labels = file.metadata() or {}
-            if labels.get("tinygan") != FORMAT:
-                found = f"format {labels['tinygan']!r}" if "tinygan" in labels else "no tinygan label"
+            label = json.loads(labels["tinygan"]) if "tinygan" in labels else {}
+            if label.get("format") != FORMAT:
+                found = f"format {label.get('format')!r}" if label else "no tinygan label"
                 raise CheckpointError(f"{path}: expected a tinygan checkpoint of format {FORMAT!r}, found {found}.")
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-            metadata = json.loads(labels["about"])
+            metadata = label["about"]
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such checkpoint.") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise CheckpointError(
             f"{path}: is no checkpoint, or a damaged one ({error}). Use a copy, or start without it."
         ) from error

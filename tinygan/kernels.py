@@ -40,8 +40,11 @@ def sigmoid(s: Array) -> Array:
 
 
 def softplus(s: Array) -> Array:
-    """log(1 + e^s), the smooth max(0, s): equals s for large s and e^s for very negative s, without overflow."""
-    return get_xp(s).logaddexp(s, 0.0 * s)  # 0·s rather than 0: the dtype of s decides, not that of a scalar
+    """log(1 + e^s), the smooth max(s, 0), as max(s, 0) + log(1 + e^−|s|): no exponent is positive."""
+    xp = get_xp(s)
+    y = xp.log1p(xp.exp(-abs(s)))
+    y += xp.maximum(s, 0.0)
+    return y
 
 
 class Window(NamedTuple):

@@ -135,6 +135,8 @@ def epoch_order(n: int, *, seed: int, epoch: int) -> np.ndarray:
 
     It depends on nothing else, so a resumed run finds its place without any stored state.
     """
+    if seed < 0 or epoch < 0:
+        raise ArgumentError(f"epoch order: expected seed and epoch of 0 or more, got seed={seed}, epoch={epoch}.")
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,))).permutation(n)
 
 
@@ -149,11 +151,11 @@ def batches(n: int, batch_size: int, *, seed: int, start: int = 0) -> Iterator[n
     DataError
         The batch is larger than the data.
     ArgumentError
-        ``batch_size`` or ``start`` has no meaning.
+        ``batch_size``, ``seed`` or ``start`` has no meaning.
     """
     per_epoch = steps_per_epoch(n, batch_size)
-    if start < 0:
-        raise ArgumentError(f"batches: start counts steps from 0, got {start}.")
+    if start < 0 or seed < 0:
+        raise ArgumentError(f"batches: expected start and seed of 0 or more, got start={start}, seed={seed}.")
 
     def steps() -> Iterator[np.ndarray]:  # a generator of its own, so that the checks above run at the call
         epoch, step = divmod(start, per_epoch)
@@ -209,8 +211,12 @@ def _checked_labels(labels: np.ndarray, n: int, name: str) -> np.ndarray:
         )
     if labels.dtype.kind not in "iu":
         raise DataError(
-            f"{name}: expected integer labels, got {labels.dtype}; numpy.unique(labels, return_inverse=True) numbers them."
+            f"{name}: expected integer labels, got {labels.dtype}; "
+            "numpy.unique(labels, return_inverse=True) numbers them."
         )
     if labels.min() < 0:
-        raise DataError(f"{name}: labels count from 0, got {labels.min()}; numpy.unique(..., return_inverse=True) mends it.")
+        raise DataError(
+            f"{name}: expected labels that count from 0, got {labels.min()}; "
+            "numpy.unique(labels, return_inverse=True) numbers them."
+        )
     return labels.astype(np.int64)

@@ -18,7 +18,9 @@ from .idx import read_idx
 FOLDER_VARIABLE = "TINYGAN_DATA"  #: environment variable that names a folder of IDX files
 CONNECT_SECONDS = 2.5  #: how long to wait for a server to answer the call
 STALL_SECONDS = 5.0  #: how long to wait for the next bytes
-PATIENCE_SECONDS = 6.0  #: after so long without one file fetched, no further mirror is tried
+PATIENCE_SECONDS = 6.0  #: after so long without success no further mirror is tried, and a trickle is cut off
+SLOWEST = 20_000  #: bytes per second, on average; less is a trickle
+LARGEST = 64 * 2**20  #: bytes; none of the files is half as large
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def load(
     ----------
     name : one of
 
-        - ``"auto"``: MNIST if it can be had, else the embedded digits; ``description`` says which and why.
+        - ``"auto"``: MNIST if it can be had, else the embedded digits; ``description`` says which and why. A
+          damaged file in a folder of yours is an error all the same.
         - ``"mnist"``, ``"fashion"``: that one or an error. Looked for in the folder that the environment variable
           TINYGAN_DATA names (the IDX files of MNIST themselves, or a folder ``mnist`` or ``fashion`` of them), then
           in the cache, then fetched once from its mirrors.
@@ -178,7 +181,6 @@ def _fetch(file: str, source: Source, folder: Path) -> Path:
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("ERROR")
-    download = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, STALL_SECONDS))
     failures = []
     started = time.monotonic()
     try:
@@ -193,9 +195,34 @@ def _fetch(file: str, source: Source, folder: Path) -> Path:
         logger.setLevel(level)
     raise _Unavailable(
         f"{file} is {state} the cache {folder} and could not be fetched from {'; '.join(failures)}. "
-        f"Put the four files of {source.title} into a folder and set {FOLDER_VARIABLE} to it, or give its path as data.",
+        f"Put the four files of {source.title} into a folder and give its path as data, "
+        f"or name the folder {folder.name} and set {FOLDER_VARIABLE} to the one above it.",
         brief=f"{source.title} is {state} {folder} and could not be fetched (load({folder.name!r}) tells more)",
     )
+
+
+class _Brake:
+    """Stands where pooch expects a progress bar, and stops a download that does not end or does not get on."""
+
+    total = 0
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.started = time.monotonic()
+
+    def update(self, size: int) -> None:
+        self.received += size
+        seconds = time.monotonic() - self.started
+        if self.received > LARGEST:
+            raise DataError(f"more than {LARGEST:,} bytes came")
+        if seconds > PATIENCE_SECONDS and self.received < SLOWEST * seconds:
+            raise DataError(f"only {self.received:,} bytes came in {seconds:.0f} seconds")
+
+    def reset(self) -> None:
+        self.received = 0
+
+    def close(self) -> None:
+        pass
 
 
 def _brief(error: Exception) -> str:
@@ -242,8 +269,8 @@ def _read_pair(
     labels = None if labels_path is None else read_idx(labels_path, ndim=1)
     if labels is not None and len(labels) != len(images):
         raise DataError(
-            f"{labels_path}: expected {len(images):,} labels, one per image of {images_path.name}, got {len(labels):,}; "
-            "the two files belong to different sets."
+            f"{labels_path}: expected {len(images):,} labels, one per image of {images_path.name}, "
+            f"got {len(labels):,}; the two files belong to different sets."
         )
     if labels is not None and classes is not None and labels.max() >= classes:
         first = int(np.argmax(labels >= classes))

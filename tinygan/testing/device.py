@@ -47,7 +47,7 @@ import numpy as np
 from ..backend import Backend, register
 from . import cupy_surface as cupy_has
 
-# ---- host synchronisations -------------------------------------------------------------------------------------------
+# ---- host synchronisations -----------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -88,7 +88,7 @@ def _synchronise(what: str) -> None:
             raise AssertionError(f"{what} makes the host wait for the device, inside forbid_syncs().")
 
 
-# ---- the array -------------------------------------------------------------------------------------------------------
+# ---- the array -----------------------------------------------------------------------------------------------------
 
 
 class Flags(NamedTuple):
@@ -115,6 +115,8 @@ class DeviceArray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed on a device: use .get() or to_numpy(x).")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> DeviceArray:
+        if ufunc.__name__ in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
+            inputs = tuple(i[()] if isinstance(i, np.ndarray) else i for i in inputs)  # numpy.float32(2) < x sends 0-d
         if any(isinstance(i, np.generic) for i in inputs) and method == "__call__" and not kwargs:
             return _evaluate(ufunc, inputs)  # numpy.float32(2) * x comes this way
         raise TypeError(_leak(ufunc.__name__, inputs))
@@ -142,10 +144,9 @@ class DeviceArray:
             if np.ndim(value) > 0 and np.unique(places).size < places.size:
                 raise IndexError("assignment through repeated indices: on a GPU it is open which value stays.")
         elif sources and _one_memcpy(into, value) and np.may_share_memory(into, value):
-            raise ValueError(
-                "assignment between overlapping slices: on a GPU the result is open. Copy the value first."
-            )
-        self._host[key] = value
+            raise ValueError("assignment between overlapping slices: on a GPU the result is open. Copy it first.")
+        with np.errstate(all="ignore"):
+            self._host[key] = value
 
     def get(self) -> np.ndarray:
         """Return a copy as a NumPy array, waiting until the device has finished it."""
@@ -156,7 +157,7 @@ class DeviceArray:
         """Set all elements to a number."""
         if isinstance(value, DeviceArray):
             _synchronise("fill() with a device array")  # CuPy asks whether it is zero
-        self._host.fill(_unwrap(value, []))
+        self[...] = value
 
     @property
     def T(self) -> DeviceArray:
@@ -175,7 +176,7 @@ class DeviceArray:
         return self.copy()
 
 
-# ---- between CuPy's rules and NumPy's functions ----------------------------------------------------------------------
+# ---- between CuPy's rules and NumPy's functions --------------------------------------------------------------------
 
 _NUMBERS = (bool, int, float, complex, np.generic)
 _MIXED = (
@@ -297,7 +298,7 @@ for _name in ["eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "abs", "invert",
     setattr(DeviceArray, f"__{_name}__", _operator(getattr(operator, _name)))
 
 
-# ---- the module of functions -----------------------------------------------------------------------------------------
+# ---- the module of functions ---------------------------------------------------------------------------------------
 
 
 class _Namespace(SimpleNamespace):

@@ -53,14 +53,15 @@ class Undecided(Exception):
 
 
 def slope(
-    f: Callable[[np.ndarray], np.ndarray], a: np.ndarray, v: np.ndarray, dys: np.ndarray, *, step: float
+    f: Callable[[np.ndarray], np.ndarray], a: np.ndarray, y: np.ndarray, v: np.ndarray, dys: np.ndarray, step: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Slopes of the K functions L_k(a) = Σ_i dys[k, i] f(a)[i] along ``v``.
 
     Parameters
     ----------
     f : function from arrays like ``a`` to vectors (I,).
-    a, v : point and direction, of one shape.
+    a, y : the point, and f(a).
+    v : direction, shaped like ``a``.
     dys : (K, I).
     step : h for entries of size up to 1; where a's are larger, h grows with them.
 
@@ -69,7 +70,6 @@ def slope(
     R, E, noise, each (K,) : the slopes, bounds on their errors, and how large a slope rounding alone can feign.
     """
     h = step * max(1.0, float(np.linalg.norm(a * v)))
-    y = f(a)
 
     def central(h: float) -> tuple[np.ndarray, np.ndarray]:
         up, down = f(a + h * v), f(a - h * v)  # their difference is taken before anything large is summed
@@ -83,14 +83,15 @@ def slope(
 def slopes(
     f: Callable[[np.ndarray], np.ndarray],
     a: np.ndarray,
-    directions: list[np.ndarray],
+    y: np.ndarray,
+    directions: np.ndarray,
     dys: np.ndarray,
     *,
     tolerance: float,
 ) -> Slopes:
-    """Slopes along several directions, each with the first step that makes all of them together exact enough.
+    """Slopes along ``directions`` (M, *a.shape), each with a step for which all together are exact enough.
 
-    That is: ‖E‖ ≤ tolerance · ‖R‖ over the whole (K, M) array; or both are within rounding noise, the slopes being zero.
+    That is: ‖E‖ ≤ tolerance · ‖R‖ over the whole (K, M) array; or both are within rounding noise, so the slopes are 0.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def slopes(
     pending = range(len(directions))
     for step in STEPS:
         for m in pending:
-            new = slope(f, a, directions[m], dys, step=step)
+            new = slope(f, a, y, directions[m], dys, step)
             if np.linalg.norm(new[1]) < np.linalg.norm(found.error[:, m]):
                 for into, column in zip(found, new, strict=True):
                     into[:, m] = column

@@ -5,49 +5,28 @@ A network maps x and its parameters θ to y. Its backward pass, given any dy, cl
     L(x, θ) = Σ_i dy_i y_i(x, θ)          dx = ∂L/∂x = Jᵀ dy,   grads = ∂L/∂θ
 
 That claim can be checked from outside, from values of L alone (:mod:`tinygan.testing.differences`): move one entry, or
-along one direction v, and see whether L rises at the rate <gradient, v>. A small array is moved one entry at a time, which
-gives its whole Jacobian; a large one along several random directions, and a gradient that is wrong anywhere is wrong
-along almost every direction. Several random dy make sure of all outputs.
+along one direction v, and see whether L rises at the rate <gradient, v>. A small array is moved one entry at a time,
+which gives its whole Jacobian; a large one along several random directions, and a gradient that is wrong anywhere is
+wrong along almost every direction. Several random dy make sure of all outputs.
 
 The two must agree to 1e-6 *of their norm*, ‖backward − differences‖ ≤ 1e-6 · max(‖backward‖, ‖differences‖), for each
-array by itself. Per entry would be too strict, since a tiny entry beside large ones drowns in rounding; a tolerance added
-to the norm or growing with the size of the array would let small gradients or large layers be wrong.
+array by itself. Per entry would be too strict, since a tiny entry beside large ones drowns in rounding; a tolerance
+added to the norm or growing with the size of the array would let small gradients or large layers be wrong.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import numpy as np
 
 from ..backend import Array, backend_of, to_numpy
-from ..errors import ArgumentError, GradientError
+from ..errors import GradientError
 from ..initializers import Rng, as_generator
 from ..layers.base import Layer
-from .differences import Slopes, Undecided, slope, slopes
-
-
-@dataclass(frozen=True)
-class GradientReport:
-    """What a check that passed has compared.
-
-    Attributes
-    ----------
-    comparisons : number of slopes, each computed both ways.
-    largest_error : the worst ‖backward − differences‖ / norm over the arrays.
-    zero : names of arrays whose gradient is zero both ways, such as that of a bias right before BatchNorm.
-    """
-
-    comparisons: int
-    largest_error: float
-    zero: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        zero = f"; zero both ways: {', '.join(self.zero)}" if self.zero else ""
-        return f"{self.comparisons} comparisons, largest error {self.largest_error:.1e} of the norm{zero}"
+from .comparison import GradientReport, verify
 
 
 def check_gradients(
@@ -108,7 +87,7 @@ def check_gradients(
         dys = to_numpy(dy).astype(np.float64).reshape(1, -1)
         if dys.size != y.size:
             raise GradientError(f"{claim.where}: dy has {dys.size} numbers, the output {y.size}.")
-    return _verify(claim, dys, rng, tolerance, exhaustive, directions)
+    return verify(claim, dys, rng, tolerance, exhaustive, directions)
 
 
 def check_function(
@@ -139,7 +118,7 @@ def check_function(
     >>> report.comparisons
     4
     """
-    return _verify(
+    return verify(
         _FunctionClaim(function, arrays), np.ones((1, 1)), as_generator(rng), tolerance, exhaustive, directions
     )
 
@@ -177,6 +156,107 @@ def check_generator_gradient(
             raise GradientError("backward(grads='skip') has changed the discriminator's gradients.")
         return value, dz, *(g.grads[key] for key in keys)
 
-    names = ["z", *(f"grads[{key!r}]" for key in keys)]
+    names = ["dz", *(f"grads[{key!r}]" for key in keys)]
     claim = _FunctionClaim(function, (z, *(G.params[key] for key in keys)), names, "G through D")
-    return _verify(claim, np.ones((1, 1)), as_generator(0), **options)
+    return verify(claim, np.ones((1, 1)), as_generator(0), **options)
+
+
+# ---- the claims that are checked -----------------------------------------------------------------------------------
+
+
+class _LayerClaim:
+    """A layer as a function of its input (key None) and its parameters."""
+
+    def __init__(self, layer: Layer, x: Array, train: bool, params: bool) -> None:
+        self.where, self.train = layer.name, train
+        self.layer, self.put = layer.astype(np.float64), backend_of(x).from_host
+        self.points = {None: np.array(to_numpy(x), dtype=np.float64)}
+        if params:
+            self.points |= {key: np.array(to_numpy(value)) for key, value in self.layer.params.items()}
+        self.rewind = _rewinder(self.layer)
+        self.copies = self._keeps_a_trace()
+
+    def _keeps_a_trace(self) -> bool:
+        """Whether a forward pass changes the layer in a way that cannot be rewound, so that each needs a fresh copy."""
+        try:
+            before = pickle.dumps(self.layer)
+            self._forward(self.layer, self.points[None])
+            self.rewind()
+            return before != pickle.dumps(self.layer)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return True  # it cannot be pickled and compared
+
+    def _forward(self, layer: Layer, x: np.ndarray) -> Array:
+        y = layer.forward(self.put(x.copy()), train=self.train)
+        if y.dtype != np.float64:
+            raise GradientError(f"{self.where}: the output is {y.dtype} for float64 input and parameters.")
+        return y
+
+    def name(self, key: Hashable) -> str:
+        return "dx" if key is None else f"grads[{key!r}]"
+
+    def evaluate(self, key: Hashable, value: np.ndarray) -> np.ndarray:
+        layer = self.layer.copy() if self.copies else self.layer
+        if key is None:
+            y = self._forward(layer, value)
+        else:
+            layer.params[key][...] = self.put(value)
+            y = self._forward(layer, self.points[None])
+            layer.params[key][...] = self.put(self.points[key])
+        self.rewind()
+        return to_numpy(y).ravel()
+
+    def gradients(self, dy: np.ndarray) -> dict[Hashable, Array | None]:
+        layer = self.layer.copy()
+        layer.zero_grad()
+        y = self._forward(layer, self.points[None])
+        dx = layer.backward(self.put(dy.reshape(y.shape)))
+        return {None: dx, **layer.grads}
+
+
+def _rewinder(layer: Layer) -> Callable[[], None]:
+    """Return a function that undoes what forward passes do to ``layer``: open passes, buffers, states of Generators."""
+    parts = [layer]
+    for part in parts:  # grows while it is walked: the layers of networks within networks
+        parts.extend(getattr(part, "layers", ()))
+    buffers = [(b, b.copy()) for b in layer.buffers.values()]
+    rngs = [g for part in parts for g in vars(part).values() if isinstance(g, np.random.Generator)]
+    states = [(g.bit_generator, g.bit_generator.state) for g in rngs]
+
+    def rewind() -> None:
+        layer.forget()
+        for buffer, before in buffers:
+            buffer[...] = before
+        for bits, state in states:
+            bits.state = state
+
+    return rewind
+
+
+class _FunctionClaim:
+    """A function that returns its value and the gradients for its arguments, which are numbered."""
+
+    def __init__(
+        self, function: Callable, arrays: tuple[Array, ...], names: list[str] | None = None, where: str | None = None
+    ) -> None:
+        self.function, self.names = function, names
+        self.where = where or getattr(function, "__qualname__", repr(function))
+        self.puts = [backend_of(a).from_host for a in arrays]
+        self.points = {i: np.array(to_numpy(a), dtype=np.float64) for i, a in enumerate(arrays)}
+
+    def name(self, key: Hashable) -> str:
+        return self.names[key] if self.names else f"the gradient of argument {key}"
+
+    def _call(self, key: Hashable, value: np.ndarray) -> tuple[Array, ...]:
+        values = (self.points | {key: value}).values()
+        return self.function(*(put(v.copy()) for put, v in zip(self.puts, values, strict=True)))
+
+    def evaluate(self, key: Hashable, value: np.ndarray) -> np.ndarray:
+        result = self._call(key, value)[0]
+        if np.ndim(result) != 0:
+            raise GradientError(f"{self.where}: the value must be a scalar, got shape {result.shape}.")
+        return np.array([float(result)])
+
+    def gradients(self, dy: np.ndarray) -> dict[Hashable, Array | None]:
+        _, *grads = self._call(0, self.points[0])
+        return {key: None if g is None else g * float(dy[0]) for key, g in enumerate(grads)}
