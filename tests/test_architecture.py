@@ -25,6 +25,7 @@ ORDER = [
     "gan",
     "data",
     "plotting",
+    "runs",
     "training",
     "commandline",
     "testing",

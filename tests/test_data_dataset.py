@@ -80,7 +80,10 @@ BAD_ARRAYS = {
     "mask": (lambda: ImageData(GREY).batch(np.ones(4, bool)), "row of integer indices, got bool.*flatnonzero"),
     "float index": (lambda: ImageData(GREY).batch(np.array([0.0])), "row of integer indices, got float64"),
     "table of indices": (lambda: ImageData(GREY).batch(np.array([[0]])), r"of shape \(1, 1\)"),
-    "batch beyond data": (lambda: batches(10, 11, seed=0), "a batch of 11 is larger than the data, which has 10 images"),
+    "batch beyond data": (
+        lambda: batches(10, 11, seed=0),
+        "a batch of 11 is larger than the data, which has 10 images",
+    ),
 }
 
 
@@ -99,7 +102,10 @@ BAD_ARGUMENTS = {
     "range upside down": (lambda: ImageData(GREY).batch(np.array([0]), low=1, high=-1), "low=1, high=-1"),
     "endless range": (lambda: ImageData(GREY).batch(np.array([0]), high=np.inf), "both finite"),
     "range that is NaN": (lambda: ImageData.from_floats(float_images(0.0), low=np.nan), "low=nan"),
-    "integer batch": (lambda: ImageData(GREY).batch(np.array([0]), dtype=np.uint8), "got dtype uint8; use numpy.float32"),
+    "integer batch": (
+        lambda: ImageData(GREY).batch(np.array([0]), dtype=np.uint8),
+        "got dtype uint8; use numpy.float32",
+    ),
 }
 
 

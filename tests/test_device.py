@@ -323,6 +323,7 @@ def test_numpy_scalars_promote_and_python_numbers_do_not():
     for scalar in (np.float64(2), np.int64(2), np.float32(2), 2, 2.0, True):
         assert same(scalar * x, scalar * matrix)
         assert same(x - scalar, matrix - scalar)
+        assert same(scalar - x, scalar - matrix)
         assert same(scalar < x, scalar < matrix)
     assert (np.float64(2) * x).dtype == np.float64
     assert (2.0 * x).dtype == (x.sum() * x).dtype == np.float32

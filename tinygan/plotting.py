@@ -143,9 +143,10 @@ def save_loss_curves(path: str | Path, losses: np.ndarray, *, loss: Loss | None 
         if level is not None:
             label = f"{role} at equilibrium, {level:.3g}"
             axes.axhline(level, color=COLOURS[name], linestyle="--", linewidth=1.0, label=label)
-    if len(losses):
+    finite = losses[np.isfinite(losses)]
+    if len(finite):
         # A few wild steps at the start must not flatten the rest
-        shown = np.concatenate([np.percentile(losses, [0.5, 99.5]), [x for x in levels if x is not None]])
+        shown = np.concatenate([np.percentile(finite, [0.5, 99.5]), [x for x in levels if x is not None]])
         margin = 0.08 * (shown.max() - shown.min()) or 1.0
         axes.set_ylim(shown.min() - margin, shown.max() + margin)
     axes.set(xlabel="step", ylabel="loss", title=title)

@@ -1,43 +1,30 @@
-"""The loop that trains every system, and the folder that a run leaves behind.
+"""The loop that trains every system.
 
     train(gan, data, out="runs/mine", epochs=10)
 
-fills the folder with
-
-    checkpoint.safetensors    all that the next step depends on; resuming needs only this file
-    losses.csv                both losses of every step
-    samples.png               what G makes of fixed noise now
-    samples/step_000500.png   ... and made of the same noise at intervals
-    film.gif                  those pictures in a row
-    losses.png                the loss curves
-    config.json               settings, networks, versions
-
-Every file but losses.csv is put in place whole, and losses.csv is made anew from the checkpoint on resuming. So a run
-may be killed at any moment; resumed, it ends with the same bytes in every file as one that was never interrupted.
+shows both losses, images per second and the time left, and fills the folder with what :mod:`tinygan.runs` lists.
 """
 
 from __future__ import annotations
 
-import json
 import signal
+import sys
 import threading
-import zlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-import numpy as np
-
-from . import checkpoints, plotting
 from .backend import backend_of, to_backend
 from .data import ImageData, batches, steps_per_epoch
-from .errors import ArgumentError, CheckpointError, NonFiniteError, ShapeError
+from .errors import ArgumentError, NonFiniteError, ShapeError
 from .gan import GAN, Losses
 from .layers.base import positive_int, show_shape
-from .progress import Progress
+from .runs import Run
 
-GRID = 64  # images in a grid of samples
 LOOK_EVERY = 50  # steps between two looks at the losses; on a GPU each look waits for the device
+LINE_EVERY = 15.0  # seconds between two lines of progress where there is no terminal
 
 
 def train(
@@ -58,21 +45,22 @@ def train(
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Path:
-    """Train ``gan`` on ``data`` up to a number of steps, and return the folder with what came of it.
+    """Train ``gan`` on ``data`` up to a number of steps; return the folder with all that came of it.
 
     Parameters
     ----------
-    out : folder for all output; made if it is not there.
-    epochs, steps : how long, counted from the very start; one of the two. A step shows D ``batch_size`` real images
-        ``gan.d_steps`` times and trains G once. An epoch visits every image once, but for an incomplete last batch.
-    seed : of the order of the data and the fixed noise of the pictures.
+    out : folder for the output; made if it is not there.
+    epochs, steps : when to stop, counted from the very start of the run; one of the two. A step shows D ``batch_size``
+        real images, ``gan.d_steps`` times, and trains G once. An epoch visits the images once, in an order of its own;
+        what does not fill a last batch sits out.
+    seed : of the order of the images, and of the noise that all pictures of this run are made from.
     low, high : the values of black and white in G's images: -1 and 1 for tanh.
-    sample_every, checkpoint_every : steps between two grids, and between two checkpoints.
-    resume : go on from the checkpoint in ``out``. Learning rates, clipping, intervals and the length may differ from the
-        interrupted run's, nothing else.
-    overwrite : remove an earlier run in ``out`` first, rather than refuse to start.
-    settings : JSON-like values to record in config.json and the checkpoint, such as command-line flags.
-    progress : whether to show a progress bar on stderr; plain lines now and then where that is no terminal.
+    sample_every, checkpoint_every : steps between two pictures, and between two checkpoints.
+    resume : go on from the checkpoint in ``out``. Learning rates, clipping, intervals and length may differ from what
+        they were, and nothing else.
+    overwrite : remove an earlier run in ``out``, rather than refuse to start.
+    settings : JSON-like values to record with the run, such as command-line flags.
+    progress : whether to show progress on stderr: a bar, or a line now and then where that is no terminal.
 
     Raises
     ------
@@ -80,43 +68,132 @@ def train(
         A setting has no meaning, the data does not fit the networks or is smaller than a batch, or ``out`` cannot be
         written or holds a run already. All this is found before training starts.
     CheckpointError
-        There is nothing to resume, or it is damaged or was made with other settings; the message names the difference.
+        There is nothing to resume, or it is damaged, or was made with other settings.
     NonFiniteError
-        A loss or gradient is not finite; the last checkpoint stays, and the message says how to go on.
+        A loss or gradient is not finite. The last checkpoint stays, and the message says how to go on from it.
     KeyboardInterrupt
-        Ctrl-C or SIGTERM, after the step at hand was finished and a checkpoint written. A second one does not wait.
+        Ctrl-C or SIGTERM came. The step at hand was finished and a checkpoint written; a second signal does not wait.
     """
-    batch_size = positive_int(batch_size, "train: batch_size")
-    every = positive_int(sample_every, "train: sample_every"), positive_int(checkpoint_every, "train: checkpoint_every")
+    sample_every = positive_int(sample_every, "train: sample_every")
+    checkpoint_every = positive_int(checkpoint_every, "train: checkpoint_every")
+    rows = positive_int(batch_size, "train: batch_size") * gan.d_steps
     if (steps is None) == (epochs is None):
-        raise ArgumentError(f"train: give either steps or epochs, got steps={steps!r}, epochs={epochs!r}.")
+        raise ArgumentError(f"train: give either steps or epochs, got steps={steps!r} and epochs={epochs!r}.")
     if data.image_shape != gan.sample_shape:
         raise ShapeError(
             f"train: the images of {data.name} are {show_shape(data.image_shape)}, but G makes "
             f"{show_shape(gan.sample_shape)}. Build the networks for image_shape={data.image_shape}."
         )
-    rows = batch_size * gan.d_steps
     per_epoch = steps_per_epoch(len(data), rows)
-    last = positive_int(steps, "train: steps") if epochs is None else positive_int(epochs, "train: epochs") * per_epoch
+    last = positive_int(epochs, "train: epochs") * per_epoch if steps is None else positive_int(steps, "train: steps")
 
-    run = _Run(Path(out), gan, data, batch_size=batch_size, seed=seed, low=low, high=high, settings=settings)
-    run.folder.mkdir_or_fail()
+    run = Run(out, gan, data, batch_size=batch_size, seed=seed, low=low, high=high, settings=settings)
     if resume:
         run.resume(last)
     else:
-        run.start(overwrite)
+        run.start(overwrite=overwrite)
 
-    backend, dtype = backend_of(gan.generator.theta), gan.discriminator.theta.dtype
-    host = backend.name == "numpy"  # looking for NaN at every step costs nothing there
-    with Progress(gan.t, last, rows, per_epoch, shown=progress) as bar, _StopSignal() as stop:
-        for t, indices in zip(range(gan.t + 1, last + 1), batches(len(data), rows, seed=seed, start=gan.t), strict=False):
-            due = [t % k == 0 for k in every]
-            look = t % LOOK_EVERY == 0 or t == last or stop.asked or any(due)
-            real = to_backend(data.batch(indices, low=low, high=high, dtype=dtype), backend)
+    backend, dtype = backend_of(gan.discriminator.theta), gan.discriminator.theta.dtype
+    waits = backend.name != "numpy"  # where looking makes the host wait, only some steps are looked at
+    unread: list[Losses] = []
+    order = batches(len(data), rows, seed=seed, start=gan.t)
+    with _Progress(gan.t, last, rows=rows, per_epoch=per_epoch, shown=progress) as bar, _Signals() as signals:
+        for t in range(gan.t + 1, last + 1):
+            real = to_backend(data.batch(next(order), low=low, high=high, dtype=dtype), backend)
+            sample, keep = t % sample_every == 0, t % checkpoint_every == 0 or t == last
+            stop = signals.came
+            look = sample or keep or stop or t % LOOK_EVERY == 0
             try:
-                losses = gan.step(real, check=host or look)
+                unread.append(gan.step(real, check=look or not waits))
             except NonFiniteError as error:
+                run.record(unread)
                 run.draw()
-                raise NonFiniteError(f"{error} {run.way_on()}") from error
-            ...
+                raise NonFiniteError(
+                    f"{error} The checkpoint of step {run.saved} is kept, {run.checkpoint}: go on from it with such a "
+                    "change (--resume --lr ..., or resume=True)."
+                ) from error
+            if look:
+                run.record(unread)
+                unread.clear()
+                bar.show(t, run.losses[-1])
+            if sample:
+                run.sample(keep=True)
+            if keep or stop:
+                run.save()
+            if stop:
+                break
+    run.sample()
+    run.draw()
+    if gan.t < last:
+        _say(f"stopped at step {gan.t} of {last}, which is kept in {run.checkpoint}; --resume goes on", progress)
+        raise KeyboardInterrupt
     return run.folder
+
+
+class _Signals:
+    """Within the ``with`` block, Ctrl-C and SIGTERM only leave a note: the step at hand must be finished first."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():  # Python gives signals to no other
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        self.__exit__()  # a second one does what it always does
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+class _Progress:
+    """A bar on stderr, or plain lines where stderr is no terminal."""
+
+    def __init__(self, t: int, last: int, *, rows: int, per_epoch: int, shown: bool) -> None:
+        self.first, self.t, self.last, self.rows, self.per_epoch, self.shown = t, t, last, rows, per_epoch, shown
+        self.epochs = -(-last // per_epoch)
+        self.began = self.told = time.monotonic()
+        self.bar = None
+        if shown and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=last * rows,
+                initial=t * rows,
+                unit=" images",
+                unit_scale=True,
+                dynamic_ncols=True,
+                bar_format="{desc} {percentage:3.0f}% |{bar}| {rate_fmt}, {remaining} left",
+            )
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def show(self, t: int, losses: Any) -> None:
+        epoch = (t - 1) // self.per_epoch + 1
+        text = f"epoch {epoch}/{self.epochs}  step {t}/{self.last}  D {losses[0]:.3f}  G {losses[1]:.3f}"
+        now = time.monotonic()
+        if self.bar is not None:
+            self.bar.set_description_str(text, refresh=False)
+            self.bar.update((t - self.t) * self.rows)
+        elif now - self.told >= LINE_EVERY or t == self.last:
+            speed = (t - self.first) * self.rows / max(now - self.began, 1e-9)
+            left = (self.last - t) * self.rows / speed
+            _say(f"{text}  {speed:,.0f} images/s  {left // 60:.0f}:{left % 60:02.0f} left", self.shown)
+            self.told = now
+        self.t = t
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _say(text: str, shown: bool) -> None:
+    if shown:
+        print(text, file=sys.stderr, flush=True)

@@ -16,9 +16,9 @@ from .digits import digits
 from .idx import read_idx
 
 FOLDER_VARIABLE = "TINYGAN_DATA"  #: environment variable that names a folder of IDX files
-CONNECT_SECONDS = 2.5  #: how long to wait for a server to answer the call
-STALL_SECONDS = 5.0  #: how long to wait for the next bytes
-PATIENCE_SECONDS = 6.0  #: after so long without success no further mirror is tried, and a trickle is cut off
+CONNECT_SECONDS = 2.0  #: how long to wait for a server to answer the call
+STALL_SECONDS = 3.0  #: how long to wait for the next bytes
+PATIENCE_SECONDS = 4.5  #: after so long without success no further mirror is tried, and a trickle is cut off
 SLOWEST = 20_000  #: bytes per second, on average; less is a trickle
 LARGEST = 64 * 2**20  #: bytes; none of the files is half as large
 
@@ -143,8 +143,9 @@ def _load_public(name: str, split: str, cache: str | os.PathLike[str] | None) ->
     if (folder := _folder_of_user(name)) is not None:
         return _load_folder(folder, split, name=name, title=source.title, classes=10)
     wanted = [file for file in source.sha256 if file.startswith(_PREFIX[split])]
-    labels, images = (_fetch(file, source, _cache_folder(cache) / name) for file in wanted)
-    return _read_pair(images, labels, name=name, description=f"{source.title}, {split} set", classes=10)
+    folder = _cache_folder(cache) / name
+    labels, images = (_fetch(file, source, folder) for file in wanted)
+    return _read_pair(images, labels, name=name, description=f"{source.title}, {split} set, from {folder}", classes=10)
 
 
 def _folder_of_user(name: str) -> Path | None:
@@ -185,6 +186,7 @@ def _fetch(file: str, source: Source, folder: Path) -> Path:
     started = time.monotonic()
     try:
         for mirror in source.mirrors:
+            download = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, STALL_SECONDS), progressbar=_Brake())
             try:
                 return Path(pooch.retrieve(mirror + file, known, fname=file, path=folder, downloader=download))
             except Exception as error:  # whatever goes wrong at one mirror, the next may do

@@ -6,8 +6,8 @@
     check_layer(MyLayer(), x)         # and the whole contract of a layer
 
 ``check_function`` does the same for a loss, ``check_generator_gradient`` for a generator's gradient through its
-discriminator. :mod:`tinygan.testing.strategies` draws sizes, images, geometries, layers and networks for Hypothesis, which
-only that module needs; :mod:`tinygan.testing.device` is a stand-in for the GPU.
+discriminator. :mod:`tinygan.testing.strategies` draws sizes, images, geometries, layers and networks with Hypothesis,
+which only that module needs; :mod:`tinygan.testing.device` is a stand-in for the GPU.
 """
 
 from .comparison import GradientReport

@@ -39,7 +39,12 @@ class Claim(Protocol):
     where: str
     points: dict[Hashable, np.ndarray]
 
-    def name(self, key: Hashable) -> str: ...
+    def name(self, key: Hashable) -> str:
+        """What errors call the gradient of ``points[key]``: 'dx', "grads['W']"."""
+
+    def owner(self, key: Hashable) -> str:
+        """What errors call the layer that ``points[key]`` belongs to."""
+
     def evaluate(self, key: Hashable, value: np.ndarray) -> np.ndarray:
         """y as a vector, with ``value`` in the place of ``points[key]``."""
 
@@ -98,13 +103,13 @@ def _on_host(claim: Claim, gradients: dict[Hashable, Array | None]) -> dict[Hash
     result = {}
     for key, a in claim.points.items():
         if gradients.get(key) is None:
-            raise GradientError(f"{claim.where}: {claim.name(key)} is missing; expected an array of shape {a.shape}.")
+            raise GradientError(f"{claim.owner(key)}: {claim.name(key)} is missing; expected an array of shape {a.shape}.")
         g = to_numpy(gradients[key]).astype(np.float64)
         if g.shape != a.shape:
-            raise GradientError(f"{claim.where}: {claim.name(key)} has shape {g.shape}, expected {a.shape}.")
+            raise GradientError(f"{claim.owner(key)}: {claim.name(key)} has shape {g.shape}, expected {a.shape}.")
         if not np.isfinite(g).all():
             raise GradientError(
-                f"{claim.where}: {_entry(claim, key, a, int(np.argmin(np.isfinite(g))))} is not finite."
+                f"{claim.owner(key)}: {_entry(claim, key, a, int(np.argmin(np.isfinite(g))))} is not finite."
             )
         result[key] = g
     return result
@@ -160,7 +165,7 @@ def _disagreement(
     unit = np.zeros_like(direction)
     unit[worst] = 1.0
     return GradientError(
-        f"{claim.where}: {claim.name(key)} is wrong. Worst entry {_entry(claim, key, a, worst)}: backward says "
+        f"{claim.owner(key)}: {claim.name(key)} is wrong. Worst entry {_entry(claim, key, a, worst)}: backward says "
         f"{backward[k, worst]:.10g}, finite differences say {measured(unit):.10g}. Over the whole array they differ by "
         f"{error:.1e} of the norm; {tolerance:g} is allowed. {_hint(along, found.value)}"
     )
@@ -190,4 +195,4 @@ def _undecided(claim: Claim, key: Hashable, found: Slopes, v: np.ndarray) -> Gra
         )
     else:
         why = "the output changes by no more than rounding. Choose an input for which it matters"
-    return GradientError(f"{claim.where}: finite differences cannot tell what {where} should be, because {why}.")
+    return GradientError(f"{claim.owner(key)}: finite differences cannot tell what {where} should be, because {why}.")

@@ -10,7 +10,7 @@ on which those lines fail, with the reason, on any laptop. To see whether a laye
     with forbid_syncs():
         layer.backward(layer.forward(x))
 
-As in CuPy (the sources of 13 and 14 were read for it):
+As in CuPy, 13 and 14 (rules from its sources; a test compares names and keywords with an installed one):
 
 - No array becomes a NumPy array by itself; ``x.get()`` makes one. NumPy and device arrays do not mix. Numbers do, and a
   ``numpy.float64`` makes float64 of float32.
@@ -37,8 +37,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -46,47 +44,9 @@ import numpy as np
 
 from ..backend import Backend, register
 from . import cupy_surface as cupy_has
+from .syncs import count_syncs, forbid_syncs, synchronise
 
-# ---- host synchronisations -----------------------------------------------------------------------------------------
-
-
-@dataclass(eq=False)
-class SyncCount:
-    """What :func:`count_syncs` yields: ``what`` made the host wait, in order, and how often (``count``)."""
-
-    what: list[str] = field(default_factory=list)
-    forbidden: bool = False
-
-    @property
-    def count(self) -> int:
-        return len(self.what)
-
-
-_counts: list[SyncCount] = []
-
-
-@contextmanager
-def count_syncs(*, forbidden: bool = False) -> Iterator[SyncCount]:
-    """Count how often the host waits for the stand-in device inside the ``with`` block; blocks may be nested."""
-    count = SyncCount(forbidden=forbidden)
-    _counts.append(count)
-    try:
-        yield count
-    finally:
-        _counts.remove(count)
-
-
-def forbid_syncs() -> Any:
-    """Raise AssertionError at the line that makes the host wait for the stand-in device inside the ``with`` block."""
-    return count_syncs(forbidden=True)
-
-
-def _synchronise(what: str) -> None:
-    for count in _counts:
-        count.what.append(what)
-        if count.forbidden:
-            raise AssertionError(f"{what} makes the host wait for the device, inside forbid_syncs().")
-
+__all__ = ["DeviceArray", "count_syncs", "forbid_syncs", "standin", "xp"]
 
 # ---- the array -----------------------------------------------------------------------------------------------------
 
@@ -150,13 +110,13 @@ class DeviceArray:
 
     def get(self) -> np.ndarray:
         """Return a copy as a NumPy array, waiting until the device has finished it."""
-        _synchronise("get()")
+        synchronise("get()")
         return self._host.copy()
 
     def fill(self, value: Any) -> None:
         """Set all elements to a number."""
         if isinstance(value, DeviceArray):
-            _synchronise("fill() with a device array")  # CuPy asks whether it is zero
+            synchronise("fill() with a device array")  # CuPy asks whether it is zero
         self[...] = value
 
     @property
@@ -231,7 +191,7 @@ def _full_key(key: Any) -> tuple:
     """Return an index as a tuple with an ellipsis, which makes NumPy return arrays and never scalars."""
     key = key if isinstance(key, tuple) else (key,)
     if any(isinstance(k, DeviceArray) and k.dtype == bool for k in key):
-        _synchronise("indexing with a boolean mask")
+        synchronise("indexing with a boolean mask")
     return key if any(k is Ellipsis for k in key) else (*key, Ellipsis)
 
 
@@ -254,7 +214,7 @@ def _function(call: Callable, name: str, keywords: str, arrays: int = 0, numbers
                 mixed = f" {_MIXED}" if isinstance(a, np.ndarray) else ""
                 raise TypeError(f"{name}: expected a device array, got {type(a).__name__}.{mixed}")
         if waits or (name == "where" and len(args) == 1):
-            _synchronise(name)
+            synchronise(name)
         return _evaluate(call, args, kwargs)
 
     return function
@@ -275,7 +235,7 @@ def _operator(function: Callable, *, swapped: bool = False) -> Callable:
 
 def _waiting(name: str, convert: Callable) -> Callable:
     def method(self: DeviceArray, *args: Any) -> Any:
-        _synchronise(name)
+        synchronise(name)
         return convert(self._host, *args)
 
     return method

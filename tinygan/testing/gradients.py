@@ -195,6 +195,14 @@ class _LayerClaim:
     def name(self, key: Hashable) -> str:
         return "dx" if key is None else f"grads[{key!r}]"
 
+    def owner(self, key: Hashable) -> str:
+        """Which layer of a network the key '1.W' belongs to."""
+        owner, path = self.layer, "" if key is None else key
+        while hasattr(owner, "layers") and "." in path:
+            position, path = path.split(".", 1)
+            owner = owner.layers[int(position)]
+        return owner.name
+
     def evaluate(self, key: Hashable, value: np.ndarray) -> np.ndarray:
         layer = self.layer.copy() if self.copies else self.layer
         if key is None:
@@ -210,7 +218,7 @@ class _LayerClaim:
         layer = self.layer.copy()
         layer.zero_grad()
         y = self._forward(layer, self.points[None])
-        dx = layer.backward(self.put(dy.reshape(y.shape)))
+        dx = layer.backward(self.put(dy.reshape(y.shape).copy()))
         return {None: dx, **layer.grads}
 
 
@@ -246,6 +254,9 @@ class _FunctionClaim:
 
     def name(self, key: Hashable) -> str:
         return self.names[key] if self.names else f"the gradient of argument {key}"
+
+    def owner(self, key: Hashable) -> str:
+        return self.where
 
     def _call(self, key: Hashable, value: np.ndarray) -> tuple[Array, ...]:
         values = (self.points | {key: value}).values()

@@ -1,0 +1,279 @@
+"""The folder that a training run leaves behind, and how a run comes back to life from it.
+
+    checkpoint.safetensors    all that the next step depends on, and the losses so far; resuming needs only this file
+    config.json               settings, networks, versions
+    losses.csv                both losses of every step
+    losses.png                the loss curves
+    samples.png               what G makes of fixed noise now
+    samples/step_000500.png   what it made of the same noise at intervals
+    film.gif                  these pictures in a row
+
+Every file is put in place whole, except losses.csv, which grows; on resuming it is made anew from the checkpoint, and
+pictures younger than the checkpoint go. So a run may be killed at any moment: resumed, it ends with the same bytes in
+every file as one that was never interrupted. Nothing that is written holds a time, or knows of interruptions.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import checkpoints, plotting
+from .data import ImageData
+from .errors import ArgumentError, CheckpointError
+from .gan import GAN, Losses
+from .optim import Optimizer
+
+CHECKPOINT = "checkpoint.safetensors"  #: the name of a run's checkpoint in its folder
+GRID = 64  # images in a picture of samples
+
+
+class Run:
+    """One training run: a GAN, what it learns from, and its folder.
+
+    Parameters
+    ----------
+    folder : made by :meth:`start` if it is not there.
+    gan, data, batch_size, seed : what is trained on what; recorded, and compared when a run is resumed.
+    low, high : the values of black and white in images.
+    settings : JSON-like values to record besides, such as command-line flags.
+
+    Attributes
+    ----------
+    saved : the step of the checkpoint in the folder.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        gan: GAN,
+        data: ImageData,
+        *,
+        batch_size: int,
+        seed: int,
+        low: float = -1.0,
+        high: float = 1.0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.gan, self.low, self.high = Path(folder), gan, low, high
+        self.checkpoint, self.csv = self.folder / CHECKPOINT, self.folder / "losses.csv"
+        self.film, self.curves = self.folder / "film.gif", self.folder / "losses.png"
+        self.picture, self.frames = self.folder / "samples.png", self.folder / "samples"
+        self.config = self.folder / "config.json"
+        self.steps_per_epoch = len(data) // (batch_size * gan.d_steps)
+        self.settings = dict(settings or {})
+        self.identity = json.loads(json.dumps(_identity(gan, data, batch_size, seed, low, high)))
+        # A key of two numbers: epochs of data and the GAN's own noise use keys of one
+        self.noise = gan.noise(GRID, rng=np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, 0))))
+        self.losses = np.empty((0, 2), dtype=np.float32)
+        self.saved = 0
+
+    # ---- beginning -------------------------------------------------------------------------------------------------
+
+    def start(self, *, overwrite: bool = False) -> None:
+        """Begin in an empty folder, or one without a run; ``overwrite`` removes the files of an earlier run first."""
+        self._require_writable()
+        files = [self.checkpoint, self.config, self.csv, self.curves, self.picture, self.film, *self._frames()]
+        found = [file for file in files if file.exists()]
+        if found and not overwrite:
+            what = f"a run of {_step_of(self.checkpoint)} steps" if self.checkpoint.exists() else f"a {found[0].name}"
+            raise ArgumentError(
+                f"{self.folder} holds {what} already. Go on with it (--resume, resume=True), replace it "
+                "(--overwrite, overwrite=True), or choose another folder (--out, out=...)."
+            )
+        for file in found:
+            file.unlink()
+        self.save()
+        self._begin()
+
+    def resume(self, last: int) -> None:
+        """Continue the run in the folder, which shall reach step ``last``.
+
+        Raises
+        ------
+        CheckpointError
+            There is nothing to resume, it is damaged, it was made with other settings, or it is beyond ``last``.
+            Nothing has changed then.
+        """
+        arrays, about = read_checkpoint(self.checkpoint)
+        self._require_writable()
+        self._require_same(about["identity"])
+        losses = arrays.pop("losses", None)
+        if about["step"] > last:
+            raise CheckpointError(
+                f"{self.checkpoint}: the run is at step {about['step']:,} already, beyond the {last:,} asked for; "
+                "ask for more steps or epochs."
+            )
+        if losses is None or losses.shape != (about["step"], 2):
+            raise CheckpointError(f"{self.checkpoint}: does not hold the losses of its {about['step']:,} steps.")
+        optimizers = self.gan.g_optimizer, self.gan.d_optimizer
+        rates = [optimizer.lr for optimizer in optimizers]
+        self.gan.load_state(arrays, about, source=str(self.checkpoint))
+        for optimizer, lr in zip(optimizers, rates, strict=True):
+            optimizer.lr = lr  # a lower one may be what a run needs to get further
+        self.losses, self.saved = losses, self.gan.t
+        for frame in self._frames():
+            if _step_in(frame) > self.saved:
+                frame.unlink()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Write what follows from the checkpoint."""
+        self.frames.mkdir(exist_ok=True)
+        lines = "".join(self._line(t, row) for t, row in enumerate(self.losses, start=1))
+        checkpoints.replace_file(self.csv, ("step,epoch,d_loss,g_loss\n" + lines).encode())
+        checkpoints.replace_file(self.config, (json.dumps(self._configuration(), indent=2) + "\n").encode())
+        if self.saved == 0:
+            self.sample(keep=True)
+
+    def _require_writable(self) -> None:
+        """Find out now, not after an hour of training."""
+        probe = self.folder / (CHECKPOINT + ".part")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.frames.mkdir(exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise ArgumentError(
+                f"{self.folder}: the output folder cannot be written ({error.strerror or error}). "
+                "Choose another (--out, out=...), or make this one writable."
+            ) from error
+
+    def _require_same(self, then: Mapping[str, Any]) -> None:
+        for key, now in self.identity.items():
+            if then.get(key) != now:
+                was, now = _difference(then.get(key), now)
+                raise CheckpointError(
+                    f"{self.checkpoint}: the run was made with another {key}: {was} then, {now} now. "
+                    "Give the settings of then, or start a new run in another folder (--out, out=...)."
+                )
+
+    # ---- as training goes on ---------------------------------------------------------------------------------------
+
+    def record(self, losses: Iterable[Losses]) -> None:
+        """Add the losses of the latest steps to losses.csv. Reading them waits for the device."""
+        rows = np.array([(float(d), float(g)) for d, g in losses], dtype=np.float32).reshape(-1, 2)
+        with open(self.csv, "a", encoding="utf-8", newline="") as file:
+            file.writelines(self._line(t, row) for t, row in enumerate(rows, start=len(self.losses) + 1))
+        self.losses = np.concatenate([self.losses, rows])
+
+    def _line(self, t: int, row: np.ndarray) -> str:
+        return f"{t},{(t - 1) // self.steps_per_epoch + 1},{row[0]:.6g},{row[1]:.6g}\n"
+
+    def sample(self, *, keep: bool = False) -> None:
+        """Draw samples.png; with ``keep`` also a picture of this step, for the film."""
+        picture = plotting.grid(self.gan.sample(z=self.noise), low=self.low, high=self.high)
+        if keep:
+            plotting.save_png(self.frames / f"step_{self.gan.t:06d}.png", picture)
+        plotting.save_png(self.picture, picture)
+
+    def save(self) -> None:
+        """Write the checkpoint. All losses must have been recorded."""
+        arrays, about = self.gan.state()
+        about |= {"kind": "run", "identity": self.identity, "settings": self.settings}
+        checkpoints.write(self.checkpoint, {**arrays, "losses": self.losses}, about)
+        self.saved = self.gan.t
+
+    def draw(self) -> None:
+        """Draw the loss curves and the film, which ends with samples.png."""
+        plotting.save_loss_curves(self.curves, self.losses, loss=self.gan.loss, title=f"{self.gan.loss!r}")
+        frames = [frame for frame in self._frames() if _step_in(frame) != self.gan.t]
+        plotting.save_film(self.film, [*frames, self.picture])
+
+    # ---- small things ----------------------------------------------------------------------------------------------
+
+    def _frames(self) -> list[Path]:
+        return sorted((f for f in self.frames.glob("step_*.png") if f.stem[5:].isdecimal()), key=_step_in)
+
+    def _configuration(self) -> dict[str, Any]:
+        from . import __version__
+
+        G, D = self.gan.generator, self.gan.discriminator
+        tables = {"generator": G.summary(), "discriminator": D.summary(self.gan.sample_shape)}
+        return {
+            "settings": self.settings,
+            "run": {key: value for key, value in self.identity.items() if key not in tables},
+            **{name: table.splitlines() for name, table in tables.items()},
+            "versions": {"tinygan": __version__, "numpy": np.__version__, "python": platform.python_version()},
+        }
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return (arrays, metadata) of a run's checkpoint; CheckpointError if it is not there, damaged, or no run's."""
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}: there is no checkpoint to resume. Start the run without --resume (resume=False)."
+        )
+    arrays, about = checkpoints.read(path)
+    kind = about.get("kind") if isinstance(about, dict) else None
+    if kind != "run":
+        raise CheckpointError(f"{path}: holds a {kind or 'record of another kind'}, not a training run.")
+    try:
+        wrong = {
+            key for key, cls in (("step", int), ("identity", dict), ("settings", dict)) if type(about[key]) is not cls
+        }
+    except KeyError as error:
+        wrong = {error.args[0]}
+    if wrong:
+        raise CheckpointError(f"{path}: the record of the run is damaged ({', '.join(sorted(wrong))}).")
+    return arrays, about
+
+
+def _identity(gan: GAN, data: ImageData, batch_size: int, seed: int, low: float, high: float) -> dict[str, Any]:
+    """Whatever must be the same for a resumed run to be the same run."""
+    return {
+        "generator": [repr(layer) for layer in gan.generator.layers],
+        "discriminator": [repr(layer) for layer in gan.discriminator.layers],
+        "noise_dim": gan.noise_dim,
+        "dtype": str(gan.generator.theta.dtype),
+        "loss": repr(gan.loss),
+        "g_optimizer": _fixed(gan.g_optimizer),
+        "d_optimizer": _fixed(gan.d_optimizer),
+        "average": gan.average.decay if gan.average else 0.0,
+        "d_steps": gan.d_steps,
+        "batch_size": batch_size,
+        "seed": seed,
+        "range": [low, high],
+        "data": {
+            "name": data.name,
+            "shape": list(data.images.shape),
+            "checksum": zlib.crc32(np.ascontiguousarray(data.images[:1000])),
+        },
+    }
+
+
+def _fixed(optimizer: Optimizer) -> dict[str, Any]:
+    """The kind of an optimiser and its constants, without those that may change on the way."""
+    free = ("t", "lr", "clip_norm", "clip_value")
+    constants = {k: v for k, v in vars(optimizer).items() if isinstance(v, (int, float)) and k not in free}
+    return {"kind": type(optimizer).__name__, **constants}
+
+
+def _difference(then: Any, now: Any) -> tuple[Any, Any]:
+    """Narrow two unequal values down to their first different entries."""
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        return next(_difference(a, b) for a, b in zip(then, now, strict=True) if a != b)
+    if isinstance(then, dict) and isinstance(now, dict) and then.keys() == now.keys():
+        key = next(key for key in now if then[key] != now[key])
+        return f"{key} {then[key]}", f"{key} {now[key]}"
+    return then, now
+
+
+def _step_in(frame: Path) -> int:
+    """500 of samples/step_000500.png."""
+    return int(frame.stem.removeprefix("step_"))
+
+
+def _step_of(checkpoint: Path) -> str:
+    try:
+        return f"{read_checkpoint(checkpoint)[1]['step']:,}"
+    except CheckpointError:
+        return "an unknown number of"
