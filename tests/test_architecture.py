@@ -14,6 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ORDER = [
     "errors",
     "backend",
+    "threads",
     "kernels",
     "initializers",
     "layers",

@@ -17,7 +17,7 @@ from .kernels import sigmoid, softplus
 
 
 class Loss:
-    """What every adversarial loss offers. Values are 0-d: NumPy scalars, or CuPy arrays whose reading waits for the GPU.
+    """What every adversarial loss offers. Values are NumPy scalars, or 0-d CuPy arrays: reading those waits.
 
     Parameters
     ----------

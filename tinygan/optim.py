@@ -1,12 +1,12 @@
 """Optimisers: a few operations on a network's two flat vectors, θ = ``network.theta`` and g = ``network.grad``.
 
-On the CPU they run block by block, so that a block stays in cache while all the operations pass over it; a pass over
-whole vectors would wait for memory instead.
+On the CPU they run block by block, so that a block stays in cache while all the operations pass over it (a pass over
+whole vectors would wait for memory instead), and each core has blocks of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -14,8 +14,9 @@ from . import checkpoints
 from .backend import Array, Backend, get_xp, to_backend, to_numpy
 from .errors import ArgumentError
 from .network import Sequential
+from .threads import share_out
 
-_BLOCK = 1 << 15  # numbers; five float32 blocks of this size fit in a 1 MB cache
+_BLOCK = 1 << 16  # numbers: long enough for two cores not to fight over the interpreter, short enough for their cache
 
 
 class Optimizer:
@@ -48,9 +49,28 @@ class Optimizer:
         """Move θ one step against the gradient that is in ``network.grad`` now."""
         self.t += 1
         self._clip(self.network.grad)
-        self._update()
+        self._prepare()
+        size = self.network.theta.size
+        if get_xp(self.network.theta) is np:
+            share_out(self._update_range, size, least=4 * _BLOCK)
+        else:
+            self._update_range(0, size)
 
-    def _update(self) -> None:
+    def _update_range(self, start: int, stop: int) -> None:
+        """Update θ[start:stop], a block after the other."""
+        vectors = [self.network.theta, self.network.grad, *(getattr(self, name) for name in self.state_names)]
+        xp, dtype = get_xp(*vectors), vectors[0].dtype
+        block = _BLOCK if xp is np else max(stop, 1)  # on a GPU one launch over everything is best
+        scratch = [xp.empty(min(block, stop - start), dtype=dtype) for _ in range(2)]
+        for i in range(start, stop, block):
+            j = min(i + block, stop)
+            self._update(*(v[i:j] for v in vectors), *(s[: j - i] for s in scratch))
+
+    def _prepare(self) -> None:
+        """Compute the scalars that all blocks of this step share."""
+
+    def _update(self, theta: Array, g: Array, *state_and_scratch: Array) -> None:
+        """Update one block of θ and of the optimiser's vectors in place; two scratch blocks hold what is between."""
         raise NotImplementedError
 
     def _clip(self, g: Array) -> None:
@@ -60,16 +80,6 @@ class Optimizer:
         if self.clip_norm is not None:
             norm = xp.sqrt(xp.dot(g, g))
             g *= xp.minimum(self.clip_norm / xp.maximum(norm, 1e-30), 1.0)  # no branch: a GPU need not wait
-
-    def _blocks(self) -> Iterator[tuple[Array, ...]]:
-        """Go through θ, g, the optimiser's vectors and two scratch vectors, a block at a time."""
-        vectors = [self.network.theta, self.network.grad, *(getattr(self, name) for name in self.state_names)]
-        xp, size = get_xp(*vectors), vectors[0].size
-        length = min(size, _BLOCK) if xp is np else size  # on a GPU one launch over everything is best
-        scratch = [xp.empty(length, dtype=vectors[0].dtype) for _ in range(2)]
-        for start in range(0, size, length or 1):
-            stop = min(start + length, size)
-            yield (*(v[start:stop] for v in vectors), *(s[: stop - start] for s in scratch))
 
     # ---- state -----------------------------------------------------------------------------------------------------
 
@@ -109,12 +119,11 @@ class SGD(Optimizer):
         super().__init__(network, lr, **clipping)
         self.momentum = _fraction(momentum, "SGD: momentum")
 
-    def _update(self) -> None:
-        for theta, g, u, step, _ in self._blocks():
-            u *= self.momentum
-            u += g
-            get_xp(u).multiply(u, self.lr, out=step)
-            theta -= step
+    def _update(self, theta: Array, g: Array, u: Array, step: Array, _: Array) -> None:
+        u *= self.momentum
+        u += g
+        get_xp(u).multiply(u, self.lr, out=step)
+        theta -= step
 
 
 class RMSProp(Optimizer):
@@ -134,18 +143,17 @@ class RMSProp(Optimizer):
         super().__init__(network, lr, **clipping)
         self.rho, self.eps = _fraction(rho, "RMSProp: rho"), _positive(eps, "RMSProp: eps")
 
-    def _update(self) -> None:
-        xp = get_xp(self.network.theta)
-        for theta, g, v, square, root in self._blocks():
-            xp.multiply(g, g, out=square)
-            square *= 1.0 - self.rho
-            v *= self.rho
-            v += square
-            xp.sqrt(v, out=root)
-            root += self.eps
-            xp.divide(g, root, out=root)
-            root *= self.lr
-            theta -= root
+    def _update(self, theta: Array, g: Array, v: Array, square: Array, root: Array) -> None:
+        xp = get_xp(g)
+        xp.multiply(g, g, out=square)
+        square *= 1.0 - self.rho
+        v *= self.rho
+        v += square
+        xp.sqrt(v, out=root)
+        root += self.eps
+        xp.divide(g, root, out=root)
+        root *= self.lr
+        theta -= root
 
 
 class Adam(Optimizer):
@@ -185,21 +193,23 @@ class Adam(Optimizer):
         self.beta1, self.beta2 = _fraction(beta1, "Adam: beta1"), _fraction(beta2, "Adam: beta2")
         self.eps = _positive(eps, "Adam: eps")
 
-    def _update(self) -> None:
-        xp = get_xp(self.network.theta)
+    def _prepare(self) -> None:
         c = ((1.0 - self.beta2) / (1.0 - self.beta2**self.t)) ** 0.5
-        a = self.lr * (1.0 - self.beta1) / ((1.0 - self.beta1**self.t) * c)
-        for theta, g, M, V, square, root in self._blocks():
-            M *= self.beta1
-            M += g
-            xp.multiply(g, g, out=square)
-            V *= self.beta2
-            V += square
-            xp.sqrt(V, out=root)
-            root += self.eps / c
-            xp.divide(M, root, out=root)
-            root *= a
-            theta -= root
+        self._a = self.lr * (1.0 - self.beta1) / ((1.0 - self.beta1**self.t) * c)
+        self._eps_over_c = self.eps / c
+
+    def _update(self, theta: Array, g: Array, M: Array, V: Array, square: Array, root: Array) -> None:
+        xp = get_xp(g)
+        M *= self.beta1
+        M += g
+        xp.multiply(g, g, out=square)
+        V *= self.beta2
+        V += square
+        xp.sqrt(V, out=root)
+        root += self._eps_over_c
+        xp.divide(M, root, out=root)
+        root *= self._a
+        theta -= root
 
 
 class ExponentialMovingAverage:

@@ -1,0 +1,135 @@
+"""Optimisers against loops over single numbers, and what people expect of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import adam, check_average, check_clipping, check_optimizer, rmsprop, sgd, small_network
+
+from tinygan import Sequential, optim, threads
+from tinygan.backend import to_numpy
+from tinygan.errors import CheckpointError
+from tinygan.layers import BatchNorm, Dense
+
+fractions = st.floats(0.0, 0.99)
+rates = st.floats(1e-4, 1.0)
+
+
+@given(lr=rates, beta1=fractions, beta2=fractions, eps=st.floats(1e-8, 1e-2))
+def test_adam_is_algorithm_1(lr, beta1, beta2, eps):
+    check_optimizer(optim.Adam, adam, lr=lr, beta1=beta1, beta2=beta2, eps=eps)
+
+
+@given(lr=rates, rho=fractions, eps=st.floats(1e-8, 1e-2))
+def test_rmsprop(lr, rho, eps):
+    check_optimizer(optim.RMSProp, rmsprop, lr=lr, rho=rho, eps=eps)
+
+
+@given(lr=rates, momentum=fractions)
+def test_sgd(lr, momentum):
+    check_optimizer(optim.SGD, sgd, lr=lr, momentum=momentum)
+
+
+def test_clipping():
+    check_clipping(optim.SGD)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.8, 0.999])
+def test_moving_average(decay):
+    check_average(optim.ExponentialMovingAverage, decay=decay)
+
+
+def test_the_average_follows_running_statistics_too():
+    network = Sequential(Dense(2, 3), BatchNorm(3))
+    average = optim.ExponentialMovingAverage(network, 0.9)
+    for _ in range(200):
+        network.buffers["1.running_mean"][...] = 5.0
+        average.update()
+    np.testing.assert_allclose(average.network.buffers["1.running_mean"], 5.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.RMSProp, optim.Adam])
+def test_every_optimizer_finds_the_bottom_of_a_bowl(device, make):
+    """L = ½ |θ − 3|², whose gradient is θ − 3."""
+    network = small_network().to(device.name)
+    optimizer = make(network, lr=0.02)
+    for _ in range(800):
+        network.grad[...] = network.theta - 3.0
+        optimizer.step()
+    np.testing.assert_allclose(to_numpy(network.theta), 3.0, atol=0.05)
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.RMSProp, optim.Adam])
+def test_state_continues_to_the_same_bytes(device, make):
+    def run(optimizer, steps):
+        for k in steps:
+            optimizer.network.grad[...] = float(k) + 0.1
+            optimizer.step()
+        return to_numpy(optimizer.network.theta).tobytes()
+
+    whole, first, second = (make(small_network().to(device.name), lr=0.1) for _ in range(3))
+    run(first, range(3))
+    second.load_state_arrays(first.state_arrays())
+    second.network.theta[...] = first.network.theta
+    assert run(whole, range(6)) == run(second, range(3, 6))
+
+
+def test_state_of_another_optimizer_is_refused():
+    with pytest.raises(CheckpointError, match=r"missing: M, V; unexpected: u"):
+        optim.Adam(small_network()).load_state_arrays(optim.SGD(small_network()).state_arrays())
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.RMSProp, optim.Adam])
+def test_blocks_and_threads_change_no_bit(monkeypatch, make):
+    """However the vector is cut up, every number is computed alike."""
+
+    def run(block, workers):
+        monkeypatch.setattr(optim, "_BLOCK", block)
+        monkeypatch.setattr(threads, "workers", lambda: workers)
+        network = Sequential(Dense(40, 50, rng=1), Dense(50, 3, rng=2))
+        optimizer = make(network, lr=0.1)
+        for k in range(3):
+            network.grad[...] = np.random.default_rng(k).standard_normal(network.size)
+            optimizer.step()
+        return network.theta.tobytes()
+
+    whole = run(1 << 16, 1)
+    assert run(7, 1) == whole
+    assert run(64, 3) == whole
+
+
+def test_parameters_keep_their_dtype(device):
+    for dtype in (np.float32, np.float64):
+        network = Sequential(Dense(2, 3, dtype=dtype)).to(device.name)
+        for make in (optim.SGD, optim.RMSProp, optim.Adam):
+            optimizer = make(network, lr=0.1, clip_norm=1.0, clip_value=0.5)
+            network.grad[...] = 1.0
+            optimizer.step()
+            assert network.theta.dtype == dtype
+            assert all(getattr(optimizer, name).dtype == dtype for name in optimizer.state_names)
+
+
+def test_share_out_covers_everything_once_and_passes_errors_on():
+    seen = np.zeros(1000, dtype=int)
+
+    def work(start, stop):
+        seen[start:stop] += 1
+
+    threads.share_out(work, 1000, least=10)
+    threads.share_out(work, 0, least=10)
+    assert (seen == 1).all()
+
+    def fail(start, stop):
+        raise RuntimeError(f"part {start}")
+
+    with pytest.raises(RuntimeError, match="part"):
+        threads.share_out(fail, 1000, least=10)
+
+
+def test_workers_follow_the_environment(monkeypatch):
+    for said, expected in (("1", 1), ("5", 5)):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert threads.workers.__wrapped__() == expected
+    for said in ("", "0", "many"):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert threads.workers.__wrapped__() >= 1
