@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from judge import Judge
 from tqdm import tqdm, trange
 
-from tinygan import GAN, Sequential, checkpoints, data, losses, models, optim
-from tinygan.layers import BatchNorm, Dense, Dropout, Flatten, LeakyReLU
+from tinygan import GAN, checkpoints, data, losses, models, optim
 
 SAMPLES = 10_000
 
@@ -51,66 +51,6 @@ RECIPES = [
 ]
 
 
-class Judge:
-    """A classifier of digits and the statistics of its features."""
-
-    def __init__(self, train: data.ImageData, test: data.ImageData, *, epochs: int, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        self.features = Sequential(
-            *(Flatten(), Dense(784, 512, rng=rng), BatchNorm(512), LeakyReLU(), Dropout(0.3, rng=rng)),
-            *(Dense(512, 256, rng=rng), BatchNorm(256), LeakyReLU()),
-        )
-        self.head = Sequential(Dense(256, 10, rng=rng))
-        self.fit(train, epochs, rng)
-        logits, features = self.look(test.batch(np.arange(len(test))))
-        self.accuracy = float((logits.argmax(axis=1) == test.labels).mean())
-        self.test_features = features
-
-    def fit(self, train: data.ImageData, epochs: int, rng: np.random.Generator) -> None:
-        loss = losses.SoftmaxCrossEntropy()
-        optimizers = [optim.Adam(net, 1e-3, beta1=0.9) for net in (self.features, self.head)]
-        steps = len(train) // 128
-        for epoch in trange(epochs, desc="judge", unit="epoch", leave=False):
-            for optimizer in optimizers:
-                optimizer.lr = 1e-3 * (1 - epoch / epochs)
-            order = rng.permutation(len(train))
-            for k in range(steps):
-                index = order[k * 128 : (k + 1) * 128]
-                logits = self.head.forward(self.features.forward(train.batch(index)))
-                _, dlogits = loss(logits, train.labels[index])
-                self.features.backward(self.head.backward(dlogits, grads="write"), grads="write", need_dx=False)
-                for optimizer in optimizers:
-                    optimizer.step()
-
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        features = np.concatenate([self.features(images[i : i + 500]) for i in range(0, len(images), 500)])
-        return self.head(features), features
-
-    def row(self, images: np.ndarray) -> str:
-        """One row of the table for images (N, 28, 28, 1) in [−1, 1]."""
-        logits, features = self.look(images)
-        p = np.exp(logits - logits.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        share = np.bincount(p.argmax(axis=1), minlength=10) / len(p)
-        marginal = p.mean(axis=0)
-        score = np.exp((p * (np.log(p + 1e-12) - np.log(marginal + 1e-12))).sum(axis=1).mean())
-        distance = frechet_distance(features, self.test_features)
-        return f"{share.min():.1%} - {share.max():.1%} | {p.max(axis=1).mean():.3f} | {score:.2f} | {distance:.2f}"
-
-
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """|μ_a − μ_b|² + tr(A + B − 2 (A B)^½) for the Gaussians with the means and covariances of the rows of a and b.
-
-    (A B)^½ has the trace of (A^½ B A^½)^½, whose matrix is symmetric.
-    """
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    A, B = np.cov(a.T), np.cov(b.T)
-    values, vectors = np.linalg.eigh(A)
-    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    cross = np.sqrt(np.linalg.eigvalsh(root @ B @ root).clip(0)).sum()
-    return float(((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum() + np.trace(A) + np.trace(B) - 2 * cross)
-
-
 def train(recipe: Recipe, images: data.ImageData, *, epochs: int, seed: int) -> tuple[np.ndarray, float]:
     """Train one recipe; return its samples and how many seconds the training took."""
     rng = np.random.default_rng(seed)
@@ -125,12 +65,10 @@ def train(recipe: Recipe, images: data.ImageData, *, epochs: int, seed: int) -> 
         average=recipe.average,
         seed=seed,
     )
-    steps = len(images) // 128
+    order = data.batches(len(images), 128, seed=seed)
     start = time.perf_counter()
-    for _ in trange(epochs, desc=recipe.name, unit="epoch", leave=False):
-        order = rng.permutation(len(images))
-        for k in range(steps):
-            gan.step(images.batch(order[k * 128 : (k + 1) * 128]))
+    for _ in trange(epochs * data.steps_per_epoch(len(images), 128), desc=recipe.name, unit="step", leave=False):
+        gan.step(images.batch(next(order)))
     return gan.sample(SAMPLES), time.perf_counter() - start
 
 
@@ -157,7 +95,7 @@ def main() -> None:
     args = parser.parse_args()
 
     train_digits, test_digits = (data.load(args.data, split=split) for split in ("train", "test"))
-    judge = Judge(train_digits, test_digits, epochs=args.judge_epochs, seed=0)
+    judge = Judge(train_digits, test_digits, epochs=args.judge_epochs)
     print(f"The judge names {judge.accuracy:.2%} of the test digits. {SAMPLES:,} samples a row.\n")
     print("| recipe | share of each digit | sure | IS | FD | seconds |\n|---|---|---|---|---|---|")
     print(f"| real training digits | {judge.row(train_digits.batch(np.arange(SAMPLES)))} | |")

@@ -27,6 +27,7 @@ ORDER = [
     "data",
     "plotting",
     "runs",
+    "runs",
     "training",
     "commandline",
     "testing",
@@ -43,7 +44,8 @@ def imported_rooms(path: Path):
     depth = len(path.relative_to(PACKAGE).parts)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level == depth:
-            yield from [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+            names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+            yield from (name for name in names if name != "__version__")
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.split(".")[0] == "tinygan":
             yield node.module.split(".")[1] if "." in node.module else node.names[0].name
         elif isinstance(node, ast.ImportFrom) and node.level > depth:

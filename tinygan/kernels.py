@@ -6,9 +6,15 @@ arranged so that nothing overflows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from .backend import Array, get_xp
+from .threads import share_out
+
+BLOCK = 1 << 16  # numbers: long enough for the cores not to fight over the interpreter, short enough for their caches
 
 
 def accumulate(out: Array, value: Array, *, add: bool) -> None:
@@ -25,6 +31,27 @@ def accumulate_matmul(out: Array, a: Array, b: Array, *, add: bool) -> None:
         out += a @ b
     else:
         get_xp(a, b).matmul(a, b, out=out)
+
+
+def in_blocks(update: Callable[..., None], *vectors: Array, scratch: int) -> None:
+    """Call ``update(*blocks, *scratch_blocks)`` for each block of flat vectors of one length, to change them in place.
+
+    On the CPU a block stays in cache while all the operations of ``update`` pass over it, where whole vectors would
+    wait for memory at each, and the cores share the blocks. On a GPU one call over everything is best.
+    """
+    xp, size, dtype = get_xp(*vectors), vectors[0].size, vectors[0].dtype
+    length = BLOCK if xp is np else max(size, 1)
+
+    def part(start: int, stop: int) -> None:
+        between = [xp.empty(min(length, stop - start), dtype=dtype) for _ in range(scratch)]
+        for i in range(start, stop, length):
+            j = min(i + length, stop)
+            update(*(v[i:j] for v in vectors), *(s[: j - i] for s in between))
+
+    if xp is np:
+        share_out(part, size, least=4 * BLOCK)
+    else:
+        part(0, size)
 
 
 def sigmoid(s: Array) -> Array:

@@ -1,8 +1,4 @@
-"""Optimisers: a few operations on a network's two flat vectors, θ = ``network.theta`` and g = ``network.grad``.
-
-On the CPU they run block by block, so that a block stays in cache while all the operations pass over it (a pass over
-whole vectors would wait for memory instead), and each core has blocks of its own.
-"""
+"""Optimisers: a few operations on a network's two flat vectors, θ = ``network.theta`` and g = ``network.grad``."""
 
 from __future__ import annotations
 
@@ -13,10 +9,8 @@ import numpy as np
 from . import checkpoints
 from .backend import Array, Backend, get_xp, to_backend, to_numpy
 from .errors import ArgumentError
+from .kernels import in_blocks
 from .network import Sequential
-from .threads import share_out
-
-_BLOCK = 1 << 16  # numbers: long enough for two cores not to fight over the interpreter, short enough for their cache
 
 
 class Optimizer:
@@ -50,21 +44,8 @@ class Optimizer:
         self.t += 1
         self._clip(self.network.grad)
         self._prepare()
-        size = self.network.theta.size
-        if get_xp(self.network.theta) is np:
-            share_out(self._update_range, size, least=4 * _BLOCK)
-        else:
-            self._update_range(0, size)
-
-    def _update_range(self, start: int, stop: int) -> None:
-        """Update θ[start:stop], a block after the other."""
-        vectors = [self.network.theta, self.network.grad, *(getattr(self, name) for name in self.state_names)]
-        xp, dtype = get_xp(*vectors), vectors[0].dtype
-        block = _BLOCK if xp is np else max(stop, 1)  # on a GPU one launch over everything is best
-        scratch = [xp.empty(min(block, stop - start), dtype=dtype) for _ in range(2)]
-        for i in range(start, stop, block):
-            j = min(i + block, stop)
-            self._update(*(v[i:j] for v in vectors), *(s[: j - i] for s in scratch))
+        state = [getattr(self, name) for name in self.state_names]
+        in_blocks(self._update, self.network.theta, self.network.grad, *state, scratch=2)
 
     def _prepare(self) -> None:
         """Compute the scalars that all blocks of this step share."""
@@ -240,11 +221,15 @@ class ExponentialMovingAverage:
         """Take the source's present weights into the average."""
         self.t += 1
         d = min(self.decay, self.t / (self.t + 9.0))
-        pairs = [(self.network.theta, self.source.theta)]
-        pairs += [(average, self.source.buffers[key]) for key, average in self.network.buffers.items()]
-        for average, new in pairs:
-            average *= d
-            average += (1.0 - d) * new
+
+        def mix(average: Array, new: Array, step: Array) -> None:
+            get_xp(new).subtract(new, average, out=step)
+            step *= 1.0 - d
+            average += step  # θ̄ + (1 − d)(θ − θ̄)
+
+        in_blocks(mix, self.network.theta, self.source.theta, scratch=1)
+        for key, average in self.network.buffers.items():
+            mix(average, self.source.buffers[key], get_xp(average).empty_like(average))
 
 
 def _fraction(value: float, what: str) -> float:
