@@ -15,6 +15,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+import counting
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -86,3 +87,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _chosen(config: pytest.Config) -> list[str]:
     return list(dict.fromkeys(config.getoption("--backend") or ["numpy", "standin"]))
+
+
+# ---- how many gradients were checked (see counting.py) -------------------------------------------------------------
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if hasattr(session.config, "workeroutput"):  # a worker of pytest-xdist, which reports to the main process
+        session.config.workeroutput["gradient_cases"] = counting.cases
+    elif exitstatus == 0 and _whole_suite(session.config) and counting.cases < counting.REQUIRED:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    counting.cases += getattr(node, "workeroutput", {}).get("gradient_cases", 0)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if counting.cases:
+        needed = f", {counting.REQUIRED:,} needed" if _whole_suite(config) else ""
+        terminalreporter.write_line(f"{counting.cases:,} generated gradient cases checked{needed}")
+
+
+def _whole_suite(config: pytest.Config) -> bool:
+    """Whether all tests were asked for: no files named, none left out."""
+    fewer = "keyword markexpr deselect ignore ignore_glob lf collectonly backend"
+    chosen = (config.getoption(name, None) for name in fewer.split())
+    return config.args_source is not pytest.Config.ArgsSource.ARGS and not any(chosen)

@@ -45,5 +45,9 @@ class GradientError(TinyGANError, AssertionError):
     """A hand-written gradient disagrees with finite differences."""
 
 
+class UndecidedError(GradientError):
+    """Finite differences cannot tell whether a gradient is right: there is a kink, or nothing depends on the input."""
+
+
 class ContractError(TinyGANError, AssertionError):
     """A layer breaks the protocol that networks rely on."""

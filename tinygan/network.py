@@ -173,7 +173,10 @@ class Sequential(Layer):
         return self
 
     def astype(self, dtype: Any) -> Sequential:
-        return Sequential(*(layer.astype(dtype) for layer in self.layers))
+        new = self.copy()  # of the class that this is, which may be derived from Sequential
+        new.layers = tuple(layer.astype(dtype) for layer in self.layers)
+        new._assemble()
+        return new
 
     def __deepcopy__(self, memo: dict) -> Sequential:
         new = super().__deepcopy__(memo)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ..backend import Array, to_numpy
-from ..errors import ArgumentError, GradientError
+from ..errors import ArgumentError, GradientError, UndecidedError
 from .differences import Slopes, Undecided, slope, slopes
 
 
@@ -91,7 +91,7 @@ def verify(
             raise _disagreement(claim, key, f, y, v, dys, backward, found, error, tolerance)
         largest = max(largest, error)
     if len(zero) == len(claim.points):
-        raise GradientError(
+        raise UndecidedError(
             f"{claim.where}: nothing was compared, because every gradient is zero ({', '.join(zero)}). Choose an input "
             "that the output depends on."
         )
@@ -103,14 +103,15 @@ def _on_host(claim: Claim, gradients: dict[Hashable, Array | None]) -> dict[Hash
     result = {}
     for key, a in claim.points.items():
         if gradients.get(key) is None:
-            raise GradientError(f"{claim.owner(key)}: {claim.name(key)} is missing; expected an array of shape {a.shape}.")
+            raise GradientError(
+                f"{claim.owner(key)}: {claim.name(key)} is missing; expected an array of shape {a.shape}."
+            )
         g = to_numpy(gradients[key]).astype(np.float64)
         if g.shape != a.shape:
             raise GradientError(f"{claim.owner(key)}: {claim.name(key)} has shape {g.shape}, expected {a.shape}.")
         if not np.isfinite(g).all():
-            raise GradientError(
-                f"{claim.owner(key)}: {_entry(claim, key, a, int(np.argmin(np.isfinite(g))))} is not finite."
-            )
+            worst = int(np.argmin(np.isfinite(g)))
+            raise GradientError(f"{claim.owner(key)}: {_entry(claim, key, a, worst)} is {g.flat[worst]}.")
         result[key] = g
     return result
 
@@ -183,7 +184,7 @@ def _hint(along: np.ndarray, right: np.ndarray) -> str:
     return "No constant factor explains it: a missing term, a wrong axis or transpose, values of another pass?"
 
 
-def _undecided(claim: Claim, key: Hashable, found: Slopes, v: np.ndarray) -> GradientError:
+def _undecided(claim: Claim, key: Hashable, found: Slopes, v: np.ndarray) -> UndecidedError:
     """The error for slopes that cannot be measured: a check that cannot tell must not pass."""
     worst = int(np.argmax(np.linalg.norm(found.error, axis=0)))
     single = np.count_nonzero(v[worst]) == 1
@@ -195,4 +196,4 @@ def _undecided(claim: Claim, key: Hashable, found: Slopes, v: np.ndarray) -> Gra
         )
     else:
         why = "the output changes by no more than rounding. Choose an input for which it matters"
-    return GradientError(f"{claim.owner(key)}: finite differences cannot tell what {where} should be, because {why}.")
+    return UndecidedError(f"{claim.owner(key)}: finite differences cannot tell what {where} should be, because {why}.")

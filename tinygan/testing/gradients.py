@@ -134,31 +134,14 @@ def check_generator_gradient(
     loss : one of :mod:`tinygan.losses`.
     z : (N, noise_dim).
     real_logits : for losses that compare with real samples.
-    options : as for :func:`check_function`.
+    options : as for :func:`check_gradients`.
 
     Raises
     ------
     GradientError
         As for :func:`check_gradients`, or D's backward with ``grads="skip"`` touched D's gradients.
     """
-    G, D = generator.astype(np.float64), discriminator.astype(np.float64)
-    keys = list(G.params)
-
-    def function(z: Array, *values: Array) -> tuple[Array, ...]:
-        g, d = G.copy(), D.copy()
-        for key, value in zip(keys, values, strict=True):
-            g.params[key][...] = value
-        g.zero_grad()
-        before = [grad.copy() for grad in d.grads.values()]
-        value, d_logits = loss.generator(d.forward(g.forward(z)), real_logits)
-        dz = g.backward(d.backward(d_logits, grads="skip"))
-        if any(bool((a != b).any()) for a, b in zip(before, d.grads.values(), strict=True)):
-            raise GradientError("backward(grads='skip') has changed the discriminator's gradients.")
-        return value, dz, *(g.grads[key] for key in keys)
-
-    names = ["dz", *(f"grads[{key!r}]" for key in keys)]
-    claim = _FunctionClaim(function, (z, *(G.params[key] for key in keys)), names, "G through D")
-    return verify(claim, np.ones((1, 1)), as_generator(0), **options)
+    return check_gradients(_ThroughTheDiscriminator(generator, discriminator, loss, real_logits), z, **options)
 
 
 # ---- the claims that are checked -----------------------------------------------------------------------------------
@@ -173,7 +156,7 @@ class _LayerClaim:
         self.points = {None: np.array(to_numpy(x), dtype=np.float64)}
         if params:
             self.points |= {key: np.array(to_numpy(value)) for key, value in self.layer.params.items()}
-        self.rewind = _rewinder(self.layer)
+        self.rewind = rewinder(self.layer)
         self.copies = self._keeps_a_trace()
 
     def _keeps_a_trace(self) -> bool:
@@ -222,11 +205,46 @@ class _LayerClaim:
         return {None: dx, **layer.grads}
 
 
-def _rewinder(layer: Layer) -> Callable[[], None]:
+class _ThroughTheDiscriminator(Layer):
+    """loss(D(G(z))) as one layer: the parameters are G's, the output is a single number."""
+
+    def __init__(self, generator: Layer, discriminator: Layer, loss: Any, real_logits: Array | None) -> None:
+        super().__init__()
+        self.G, self.D, self.loss, self.real_logits = generator, discriminator, loss, real_logits
+        self.params, self.grads = generator.params, generator.grads
+        self.buffers = {f"{who}.{key}": b for who in "GD" for key, b in getattr(self, who).buffers.items()}
+        self.name = "G through D"
+
+    def forward(self, x: Array, *, train: bool = True) -> Array:
+        logits = self.D.forward(self.G.forward(x, train=train), train=train)
+        value, self.d_logits = self.loss.generator(logits, self.real_logits)
+        return value.reshape(1)
+
+    def backward(self, dy: Array) -> Array:
+        before = {key: g.copy() for key, g in self.D.grads.items()}
+        dz = self.G.backward(self.D.backward(self.d_logits * dy, grads="skip"))
+        for key, g in self.D.grads.items():
+            if bool((g != before[key]).any()):
+                raise GradientError(f"{self.name}: D's backward(grads='skip') has changed the gradient of {key}.")
+        return dz
+
+    def forget(self) -> None:
+        for network in (getattr(self, "G", None), getattr(self, "D", None)):
+            if network is not None:
+                network.forget()
+
+    def astype(self, dtype: Any) -> Layer:
+        return _ThroughTheDiscriminator(self.G.astype(dtype), self.D.astype(dtype), self.loss, self.real_logits)
+
+    def copy(self) -> Layer:
+        return _ThroughTheDiscriminator(self.G.copy(), self.D.copy(), self.loss, self.real_logits)
+
+
+def rewinder(layer: Layer) -> Callable[[], None]:
     """Return a function that undoes what forward passes do to ``layer``: open passes, buffers, states of Generators."""
     parts = [layer]
-    for part in parts:  # grows while it is walked: the layers of networks within networks
-        parts.extend(getattr(part, "layers", ()))
+    for part in parts:  # grows while it is walked: layers within layers
+        parts.extend(v for v in (*vars(part).values(), *getattr(part, "layers", ())) if isinstance(v, Layer))
     buffers = [(b, b.copy()) for b in layer.buffers.values()]
     rngs = [g for part in parts for g in vars(part).values() if isinstance(g, np.random.Generator)]
     states = [(g.bit_generator, g.bit_generator.state) for g in rngs]
@@ -244,16 +262,13 @@ def _rewinder(layer: Layer) -> Callable[[], None]:
 class _FunctionClaim:
     """A function that returns its value and the gradients for its arguments, which are numbered."""
 
-    def __init__(
-        self, function: Callable, arrays: tuple[Array, ...], names: list[str] | None = None, where: str | None = None
-    ) -> None:
-        self.function, self.names = function, names
-        self.where = where or getattr(function, "__qualname__", repr(function))
+    def __init__(self, function: Callable, arrays: tuple[Array, ...]) -> None:
+        self.function, self.where = function, getattr(function, "__qualname__", repr(function))
         self.puts = [backend_of(a).from_host for a in arrays]
         self.points = {i: np.array(to_numpy(a), dtype=np.float64) for i, a in enumerate(arrays)}
 
     def name(self, key: Hashable) -> str:
-        return self.names[key] if self.names else f"the gradient of argument {key}"
+        return f"the gradient of argument {key}"
 
     def owner(self, key: Hashable) -> str:
         return self.where

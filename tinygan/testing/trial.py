@@ -35,9 +35,14 @@ class Trial:
     def fresh(self, dtype: Any = np.float64, *, grads: float = 0.0) -> Layer:
         """A copy of the layer, all of its gradients set to ``grads``."""
         layer = self.layer.astype(dtype)
+        self.fill(layer, grads)
+        return layer
+
+    @staticmethod
+    def fill(layer: Layer, grads: float) -> None:
+        """Set all gradients of ``layer`` to ``grads``."""
         for g in layer.grads.values():
             g[...] = grads
-        return layer
 
     def array(self, host: np.ndarray, dtype: Any = np.float64) -> Array:
         """A copy on the layer's backend."""

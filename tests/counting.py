@@ -1,0 +1,49 @@
+"""Gradient checks of generated cases, counted: the run prints how many there were, and fails if they were too few.
+
+They are quicker than the defaults: a case in a thousand others need not try every direction. Where finite differences
+cannot tell (which depends on values alone, not on any backward pass), a random network is given back to Hypothesis,
+which draws another and complains if that happens often.
+"""
+
+from hypothesis import reject
+
+from tinygan import testing
+from tinygan.errors import UndecidedError
+
+REQUIRED = 2000  # in one full run of the suite
+
+cases = 0
+
+
+def check_gradients(layer, x, **options):
+    """As :func:`tinygan.testing.check_gradients`."""
+    return _counted(testing.check_gradients(layer, x, **{"exhaustive": 60, "directions": 3, **options}))
+
+
+def check_function(function, *arrays, **options):
+    """As :func:`tinygan.testing.check_function`."""
+    return _counted(testing.check_function(function, *arrays, **{"exhaustive": 20, "directions": 4, **options}))
+
+
+def check_network(network, x, **options):
+    """As :func:`check_gradients`, of a network that may happen to be degenerate."""
+    try:
+        return check_gradients(network, x, **{"exhaustive": 12, **options})
+    except UndecidedError:
+        reject()
+
+
+def check_generator_gradient(generator, discriminator, loss, z, **options):
+    """As :func:`tinygan.testing.check_generator_gradient`, of networks that may happen to be degenerate."""
+    options = {"exhaustive": 12, "directions": 3, **options}
+    try:
+        return _counted(testing.check_generator_gradient(generator, discriminator, loss, z, **options))
+    except UndecidedError:
+        reject()
+
+
+def _counted(report):
+    global cases
+    assert report.comparisons > 0
+    cases += 1
+    return report

@@ -1,0 +1,335 @@
+"""Losses, optimisers, networks and adversarial steps that are wrong on purpose; see wrong_layers.py."""
+
+import numpy as np
+import reference
+from wrong_layers import WRONG, Wrong, numbers
+
+from tinygan import GAN, Sequential
+from tinygan.layers import BatchNorm, Dense, LeakyReLU, Tanh
+from tinygan.losses import LeastSquares, Minimax, NonSaturating, SoftmaxCrossEntropy
+from tinygan.optim import SGD, Adam, ExponentialMovingAverage, RMSProp
+
+
+def wrong(name, check, right, wrong):
+    WRONG.append(Wrong(name, check, AssertionError, None, lambda: right, lambda: wrong))
+
+
+# ---- losses --------------------------------------------------------------------------------------------------------
+
+
+def altered(kind, discriminator=lambda v, r, f: (v, r, f), generator=lambda v, f: (v, f)):
+    """A subclass of a loss that changes what its two methods return."""
+
+    class Altered(kind):
+        def discriminator(self, real_logits, fake_logits):
+            return discriminator(*super().discriminator(real_logits, fake_logits))
+
+        def generator(self, fake_logits, real_logits=None):
+            return generator(*super().generator(fake_logits))
+
+    return Altered(real_label=0.9)
+
+
+def sums(value, *slopes):
+    return value, *(s * s.size for s in slopes)
+
+
+class SmoothedFakes(Minimax):
+    """Label smoothing on both sides: fakes are called 0.1."""
+
+    def discriminator(self, real_logits, fake_logits):
+        value, d_real, d_fake = super().discriminator(real_logits, fake_logits)
+        return value - 0.1 * fake_logits.mean(), d_real, d_fake - 0.1 / fake_logits.size
+
+
+class NaiveLogarithm(NonSaturating):
+    def generator(self, fake_logits, real_logits=None):
+        with np.errstate(all="ignore"):
+            p = 1.0 / (1.0 + np.exp(-fake_logits))
+            return -np.mean(np.log(p)), (p - 1.0) / p.size
+
+
+class DividesByTheOtherSize(NonSaturating):
+    def discriminator(self, real_logits, fake_logits):
+        value, d_real, d_fake = super().discriminator(real_logits, fake_logits)
+        return value, d_real, d_fake * fake_logits.size / real_logits.size
+
+
+for kind in (Minimax, NonSaturating, LeastSquares):
+    name, right = kind.__name__, kind(real_label=0.9)
+
+    def check(loss, name=name):
+        reference.check_loss(loss, name)
+
+    wrong(f"{name}: 1/N missing for D", check, right, altered(kind, discriminator=sums))
+    wrong(f"{name}: 1/N missing for G", check, right, altered(kind, generator=sums))
+    wrong(f"{name}: G's gradient with the wrong sign", check, right, altered(kind, generator=lambda v, f: (v, -f)))
+    wrong(f"{name}: half of d_fake", check, right, altered(kind, discriminator=lambda v, r, f: (v, r, f / 2)))
+    wrong(f"{name}: d_real times 1.0005", check, right, altered(kind, discriminator=lambda v, r, f: (v, 1.0005 * r, f)))
+    wrong(f"{name}: label smoothing ignored", check, right, kind())
+
+
+def check_minimax(loss):
+    reference.check_loss(loss, "Minimax")
+
+
+def check_non_saturating(loss):
+    reference.check_loss(loss, "NonSaturating")
+
+
+def check_least_squares(loss):
+    reference.check_loss(loss, "LeastSquares")
+
+
+minimax, non_saturating, least_squares = (kind(real_label=0.9) for kind in (Minimax, NonSaturating, LeastSquares))
+wrong("Minimax: the non-saturating loss under its name", check_minimax, minimax, non_saturating)
+wrong("NonSaturating: the saturating loss under its name", check_non_saturating, non_saturating, minimax)
+wrong("Minimax: fakes smoothed too", check_minimax, minimax, SmoothedFakes(real_label=0.9))
+wrong("NonSaturating: log of a sigmoid", check_non_saturating, non_saturating, NaiveLogarithm(real_label=0.9))
+wrong(
+    "NonSaturating: divides by the other size",
+    check_non_saturating,
+    non_saturating,
+    DividesByTheOtherSize(real_label=0.9),
+)
+wrong(
+    "LeastSquares: ½ missing in the value",
+    check_least_squares,
+    least_squares,
+    altered(LeastSquares, lambda v, r, f: (2 * v, r, f)),
+)
+wrong(
+    "LeastSquares: ½ left in the derivative",
+    check_least_squares,
+    least_squares,
+    altered(LeastSquares, generator=lambda v, f: (v, f / 2)),
+)
+wrong(
+    "cross-entropy: a sum for a mean",
+    reference.check_cross_entropy,
+    SoftmaxCrossEntropy(),
+    lambda s, y: sums(*SoftmaxCrossEntropy()(s, y)),
+)
+
+
+# ---- optimisers ----------------------------------------------------------------------------------------------------
+
+
+def optimizer(name, kind, rule, update, **settings):
+    """A ``kind`` whose step is ``update(self, theta, g, state vectors...)`` must disagree with ``rule``."""
+
+    class WrongOptimizer(kind):
+        def step(self):
+            self.t += 1
+            state = [getattr(self, n) for n in self.state_names]
+            update(self, self.network.theta, self.network.grad, *state)
+
+    wrong(name, lambda make: reference.check_optimizer(make, rule, **settings), kind, WrongOptimizer)
+
+
+def adam_update(*, late=0, inside=False, corrected=True, swapped=False):
+    def update(self, theta, g, m, v):
+        t, (b1, b2) = self.t + late, (self.beta2, self.beta1) if swapped else (self.beta1, self.beta2)
+        m[...] = b1 * m + (1 - b1) * g
+        v[...] = b2 * v + (1 - b2) * g * g
+        m_hat, v_hat = (m / (1 - b1**t), v / (1 - b2**t)) if corrected else (m, v)
+        theta -= self.lr * m_hat / (np.sqrt(v_hat + self.eps) if inside else np.sqrt(v_hat) + self.eps)
+
+    return update
+
+
+adam = {"kind": Adam, "rule": reference.adam, "lr": 0.1, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}
+optimizer("Adam: bias correction one step late", update=adam_update(late=1), **adam)
+optimizer("Adam: eps inside the square root", update=adam_update(inside=True), **adam)
+optimizer("Adam: no bias correction", update=adam_update(corrected=False), **adam)
+optimizer("Adam: beta1 and beta2 swapped", update=adam_update(swapped=True), **adam)
+
+
+def rmsprop_update(divisor):
+    def update(self, theta, g, v):
+        v[...] = self.rho * v + (1 - self.rho) * g * g
+        theta -= self.lr * g / divisor(v, self.eps)
+
+    return update
+
+
+rmsprop = {"kind": RMSProp, "rule": reference.rmsprop, "lr": 0.1, "rho": 0.9, "eps": 1e-3}
+optimizer("RMSProp: square root missing", update=rmsprop_update(lambda v, eps: v + eps), **rmsprop)
+optimizer("RMSProp: eps inside the square root", update=rmsprop_update(lambda v, eps: np.sqrt(v + eps)), **rmsprop)
+
+
+def sgd_update(rule):
+    def update(self, theta, g, u):
+        u[...] = rule(self.momentum, u, g)
+        theta -= self.lr * u
+
+    return update
+
+
+sgd = {"kind": SGD, "rule": reference.sgd, "lr": 0.1, "momentum": 0.7}
+optimizer("SGD: momentum with the wrong sign", update=sgd_update(lambda k, u, g: g - k * u), **sgd)
+optimizer("SGD: damped gradient", update=sgd_update(lambda k, u, g: k * u + (1 - k) * g), **sgd)
+optimizer("SGD: uphill", update=sgd_update(lambda k, u, g: k * u - g), **sgd)
+
+
+class StretchesShortGradients(SGD):
+    def _clip(self, g):
+        if self.clip_norm is not None:
+            g *= self.clip_norm / np.sqrt(g @ g)
+        super()._clip(g)
+
+
+class ClipsTheNormOfEachEntry(SGD):
+    def _clip(self, g):
+        limit = self.clip_norm if self.clip_norm is not None else self.clip_value
+        np.clip(g, -limit, limit, out=g)
+
+
+def average(decay_at):
+    class WrongAverage(ExponentialMovingAverage):
+        def update(self):
+            self.t += 1
+            d = decay_at(self.decay, self.t)
+            self.network.theta[...] = d * self.network.theta + (1 - d) * self.source.theta
+
+    return WrongAverage
+
+
+wrong("clip_norm: stretches short gradients", reference.check_clipping, SGD, StretchesShortGradients)
+wrong("clip_norm: limits entries", reference.check_clipping, SGD, ClipsTheNormOfEachEntry)
+for name, decay_at in {
+    "the decay of the new": lambda decay, t: 1 - decay,
+    "no warm-up": lambda decay, t: decay,
+    "warm-up off by one": lambda decay, t: min(decay, (t - 1) / (t + 8)),
+}.items():
+    wrong(f"average: {name}", reference.check_average, ExponentialMovingAverage, average(decay_at))
+
+
+# ---- networks ------------------------------------------------------------------------------------------------------
+
+
+def check_flat_vectors(make):
+    reference.check_flat_vectors(
+        make(Dense(3, 4, dtype=np.float64), Tanh(), Dense(4, 1, dtype=np.float64)), numbers(4, 3)
+    )
+
+
+class DisconnectedTheta(Sequential):
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.theta = self.theta.copy()
+
+
+class DisconnectedGradient(Sequential):
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.grad = self.grad.copy()
+
+
+wrong("network: theta a copy", check_flat_vectors, Sequential, DisconnectedTheta)
+wrong("network: grad a copy", check_flat_vectors, Sequential, DisconnectedGradient)
+
+
+# ---- the adversarial step ------------------------------------------------------------------------------------------
+
+
+def check_step(kind):
+    """A GAN whose networks have batch normalisation, so that modes matter."""
+    rng = np.random.default_rng(3)
+    f8 = {"dtype": np.float64}
+    G = Sequential(Dense(3, 5, rng=rng, **f8), BatchNorm(5, **f8), LeakyReLU(), Dense(5, 4, rng=rng, **f8), Tanh())
+    D = Sequential(Dense(4, 5, rng=rng, **f8), BatchNorm(5, **f8), LeakyReLU(), Dense(5, 1, rng=rng, **f8))
+    gan = kind(G, D, noise_dim=3, g_optimizer=SGD(G, 0.5), d_optimizer=SGD(D, 0.5))
+    reference.check_adversarial_step(gan, numbers(6, 4))
+
+
+def generator_step(backward, *, train=True):
+    class WrongGAN(GAN):
+        def _generator_step(self, real, check):
+            fake = self.generator.forward(self.noise(len(real)), train=train)
+            value, d_logits = self.loss.generator(self.discriminator.forward(fake))
+            backward(self.generator, self.discriminator, fake, d_logits)
+            self.g_optimizer.step()
+            return value
+
+    return WrongGAN
+
+
+def rightly(G, D, fake, d_logits):
+    G.backward(D.backward(d_logits, grads="skip"), grads="write")
+
+
+def past_the_discriminator(G, D, fake, d_logits):
+    D.forget()
+    G.backward(np.broadcast_to(d_logits, fake.shape).copy(), grads="write")
+
+
+def through_an_evaluated_discriminator(G, D, fake, d_logits):
+    D.forget()
+    D.forward(fake, train=False)
+    G.backward(D.backward(d_logits, grads="skip"), grads="write")
+
+
+def into_the_discriminators_gradients(G, D, fake, d_logits):
+    G.backward(D.backward(d_logits), grads="write")
+
+
+def never_zeroed(G, D, fake, d_logits):
+    G.backward(D.backward(d_logits, grads="skip"))
+
+
+def uphill(G, D, fake, d_logits):
+    G.backward(D.backward(-d_logits, grads="skip"), grads="write")
+
+
+class TrainsBothInGsStep(GAN):
+    def _generator_step(self, real, check):
+        value = super()._generator_step(real, check)
+        self.discriminator.theta[...] *= 0.999
+        return value
+
+
+class SameNoise(GAN):
+    def noise(self, n, *, rng=None):
+        state = self.rng.bit_generator.state
+        z = super().noise(n, rng=rng)
+        self.rng.bit_generator.state = state
+        return z
+
+
+class ForgetsTheReal(GAN):
+    def _discriminator_step(self, real, check):
+        D = self.discriminator
+        logits = D(real)
+        value, _, d_fake = self.loss.discriminator(logits, D.forward(self._generate(len(real))))
+        D.backward(d_fake, grads="write", need_dx=False)
+        self.d_optimizer.step()
+        return value
+
+
+class LearnsFromTheOldDiscriminator(GAN):
+    def _discriminator_step(self, real, check):
+        self.old = self.discriminator.theta.copy()
+        return super()._discriminator_step(real, check)
+
+    def _generator_step(self, real, check):
+        D = self.discriminator
+        new, D.theta[...] = D.theta.copy(), self.old
+        value = super()._generator_step(real, check)
+        D.theta[...] = new
+        return value
+
+
+for name, kind in {
+    "D's gradient ignored on the way to G": generator_step(past_the_discriminator),
+    "D evaluated where it should train": generator_step(through_an_evaluated_discriminator),
+    "G's step adds to D's gradients": generator_step(into_the_discriminators_gradients),
+    "G's gradient never zeroed": generator_step(never_zeroed),
+    "G goes uphill": generator_step(uphill),
+    "G evaluated where it should train": generator_step(rightly, train=False),
+    "G's step moves D": TrainsBothInGsStep,
+    "G learns through D as it was before its step": LearnsFromTheOldDiscriminator,
+    "the same noise for both": SameNoise,
+    "D sees no real samples": ForgetsTheReal,
+}.items():
+    wrong(f"step: {name}", check_step, GAN, kind)
