@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,9 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
 
     path = Path(path)
     # save() copies raw memory without looking at strides: anything but C order would come out as garbage
-    plain = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+    plain = {key: np.asarray(value, order="C") for key, value in arrays.items()}
     # one label only: safetensors stores several in an order that changes from run to run
-    label = json.dumps({"format": FORMAT, "about": metadata}, sort_keys=True)
+    label = json.dumps({"format": FORMAT, "about": metadata, "crc32": _checksum(plain)}, sort_keys=True)
     try:
         replace_file(path, save(plain, metadata={"tinygan": label}))
     except OSError as error:
@@ -78,6 +79,10 @@ def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.
                 raise CheckpointError(f"{path}: expected a tinygan checkpoint of format {FORMAT!r}, found {found}.")
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
             metadata = label["about"]
+            if label["crc32"] != _checksum(arrays):
+                raise CheckpointError(
+                    f"{path}: is damaged, its numbers do not match their checksum. Use a copy, or start without it."
+                )
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such checkpoint.") from error
     except OSError as error:
@@ -87,6 +92,14 @@ def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.
             f"{path}: is no checkpoint, or a damaged one ({error}). Use a copy, or start without it."
         ) from error
     return arrays, metadata
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
+    """CRC-32 of the bytes of all C-contiguous arrays, in the order of their names."""
+    total = 0
+    for key in sorted(arrays):
+        total = zlib.crc32(arrays[key].reshape(-1).view(np.uint8), total)
+    return total
 
 
 def require_same(expected: Mapping[str, Any], found: Mapping[str, Any], source: str) -> None:

@@ -54,6 +54,7 @@ class Recipe:
     loss: str = "nonsaturating"
     real_label: float = 1.0
     beta1: float = 0.5
+    beta2: float = 0.999
     clip_norm: float | None = None
     d_steps: int = 1
     average: float = 0.999
@@ -87,6 +88,7 @@ def make_parser(doc: str, recipe: Recipe) -> argparse.ArgumentParser:
     add("--lr", _positive, "X", "learning rate of Adam for both networks")
     group.add_argument("--d-lr", type=_positive, metavar="X", help="learning rate of D, if it shall be another (--lr)")
     add("--beta1", _fraction, "X", "memory of Adam's momentum, in [0, 1)")
+    add("--beta2", _fraction, "X", "memory of Adam's sizes of gradients, in [0, 1)")
     group.add_argument(
         "--loss", choices=list(LOSSES), default=recipe.loss, help=f"what the players minimise ({recipe.loss})"
     )

@@ -78,6 +78,8 @@ class Run:
 
     def start(self, *, overwrite: bool = False) -> None:
         """Begin in an empty folder, or one without a run; ``overwrite`` removes the files of an earlier run first."""
+        if self.gan.t:
+            raise ArgumentError(f"the GAN has taken {self.gan.t} steps already; a run starts with a new one.")
         self._require_writable()
         files = [self.checkpoint, self.config, self.csv, self.curves, self.picture, self.film, *self._frames()]
         found = [file for file in files if file.exists()]
@@ -152,7 +154,7 @@ class Run:
                 was, now = _difference(then.get(key), now)
                 raise CheckpointError(
                     f"{self.checkpoint}: the run was made with another {key}: {was} then, {now} now. "
-                    "Give the settings of then, or start a new run in another folder (--out, out=...)."
+                    "Give the same settings again, or start a run in another folder (--out, out=...)."
                 )
 
     # ---- as training goes on ---------------------------------------------------------------------------------------
@@ -169,10 +171,9 @@ class Run:
 
     def sample(self, *, keep: bool = False) -> None:
         """Draw samples.png; with ``keep`` also a picture of this step, for the film."""
-        picture = plotting.grid(self.gan.sample(z=self.noise), low=self.low, high=self.high)
+        plotting.save_png(self.picture, plotting.grid(self.gan.sample(z=self.noise), low=self.low, high=self.high))
         if keep:
-            plotting.save_png(self.frames / f"step_{self.gan.t:06d}.png", picture)
-        plotting.save_png(self.picture, picture)
+            checkpoints.replace_file(self.frames / f"step_{self.gan.t:06d}.png", self.picture.read_bytes())
 
     def save(self) -> None:
         """Write the checkpoint. All losses must have been recorded."""
@@ -193,7 +194,7 @@ class Run:
         return sorted((f for f in self.frames.glob("step_*.png") if f.stem[5:].isdecimal()), key=_step_in)
 
     def _configuration(self) -> dict[str, Any]:
-        from . import __version__
+        import tinygan  # not at the top: the package is whole only after this module
 
         G, D = self.gan.generator, self.gan.discriminator
         tables = {"generator": G.summary(), "discriminator": D.summary(self.gan.sample_shape)}
@@ -201,7 +202,7 @@ class Run:
             "settings": self.settings,
             "run": {key: value for key, value in self.identity.items() if key not in tables},
             **{name: table.splitlines() for name, table in tables.items()},
-            "versions": {"tinygan": __version__, "numpy": np.__version__, "python": platform.python_version()},
+            "versions": {"tinygan": tinygan.__version__, "numpy": np.__version__, "python": platform.python_version()},
         }
 
 
@@ -209,21 +210,14 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     """Return (arrays, metadata) of a run's checkpoint; CheckpointError if it is not there, damaged, or no run's."""
     path = Path(path)
     if not path.exists():
-        raise CheckpointError(
-            f"{path}: there is no checkpoint to resume. Start the run without --resume (resume=False)."
-        )
+        raise CheckpointError(f"{path}: there is no checkpoint to go on from. Start without --resume (resume=False).")
     arrays, about = checkpoints.read(path)
     kind = about.get("kind") if isinstance(about, dict) else None
     if kind != "run":
         raise CheckpointError(f"{path}: holds a {kind or 'record of another kind'}, not a training run.")
-    try:
-        wrong = {
-            key for key, cls in (("step", int), ("identity", dict), ("settings", dict)) if type(about[key]) is not cls
-        }
-    except KeyError as error:
-        wrong = {error.args[0]}
-    if wrong:
-        raise CheckpointError(f"{path}: the record of the run is damaged ({', '.join(sorted(wrong))}).")
+    for key, kind in (("step", int), ("identity", dict), ("settings", dict)):
+        if not isinstance(about.get(key), kind):
+            raise CheckpointError(f"{path}: the record of the run is damaged, there is no {key} in it.")
     return arrays, about
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from .backend import backend_of, to_backend
 from .data import ImageData, batches, steps_per_epoch
 from .errors import ArgumentError, NonFiniteError, ShapeError
@@ -104,7 +106,8 @@ def train(
             stop = signals.came
             look = sample or keep or stop or t % LOOK_EVERY == 0
             try:
-                unread.append(gan.step(real, check=look or not waits))
+                with np.errstate(all="ignore"):  # the check says more than NumPy's warnings
+                    unread.append(gan.step(real, check=look or not waits))
             except NonFiniteError as error:
                 run.record(unread)
                 run.draw()

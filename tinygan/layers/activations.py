@@ -31,12 +31,12 @@ class LeakyReLU(Layer):
         self._check_input(x)
         y = self.slope * x
         get_xp(x).maximum(x, y, out=y)
-        return self._remember(y, x)
+        return self._remember(y, y)  # y has the signs of x, and is kept anyway as the next layer's input
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self._recall(dy)
-        # (x > 0)·(1 − slope) + slope, in place: several times faster than where(), which copies both branches
-        dx = (x > 0) * dy.dtype.type(1.0 - self.slope)
+        (y,) = self._recall(dy)
+        # [y > 0]·(1 − slope) + slope, in place: several times faster than where(), which copies both branches
+        dx = (y > 0) * dy.dtype.type(1.0 - self.slope)
         dx += self.slope
         dx *= dy
         return dx
@@ -56,11 +56,12 @@ class ReLU(Layer):
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
         self._check_input(x)
-        return self._remember(get_xp(x).maximum(x, 0.0), x)
+        y = get_xp(x).maximum(x, 0.0)
+        return self._remember(y, y)  # y > 0 where x > 0, and y is kept anyway as the next layer's input
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self._recall(dy)
-        return dy * (x > 0)
+        (y,) = self._recall(dy)
+        return dy * (y > 0)
 
     def __repr__(self) -> str:
         return "ReLU()"

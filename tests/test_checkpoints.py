@@ -1,0 +1,184 @@
+"""Checkpoint files: what goes in comes out, whatever is broken is named, and an old file survives a failed write."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save as save_safetensors
+
+from tinygan import Sequential, checkpoints
+from tinygan.errors import CheckpointError
+from tinygan.layers import BatchNorm, Dense, Tanh
+
+ARRAYS = {
+    "weights": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "transposed": np.arange(12, dtype=np.float64).reshape(3, 4).T,
+    "every second": np.arange(10, dtype=np.int64)[::2],
+    "backwards": np.arange(5, dtype=np.float32)[::-1],
+    "number": np.array(7),
+    "empty": np.zeros((0, 2), dtype=np.float32),
+}
+METADATA = {"step": 3, "name": "Πρώτο", "nested": {"list": [1, 2.5, None, "x"]}}
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "run.safetensors"
+    checkpoints.write(path, ARRAYS, METADATA)
+    return path
+
+
+def test_everything_comes_back_as_it_was(path):
+    arrays, metadata = checkpoints.read(path)
+    assert metadata == METADATA
+    assert arrays.keys() == ARRAYS.keys()
+    for key, array in ARRAYS.items():
+        assert arrays[key].dtype == array.dtype, key
+        assert arrays[key].shape == array.shape, key
+        np.testing.assert_array_equal(arrays[key], array, err_msg=key)
+
+
+def test_equal_contents_give_equal_bytes(path, tmp_path):
+    shuffled = dict(sorted(ARRAYS.items(), reverse=True))
+    checkpoints.write(tmp_path / "again", shuffled, dict(reversed(METADATA.items())))
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("culprit", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file_and_no_litter(path, monkeypatch, culprit):
+    def disk_full(*args):
+        raise OSError(28, "No space left on device")
+
+    before = path.read_bytes()
+    monkeypatch.setattr(os, culprit, disk_full)
+    with pytest.raises(CheckpointError, match=r"run\.safetensors: cannot be written \(No space left on device\)"):
+        checkpoints.write(path, {"other": np.zeros(3)}, {})
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_a_file_cut_short_anywhere_is_refused(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("cut") / "run.safetensors"
+    checkpoints.write(path, ARRAYS, METADATA)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    with pytest.raises(CheckpointError, match=r"run\.safetensors: "):
+        checkpoints.read(path)
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_no_flipped_bit_goes_unnoticed(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("flip") / "run.safetensors"
+    checkpoints.write(path, ARRAYS, METADATA)
+    whole = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(whole) - 1))
+    whole[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(whole)
+    try:
+        arrays, metadata = checkpoints.read(path)
+        checkpoints.require_same(ARRAYS, arrays, str(path))
+    except CheckpointError:
+        return
+    # What is left are letters of the metadata (it is no less readable for them), and blanks that pad the header
+    for key, array in ARRAYS.items():
+        np.testing.assert_array_equal(arrays[key], array)
+    assert metadata != METADATA or place < 8 + int.from_bytes(whole[:8], "little")
+
+
+class Trap:
+    """What a pickle may do to whoever loads it."""
+
+    def __reduce__(self):
+        return os._exit, (13,)
+
+
+def _labelled(label):
+    return save_safetensors({"x": np.zeros(2)}, metadata={"tinygan": label})
+
+
+FOREIGN = {
+    "empty": (b"", "no checkpoint, or a damaged one"),
+    "garbage": (bytes(range(256)) * 8, "no checkpoint, or a damaged one"),
+    "text": (b"hello, I am a text file\n" * 9, "no checkpoint, or a damaged one"),
+    "pickle": (pickle.dumps(Trap()), "no checkpoint, or a damaged one"),
+    "enormous header": ((1 << 62).to_bytes(8, "little") + b"{}", "no checkpoint, or a damaged one"),
+    "another program's": (
+        save_safetensors({"x": np.zeros(2)}),
+        "expected a tinygan checkpoint .* found no tinygan label",
+    ),
+    "the future's": (_labelled(json.dumps({"format": "9"})), "format '1', found format '9'"),
+    "a label that is no JSON": (_labelled("{"), "no checkpoint, or a damaged one"),
+    "a label that is a list": (_labelled("[1]"), "no checkpoint, or a damaged one"),
+    "a label without the rest": (_labelled(json.dumps({"format": "1"})), "no checkpoint, or a damaged one"),
+    "a wrong checksum": (
+        _labelled(json.dumps({"format": "1", "about": {}, "crc32": 1})),
+        "do not match their checksum",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_foreign_files_are_refused_by_name(tmp_path, what):
+    content, message = FOREIGN[what]
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"file: .*{message}"):
+        checkpoints.read(tmp_path / "file")
+
+
+def test_missing_files_folders_and_too_large_files(path):
+    with pytest.raises(CheckpointError, match="nowhere: there is no such checkpoint"):
+        checkpoints.read(path.with_name("nowhere"))
+    with pytest.raises(CheckpointError, match=f"{path.parent.name}: (cannot be read|is no checkpoint)"):
+        checkpoints.read(path.parent)
+    with pytest.raises(CheckpointError, match="more than the 100 that are read at most"):
+        checkpoints.read(path, max_bytes=100)
+    with pytest.raises(CheckpointError, match=r"x: cannot be written \(No such file or directory\)"):
+        checkpoints.write(path.parent / "nowhere" / "x", ARRAYS, {})
+
+
+def _network(width=4, norm=True):
+    return Sequential(Dense(3, width, rng=0), *([BatchNorm(width)] if norm else []), Tanh())
+
+
+def test_a_network_comes_back(tmp_path):
+    network = _network()
+    network(np.ones((5, 3), dtype=np.float32))
+    network.layers[1].buffers["running_mean"][...] = 0.25
+    network.save(tmp_path / "g")
+    other = _network()
+    other.theta[...] = 0
+    assert other.load(tmp_path / "g") is other
+    for key, array in network.state_arrays().items():
+        np.testing.assert_array_equal(other.state_arrays()[key], array)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (_network(width=5), r"another architecture: 0\.W has shape \(3, 4\) there, but \(3, 5\) here"),
+        (
+            _network(norm=False),
+            r"another architecture \(unexpected: 1\.beta, 1\.gamma, 1\.running_mean",
+        ),
+        (Sequential(Dense(3, 4), BatchNorm(4), Dense(4, 4)), r"another architecture \(missing: 2\.W, 2\.b\)"),
+        (_network().astype(np.float64), r"another architecture: 0\.W has dtype float32 there, but float64 here"),
+    ],
+)
+def test_a_network_refuses_anothers_weights(tmp_path, other, message):
+    _network().save(tmp_path / "g")
+    before = other.theta.copy()
+    with pytest.raises(CheckpointError, match=f"g is of {message}"):
+        other.load(tmp_path / "g")
+    np.testing.assert_array_equal(other.theta, before)
+
+
+def test_a_network_refuses_what_is_no_network(path):
+    with pytest.raises(CheckpointError, match="holds a None, not a network"):
+        _network().load(path)
