@@ -19,6 +19,7 @@ import pytest
 from tinygan.data import load
 from tinygan.errors import ArgumentError, DataError
 
+loading = importlib.import_module("tinygan.data.loading")
 mnist = importlib.import_module("tinygan.data.mnist")
 PUBLIC = dict(mnist.SOURCES)  # before any test patches them
 FILES = tuple(PUBLIC["mnist"].sha256)
@@ -79,8 +80,7 @@ def _alone(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for name, source in mnist.SOURCES.items():
         monkeypatch.setitem(mnist.SOURCES, name, dataclasses.replace(source, mirrors=(closed_port(),)))
-    monkeypatch.setitem(mnist._COUNT, "train", 30)
-    monkeypatch.setitem(mnist._COUNT, "test", 20)
+    monkeypatch.setitem(loading._COUNT, "digits", {"train": 30, "test": 20})
 
 
 def closed_port():
@@ -164,7 +164,7 @@ def with_labels(folder, labels):
 BAD_FOLDERS = {
     "empty": (
         lambda d: d,
-        "expected train-images-idx3-ubyte or the same with .gz, found no such file; give the folder",
+        "expected pictures .* but it is empty; check the path",
     ),
     "only the test set": (
         lambda d: [p.unlink() for p in write_set(d).glob("train*")] and d,
@@ -201,7 +201,7 @@ def test_labels_beyond_the_ten_classes_of_mnist(tmp_path, monkeypatch):
 
 def test_names_that_mean_nothing(tmp_path, monkeypatch):
     with pytest.raises(
-        DataError, match=r"data 'mnsit': neither a name \('auto', 'digits', 'mnist', 'fashion'\) nor a file"
+        DataError, match=r"data 'mnsit': neither a name \('auto', 'digits', 'shapes', 'mnist', 'fashion'\) nor a file"
     ):
         load("mnsit")
     with pytest.raises(ArgumentError, match="split: expected 'train' or 'test', got 'validation'"):

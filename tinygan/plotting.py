@@ -90,7 +90,7 @@ def save_png(path: str | Path, picture: np.ndarray) -> None:
     from PIL import Image
 
     data = io.BytesIO()
-    Image.fromarray(picture).save(data, format="PNG", optimize=True)
+    Image.fromarray(picture).save(data, format="PNG")
     replace_file(Path(path), data.getvalue())
 
 
@@ -132,14 +132,13 @@ def save_loss_curves(path: str | Path, losses: np.ndarray, *, loss: Loss | None 
 
     losses = np.asarray(losses, dtype=np.float64).reshape(-1, 2)
     steps = np.arange(1, len(losses) + 1)
-    width = max(1, len(losses) // 50)
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     levels = (None, None) if loss is None else equilibrium(loss)
     for values, level, name, role in zip(losses.T, levels, "DG", ("discriminator", "generator"), strict=True):
         axes.plot(steps, values, color=COLOURS[name], alpha=0.25, linewidth=0.6)
-        axes.plot(steps[width - 1 :] - (width - 1) / 2, _moving_mean(values, width), color=COLOURS[name], label=role)
+        axes.plot(*_smoothed(values), color=COLOURS[name], label=role)
         if level is not None:
             label = f"{role} at equilibrium, {level:.3g}"
             axes.axhline(level, color=COLOURS[name], linestyle="--", linewidth=1.0, label=label)
@@ -158,10 +157,10 @@ def save_loss_curves(path: str | Path, losses: np.ndarray, *, loss: Loss | None 
     replace_file(Path(path), data.getvalue())
 
 
-def _moving_mean(values: np.ndarray, width: int) -> np.ndarray:
-    """Means over every window of ``width`` values in a row, (n - width + 1,)."""
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    return (total[width:] - total[:-width]) / width
+def _smoothed(values: np.ndarray, points: int = 150) -> tuple[np.ndarray, np.ndarray]:
+    """Return (steps, medians) of at most ``points`` equal spans; unlike a mean, a median shrugs off a wild step."""
+    spans = [span for span in np.array_split(np.arange(len(values)), points) if len(span)]
+    return np.array([span.mean() + 1 for span in spans]), np.array([np.median(values[span]) for span in spans])
 
 
 def equilibrium(loss: Loss) -> tuple[float, float]:

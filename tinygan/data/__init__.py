@@ -1,4 +1,4 @@
-"""Image data: real digits if they can be had, digits drawn by our own code if not.
+"""Image data: real digits if they can be had, digits drawn by our own code if not, and people's own images.
 
 From a name or a path to batches that a network takes:
 
@@ -7,23 +7,36 @@ From a name or a path to batches that a network takes:
     for rows in batches(len(data), 128, seed=0):      # endless, shuffled anew every epoch
         real = data.batch(rows)                       # (128, 28, 28, 1) float32 in [-1, 1]
 
-In memory images are bytes, (N, H, W, C) uint8; floats exist only of the batch at hand.
+The same takes a folder of pictures, or a file of NumPy's:
+
+    data = load("~/photos/cats", size=64, mirror=True)
+
+Images are bytes, (N, H, W, C) uint8, in memory or mapped from a file; floats exist only of the batch at hand.
 """
 
+from .arrays import read_arrays
 from .dataset import ImageData, batches, epoch_order, steps_per_epoch
 from .digits import Factors, digits, draw, random_factors
+from .folder import load_folder
 from .idx import read_idx
-from .mnist import load
+from .loading import load
+from .pictures import Form, refit
+from .shapes import shapes
 
 __all__ = [
     "Factors",
+    "Form",
     "ImageData",
     "batches",
     "digits",
     "draw",
     "epoch_order",
     "load",
+    "load_folder",
     "random_factors",
+    "read_arrays",
     "read_idx",
+    "refit",
+    "shapes",
     "steps_per_epoch",
 ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import ArgumentError, DataError
+
+MAX_BYTES = 4 << 30  #: of images that are made or unpacked in memory; a memory map may hold more
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,10 +18,13 @@ class ImageData:
 
     Attributes
     ----------
-    images : (N, H, W, C) uint8.
-    labels : (N,) int64, from 0; or None.
+    images : (N, H, W, C) uint8, in memory or a memory map, which is read batch by batch and may be larger than memory.
+    labels : (len(self),) int64, from 0; or None.
     name : what the set is called, and what its error messages begin with.
     description : one line for the user: what this is and where it came from.
+    classes : what the labels stand for, if they have names.
+    mirrored : whether the indices N to 2N − 1 stand for the mirror images of 0 to N − 1, made when they are asked for.
+        Labels given for N images are then repeated.
 
     Raises
     ------
@@ -31,6 +36,8 @@ class ImageData:
     labels: np.ndarray | None = None
     name: str = "images"
     description: str = ""
+    classes: tuple[str, ...] = ()
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         _check_layout(self.images, self.name)
@@ -42,7 +49,10 @@ class ImageData:
             )
             raise DataError(f"{self.name}: expected images of uint8, got {self.images.dtype}; {mend}.")
         if self.labels is not None:
-            labels = _checked_labels(self.labels, len(self.images), self.name)
+            labels = np.asarray(self.labels)
+            if self.mirrored and labels.shape == (len(self.images),):
+                labels = np.concatenate([labels, labels])
+            labels = _checked_labels(labels, len(self), self.name)
             object.__setattr__(self, "labels", labels)  # frozen for everybody else
 
     @classmethod
@@ -84,7 +94,13 @@ class ImageData:
         return cls(scaled.astype(np.uint8), labels, name, description)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.images) * (2 if self.mirrored else 1)
+
+    def with_mirror_images(self) -> ImageData:
+        """Return the same images, each followed later by its mirror image; this takes no memory."""
+        if self.mirrored:
+            return self
+        return replace(self, mirrored=True, description=f"{self.description}, and their mirror images")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -123,7 +139,10 @@ class ImageData:
             )
         # From the middle outward, so that -1, 0 and 1 come out exact; Python floats, so that dtype stays.
         middle, half = (high + low) / 2, (high - low) / 2
-        out = np.subtract(self.images[indices], 127.5, dtype=dtype)
+        n = len(self.images)
+        pixels = self.images[indices % n]  # (B, H, W, C), a copy
+        pixels[indices >= n] = pixels[indices >= n, :, ::-1]
+        out = np.subtract(pixels, 127.5, dtype=dtype)
         out /= 127.5 / half
         if middle:
             out += middle

@@ -1,18 +1,17 @@
-"""Finding MNIST and Fashion-MNIST: in a folder, in the cache, on the network, or else digits of our own."""
+"""Finding MNIST and Fashion-MNIST: in a folder, in the cache, or on the network."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import ArgumentError, DataError
+from ..errors import DataError
 from .dataset import ImageData
-from .digits import digits
 from .idx import read_idx
 
 FOLDER_VARIABLE = "TINYGAN_DATA"  #: environment variable that names a folder of IDX files
@@ -71,65 +70,9 @@ SOURCES: dict[str, Source] = {
 }
 
 _PREFIX = {"train": "train", "test": "t10k"}
-_COUNT = {"train": 60_000, "test": 10_000}  # of embedded digits, as many as MNIST has
 
 
-def load(
-    name: str | os.PathLike[str] = "auto",
-    *,
-    split: str = "train",
-    cache: str | os.PathLike[str] | None = None,
-    seed: int = 0,
-) -> ImageData:
-    """Return a labelled image set, whatever it takes.
-
-    Parameters
-    ----------
-    name : one of
-
-        - ``"auto"``: MNIST if it can be had, else the embedded digits; ``description`` says which and why. A
-          damaged file in a folder of yours is an error all the same.
-        - ``"mnist"``, ``"fashion"``: that one or an error. Looked for in the folder that the environment variable
-          TINYGAN_DATA names (the IDX files of MNIST themselves, or a folder ``mnist`` or ``fashion`` of them), then
-          in the cache, then fetched once from its mirrors.
-        - ``"digits"``: the embedded digits, drawn from ``seed``.
-        - a path: a folder with IDX files named as MNIST's, plain or .gz, or one IDX file of images; labels are read
-          if they lie beside them.
-    split : ``"train"`` or ``"test"``; an images file given by its path is what it is.
-    cache : folder for fetched files; by default the user's cache directory.
-    seed : of the embedded digits; nothing else here is random.
-
-    Raises
-    ------
-    DataError
-        The data cannot be had or is damaged; the message says what was tried and how to mend it.
-    ArgumentError
-        There is no such split.
-    """
-    if split not in _PREFIX:
-        raise ArgumentError(f"split: expected 'train' or 'test', got {split!r}.")
-    if name == "digits":
-        return digits(_COUNT[split], seed=seed, split=split)
-    if name == "auto":
-        try:
-            return _load_public("mnist", split, cache)
-        except _Unavailable as error:
-            drawn = digits(_COUNT[split], seed=seed, split=split)
-            return replace(drawn, description=f"{drawn.description}, since {error.brief}")
-    if name in SOURCES:
-        return _load_public(str(name), split, cache)
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return _load_folder(path, split, name=path.name, title=path.name)
-    if path.exists():
-        return _load_file(path)
-    raise DataError(
-        f"data {str(name)!r}: neither a name ('auto', 'digits', {', '.join(map(repr, SOURCES))}) "
-        "nor a file or folder that exists; check the spelling."
-    )
-
-
-class _Unavailable(DataError):
+class Unavailable(DataError):
     """The data is neither in a folder nor in the cache, and could not be fetched; ``brief`` says so in few words."""
 
     def __init__(self, message: str, *, brief: str) -> None:
@@ -137,11 +80,11 @@ class _Unavailable(DataError):
         self.brief = brief
 
 
-def _load_public(name: str, split: str, cache: str | os.PathLike[str] | None) -> ImageData:
+def load_public(name: str, split: str, cache: str | os.PathLike[str] | None) -> ImageData:
     """Load a data set of SOURCES from the first place that has it."""
     source = SOURCES[name]
     if (folder := _folder_of_user(name)) is not None:
-        return _load_folder(folder, split, name=name, title=source.title, classes=10)
+        return load_idx_folder(folder, split, name=name, title=source.title, classes=10)
     wanted = [file for file in source.sha256 if file.startswith(_PREFIX[split])]
     folder = _cache_folder(cache) / name
     labels, images = (_fetch(file, source, folder) for file in wanted)
@@ -195,7 +138,7 @@ def _fetch(file: str, source: Source, folder: Path) -> Path:
                 break
     finally:
         logger.setLevel(level)
-    raise _Unavailable(
+    raise Unavailable(
         f"{file} is {state} the cache {folder} and could not be fetched from {'; '.join(failures)}. "
         f"Put the four files of {source.title} into a folder and give its path as data, "
         f"or name the folder {folder.name} and set {FOLDER_VARIABLE} to the one above it.",
@@ -233,7 +176,13 @@ def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:80]}{'...' if len(text) > 80 else ''}"
 
 
-def _load_folder(folder: Path, split: str, *, name: str, title: str, classes: int | None = None) -> ImageData:
+def holds_idx(folder: Path) -> bool:
+    """Whether any of MNIST's file names occurs in a folder, of either split."""
+    stems = [(f"{prefix}-{kind}", n) for prefix in _PREFIX.values() for kind, n in (("images", 3), ("labels", 1))]
+    return any(_find(folder, _names(stem, n)) is not None for stem, n in stems)
+
+
+def load_idx_folder(folder: Path, split: str, *, name: str, title: str, classes: int | None = None) -> ImageData:
     """Load the images, and the labels if there are any, of one split from a folder."""
     images = _find(folder, _names(f"{_PREFIX[split]}-images", 3))
     if images is None:
@@ -245,7 +194,7 @@ def _load_folder(folder: Path, split: str, *, name: str, title: str, classes: in
     return _read_pair(images, labels, name=name, description=f"{title}, {split} set, from {folder}", classes=classes)
 
 
-def _load_file(path: Path) -> ImageData:
+def load_idx_file(path: Path) -> ImageData:
     """Load one file of images, and the labels that lie beside it under the matching name."""
     beside = path.name.replace("images", "labels").replace("idx3", "idx1")
     stem = beside.removesuffix(".gz")

@@ -1,0 +1,143 @@
+"""What a run refuses: calls without meaning, folders it cannot have, and checkpoints that are not its own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_runs import STEPS, assert_same_files, contents, small_data, small_gan
+
+from tinygan import checkpoints
+from tinygan.errors import ArgumentError, CheckpointError, DataError, ShapeError
+from tinygan.losses import LeastSquares
+from tinygan.training import train
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    return train(small_gan(), small_data(), out=tmp_path_factory.mktemp("whole") / "run", **STEPS)
+
+
+BAD_CALLS = {
+    "no length": ({"steps": None}, ArgumentError, "give either steps or epochs"),
+    "two lengths": ({"epochs": 1}, ArgumentError, "give either steps or epochs"),
+    "no steps": ({"steps": 0}, ArgumentError, "train: steps must be a whole number of at least 1, got 0"),
+    "half a step": ({"steps": 0.5}, ArgumentError, "train: steps must be a whole number"),
+    "no epochs": ({"steps": None, "epochs": 0}, ArgumentError, "train: epochs must be a whole number"),
+    "no batch": ({"batch_size": 0}, ArgumentError, "train: batch_size must be a whole number"),
+    "a batch too large": ({"batch_size": 38}, DataError, "a batch of 38 is larger than the data, which has 37 images"),
+    "no pictures": ({"sample_every": 0}, ArgumentError, "train: sample_every must be a whole number"),
+    "no checkpoints": ({"checkpoint_every": 0}, ArgumentError, "train: checkpoint_every must be a whole number"),
+    "nothing to resume": ({"resume": True}, CheckpointError, "there is no checkpoint to go on from"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_CALLS)
+def test_bad_calls_are_refused_before_anything_is_written(tmp_path, what):
+    change, error, message = BAD_CALLS[what]
+    with pytest.raises(error, match=message):
+        train(small_gan(), small_data(), **{**STEPS, "out": tmp_path / "run", **change})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_of_another_size(tmp_path):
+    with pytest.raises(ShapeError, match=r"images of small are \(N, 5, 5, 1\), but G makes \(N, 6, 6, 1\)"):
+        train(small_gan(), small_data(size=5), out=tmp_path / "run", **STEPS)
+
+
+def test_a_gan_that_was_trained_before(tmp_path):
+    gan, data = small_gan(), small_data()
+    gan.step(data.batch(np.arange(8)))
+    with pytest.raises(ArgumentError, match="has taken 1 steps already; a run starts with a new one"):
+        train(gan, data, out=tmp_path / "run", **STEPS)
+
+
+@pytest.mark.parametrize("out", ["file", "file/run", "file/deeper/run"])
+def test_an_output_folder_that_cannot_be(tmp_path, out):
+    (tmp_path / "file").write_text("mine")
+    gan = small_gan()
+    with pytest.raises(ArgumentError, match="the output folder cannot be written"):
+        train(gan, small_data(), out=tmp_path / out, **STEPS)
+    assert gan.t == 0
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_read_only_output_folder(tmp_path, monkeypatch):
+    def refuse(path, *args):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)  # root may write anywhere, so the folder's mode would not do
+    gan = small_gan()
+    with pytest.raises(ArgumentError, match=r"cannot be written \(Permission denied\)\. Choose another \(--out"):
+        train(gan, small_data(), out=tmp_path, **STEPS)
+    assert gan.t == 0
+
+
+def test_an_earlier_run_is_not_destroyed_unasked(whole, tmp_path):
+    out = tmp_path / "run"
+    train(small_gan(seed=5), small_data(), out=out, seed=5, **{**STEPS, "steps": 4, "sample_every": 1})
+    (out / "notes.txt").write_text("mine")
+    before = contents(out)
+    with pytest.raises(ArgumentError, match=r"holds a run of 4 steps already\. Go on with it \(--resume"):
+        train(small_gan(), small_data(), out=out, **STEPS)
+    assert contents(out) == before
+    train(small_gan(), small_data(), out=out, overwrite=True, **STEPS)
+    assert (out / "notes.txt").read_text() == "mine"
+    (out / "notes.txt").unlink()
+    assert_same_files(out, whole)
+
+
+def test_a_folder_with_somebody_elses_files_of_our_names(tmp_path):
+    (tmp_path / "config.json").write_text("mine")
+    with pytest.raises(ArgumentError, match=r"holds a config\.json already"):
+        train(small_gan(), small_data(), out=tmp_path, **STEPS)
+    assert (tmp_path / "config.json").read_text() == "mine"
+
+
+OTHERS = {
+    "generator": ({"g_hidden": (9,)}, {}, {}, r"another generator: Dense\(4, 8\) then, Dense\(4, 9\) now"),
+    "layers": ({"g_hidden": (8, 8)}, {}, {}, r"another generator: \["),
+    "loss": ({"loss": LeastSquares()}, {}, {}, r"another loss: NonSaturating\(real_label=1\) then, LeastSquares"),
+    "average": ({"average": 0.5}, {}, {}, "another average: 0.9 then, 0.5 now"),
+    "no average": ({"average": 0.0}, {}, {}, "another average: 0.9 then, 0.0 now"),
+    "d_steps": ({"d_steps": 2}, {}, {}, "another d_steps: 1 then, 2 now"),
+    "beta1": ({"beta1": 0.9}, {}, {}, "another g_optimizer: beta1 0.5 then, beta1 0.9 now"),
+    "batch": ({}, {}, {"batch_size": 7}, "another batch_size: 8 then, 7 now"),
+    "seed": ({}, {}, {"seed": 3}, "another seed: 0 then, 3 now"),
+    "range": ({}, {}, {"low": 0.0}, "another range: -1.0 then, 0.0 now"),
+    "other data": ({}, {"seed": 1}, {}, "another data: checksum"),
+    "fewer data": ({}, {"n": 36}, {}, "another data: shape"),
+    "length": ({}, {}, {"steps": 10}, "is at step 11 already, beyond the 10 asked for"),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_another_run_is_not_resumed(whole, what):
+    gan, data, options, message = OTHERS[what]
+    before = contents(whole)
+    with pytest.raises(CheckpointError, match=rf"checkpoint\.safetensors: .*{message}"):
+        train(small_gan(**gan), small_data(**data), out=whole, resume=True, **{**STEPS, **options})
+    assert contents(whole) == before
+
+
+def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    small_gan().generator.save(path)
+    with pytest.raises(CheckpointError, match="holds a network, not a training run"):
+        train(small_gan(), small_data(), out=tmp_path, resume=True, **STEPS)
+    for about, message in (({"kind": "run"}, "there is no step"), ({"kind": "run", "step": 1}, "there is no identity")):
+        checkpoints.write(path, {"x": np.zeros(1)}, about)
+        with pytest.raises(CheckpointError, match=f"the record of the run is damaged, {message}"):
+            train(small_gan(), small_data(), out=tmp_path, resume=True, **STEPS)
+
+
+@pytest.mark.parametrize("part", ["generator.theta", "losses", "d_optimizer.M"])
+def test_a_checkpoint_with_a_part_missing_is_not_resumed(whole, tmp_path, part):
+    arrays, about = checkpoints.read(whole / "checkpoint.safetensors")
+    gone = next(key for key in arrays if key == part or key.startswith(part.split(".")[0]))
+    del arrays[gone]
+    checkpoints.write(tmp_path / "checkpoint.safetensors", arrays, about)
+    gan = small_gan()
+    with pytest.raises(CheckpointError, match=r"does not hold the losses|missing: "):
+        train(gan, small_data(), out=tmp_path, resume=True, **STEPS)
+    assert gan.t == 0

@@ -1,0 +1,191 @@
+"""A folder of pictures as one data set: read once, kept as one array file, opened in no time ever after.
+
+    data = load_folder("~/photos/cats", size=64)      # decodes, crops and shrinks every picture beneath
+    data = load_folder("~/photos/cats", size=64)      # opens the array file that the first call left
+
+The array file is memory-mapped: only the batches that training asks for are read, so it may be larger than memory. It
+holds for as long as the names, sizes and times of the pictures do, and is made anew when any of them changes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ..errors import ArgumentError, DataError
+from .dataset import ImageData
+from .pictures import MAX_PIXELS, SUFFIXES, Form
+from .store import digest, known, make, place
+
+SHOWN = 5  #: file names in a description; the others stand in the .json file of the cache
+
+
+def load_folder(
+    path: str | os.PathLike[str],
+    *,
+    size: int | tuple[int, int] = 64,
+    channels: int | None = None,
+    fit: str = "crop",
+    background: int | tuple[int, int, int] = 255,
+    mirror: bool = False,
+    cache: str | os.PathLike[str] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    progress: bool = True,
+) -> ImageData:
+    """Return all pictures in a folder and the folders in it, brought to one shape, in the order of their names.
+
+    PNG, JPEG, GIF (the first frame), WebP and BMP of any size and kind. Files and folders whose names begin with a dot
+    are passed over. If the pictures lie in two or more folders within ``path``, and none beside these, the names of the
+    folders are the ``classes`` and give the labels. A file that cannot be read is left out; ``description`` says so.
+
+    Parameters
+    ----------
+    size, channels, fit, background : see :class:`tinygan.data.pictures.Form`; with ``channels=None`` the images are
+        grey if every picture is, else colour.
+    mirror : add the mirror image of every picture, see :class:`ImageData`.
+    cache : folder for the array file, N · H · W · C bytes; by default in the user's cache directory.
+    max_pixels : the largest picture that is decoded; a pixel takes four bytes of memory, or eight if it is transparent.
+    progress : show a bar on stderr if that is a terminal.
+
+    Returns
+    -------
+    ImageData whose ``images`` (N, H, W, C) are a read-only memory map.
+
+    Raises
+    ------
+    DataError
+        There is no such folder, no picture in it or none that can be read, or the cache cannot be written.
+    ArgumentError
+        A setting has no meaning.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_file():
+        raise DataError(f"{folder}: this is a file; give the folder that holds the pictures.")
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; check the path.")
+    if not isinstance(max_pixels, int) or max_pixels < 1:
+        raise ArgumentError(f"max_pixels: expected a whole number of at least 1, got {max_pixels!r}.")
+    form = Form(size, 3 if channels is None else channels, fit, background)
+    listing = list_pictures(folder)
+    if not listing.pictures:
+        raise DataError(_nothing_found(folder, listing))
+    settings = {**asdict(form), "channels": channels, "max_pixels": max_pixels}
+    store = place(folder, settings, cache)
+    fingerprint = digest([settings, listing.pictures])
+    about = known(store, fingerprint)
+    if about is None:
+        names = [name for name, *_ in listing.pictures]
+        grey = channels is None
+        about = make(store, fingerprint, folder, names, form, grey_if_all_are=grey, max_pixels=max_pixels, bar=progress)
+    skipped = {**listing.unreadable, **dict(about["skipped"])}
+    if about["shape"][0] == 0:
+        raise DataError(f"{folder}: no picture in it can be read: {_with_reasons(skipped)}.")
+    images = np.load(store, mmap_mode="r", allow_pickle=False)
+    names = [name for name, *_ in listing.pictures if name not in skipped]
+    labels, classes = _labels(names)
+    kind = "grey" if images.shape[-1] == 1 else "colour"
+    text = f"{len(images):,} {kind} images of {form.size[0]}x{form.size[1]} made of the pictures in {folder}"
+    if classes:
+        text += f"; labels: the folders {_some(classes)}"
+    if about["enlarged"]:
+        text += f"; {about['enlarged']:,} were smaller and had to be enlarged"
+    if skipped:
+        text += f"; {len(skipped):,} could not be read: {_with_reasons(skipped)}"
+    data = ImageData(images, labels, folder.resolve().name or "images", text, classes)
+    return data.with_mirror_images() if mirror else data
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a folder.
+
+    Attributes
+    ----------
+    pictures : (name relative to the folder, bytes, time of the last change in ns), in the order of the names.
+    unreadable : names of files and folders that cannot be looked at, and why.
+    others : one of the other files, if there are any.
+    """
+
+    pictures: list[tuple[str, int, int]]
+    unreadable: dict[str, str]
+    others: str | None
+
+
+def list_pictures(folder: Path) -> Listing:
+    """List everything in ``folder`` that is called like a picture. Links are followed; no folder is visited twice."""
+    pictures, unreadable, others = [], {}, None
+    seen: set[tuple[int, int]] = set()
+    todo = [folder]
+    while todo:
+        here = todo.pop()
+        prefix = "" if here == folder else f"{here.relative_to(folder).as_posix()}/"
+        try:
+            status = here.stat()
+            if (status.st_dev, status.st_ino) in seen:  # a link to where we have been
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(here) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            unreadable[prefix.rstrip("/") or "."] = error.strerror or str(error)
+            continue
+        folders = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            name, called_picture = prefix + entry.name, entry.name.lower().endswith(SUFFIXES)
+            try:
+                if entry.is_dir():
+                    folders.append(here / entry.name)
+                elif not called_picture:
+                    others = others or name
+                elif not stat.S_ISREG((status := entry.stat()).st_mode):
+                    unreadable[name] = "no regular file"
+                elif status.st_size == 0:
+                    unreadable[name] = "an empty file"
+                else:
+                    pictures.append((name, status.st_size, status.st_mtime_ns))
+            except OSError as error:  # a link to nowhere or to itself
+                if called_picture:
+                    unreadable[name] = error.strerror or str(error)
+        todo.extend(reversed(folders))
+    return Listing(sorted(pictures, key=lambda p: PurePosixPath(p[0]).parts), unreadable, others)
+
+
+def _nothing_found(folder: Path, listing: Listing) -> str:
+    if listing.unreadable:
+        return f"{folder}: no picture in it can be read: {_with_reasons(listing.unreadable)}."
+    found = "it is empty" if listing.others is None else f"found other files, such as {_shown(listing.others)}"
+    return (
+        f"{folder}: expected pictures ({', '.join(SUFFIXES)}) in this folder or folders in it, but {found}; "
+        "check the path, or convert the files."
+    )
+
+
+def _labels(names: Sequence[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Return the number of each picture's topmost folder, and these folders; or nothing if they tell nothing apart."""
+    tops = [name.partition("/")[0] if "/" in name else None for name in names]
+    classes = tuple(sorted({top for top in tops if top is not None}))
+    if len(classes) < 2 or None in tops:
+        return None, ()
+    number = {top: k for k, top in enumerate(classes)}
+    return np.array([number[top] for top in tops]), classes
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(_shown(name) for name in names[:SHOWN]) + more
+
+
+def _with_reasons(skipped: dict[str, str]) -> str:
+    return _some([f"{name} ({why})" for name, why in sorted(skipped.items())])
+
+
+def _shown(name: str) -> str:
+    """A file may be called anything; what a terminal would act on or refuse is escaped."""
+    return name if name.isprintable() else ascii(name)[1:-1]

@@ -1,0 +1,115 @@
+"""One name or path for whatever images there are."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import ArgumentError, DataError
+from .arrays import read_arrays
+from .dataset import ImageData
+from .digits import digits
+from .folder import load_folder
+from .mnist import SOURCES, Unavailable, holds_idx, load_idx_file, load_idx_folder, load_public
+from .pictures import SUFFIXES, refit
+from .shapes import shapes
+
+_COUNT = {  # of images that we draw ourselves; as many digits as MNIST has
+    "digits": {"train": 60_000, "test": 10_000},
+    "shapes": {"train": 10_000, "test": 2_000},
+}
+
+
+def load(
+    name: str | os.PathLike[str] = "auto",
+    *,
+    split: str = "train",
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    background: int | tuple[int, int, int] = 255,
+    mirror: bool = False,
+    cache: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> ImageData:
+    """Return an image set, whatever it takes.
+
+    Parameters
+    ----------
+    name : one of
+
+        - ``"auto"``: MNIST if it can be had, else the embedded digits; ``description`` says which and why. A
+          damaged file in a folder of yours is an error all the same.
+        - ``"mnist"``, ``"fashion"``: that one or an error. Looked for in the folder that the environment variable
+          TINYGAN_DATA names (the IDX files of MNIST themselves, or a folder ``mnist`` or ``fashion`` of them), then
+          in the cache, then fetched once from its mirrors.
+        - ``"digits"``, ``"shapes"``: grey digits and colourful creatures that tinygan draws from ``seed``.
+        - the path of a folder with IDX files named as MNIST's, plain or .gz, or of one IDX file of images; labels are
+          read if they lie beside them.
+        - the path of a folder of pictures, see :func:`load_folder`.
+        - the path of a .npy or .npz file, see :func:`read_arrays`.
+    split : ``"train"`` or ``"test"``; pictures and files given by their path are what they are.
+    size : (height, width) that the images shall have, or one number for both; by default as they are, and 64 for a
+        folder of pictures.
+    channels : 1 for grey, 3 for colour; by default as they are.
+    fit, background : how pictures are brought to ``size``, see :class:`tinygan.data.pictures.Form`.
+    mirror : add the mirror image of every image.
+    cache : folder for fetched files and for what is made of a folder of pictures; by default the user's cache
+        directory.
+    seed : of digits and shapes; nothing else here is random.
+
+    Raises
+    ------
+    DataError
+        The data cannot be had or is damaged; the message says what was tried and how to mend it.
+    ArgumentError
+        A setting has no meaning.
+    """
+    if split not in ("train", "test"):
+        raise ArgumentError(f"split: expected 'train' or 'test', got {split!r}.")
+    path = Path(name).expanduser()
+    if name in ("auto", *_COUNT, *SOURCES):
+        data = _named(str(name), split, cache, seed, size)
+    elif path.is_dir() and not holds_idx(path):
+        kind = {"channels": channels, "fit": fit, "background": background}
+        data = load_folder(path, size=64 if size is None else size, cache=cache, **kind)
+    elif path.exists():
+        data = _from_path(path, split)
+    else:
+        names = ", ".join(map(repr, ("auto", *_COUNT, *SOURCES)))
+        raise DataError(
+            f"data {str(name)!r}: neither a name ({names}) nor a file or folder that exists; check the spelling."
+        )
+    data = refit(data, size=size, channels=channels, fit=fit, background=background)
+    return data.with_mirror_images() if mirror else data
+
+
+def _named(name: str, split: str, cache: str | os.PathLike[str] | None, seed: int, size: object) -> ImageData:
+    if name == "digits":
+        return digits(_COUNT[name][split], seed=seed, split=split)
+    if name == "shapes":
+        return shapes(_COUNT[name][split], seed=seed, split=split, size=size if isinstance(size, int) else 64)
+    if name != "auto":
+        return load_public(name, split, cache)
+    try:
+        return load_public("mnist", split, cache)
+    except Unavailable as error:
+        drawn = _named("digits", split, cache, seed, size)
+        return replace(drawn, description=f"{drawn.description}, since {error.brief}")
+
+
+def _from_path(path: Path, split: str) -> ImageData:
+    """Load what a file holds, by its first bytes, or a folder of IDX files."""
+    if path.is_dir():
+        return load_idx_folder(path, split, name=path.name, title=path.name)
+    if path.name.lower().endswith(SUFFIXES):
+        raise DataError(f"{path}: this is one picture; give the folder that holds the pictures.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    if path.suffix in (".npy", ".npz") or start == b"\x93NUMPY":
+        return read_arrays(path)
+    return load_idx_file(path)

@@ -1,0 +1,242 @@
+"""One picture, whatever it holds, to bytes of the one shape that a network takes.
+
+A picture's header is read first, and decides how much memory may follow it; then the picture is decoded, cropped or
+framed, and shrunk with an anti-aliasing filter. Pillow does the decoding, and only for the five formats named here.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ArgumentError, DataError
+from ..threads import share_out
+from .dataset import MAX_BYTES, ImageData
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")  #: told apart by content, not by name
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".webp", ".bmp")  #: what picture files are called
+MAX_PIXELS = 50_000_000  #: of one decoded picture: Pillow spends 200 MB on it, and twice that if it is transparent
+
+_SWITCHED = threading.Lock()  # held while Pillow's limit, which all threads share, is off
+_GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for pixels without colour
+
+
+@dataclass(frozen=True)
+class Form:
+    """The shape that all pictures are brought to, and how.
+
+    Attributes
+    ----------
+    size : (height, width) in pixels; one number means a square.
+    channels : 1 for grey, 3 for colour.
+    fit : ``"crop"`` keeps the largest part from the middle that has the wanted proportions; ``"letterbox"`` keeps all,
+        and fills what is left over with ``background``.
+    background : a grey level or (red, green, blue), 0 to 255; it also stands behind transparent pictures.
+
+    Raises
+    ------
+    ArgumentError
+        A value has no meaning.
+    """
+
+    size: int | tuple[int, int] = 64
+    channels: int = 3
+    fit: str = "crop"
+    background: int | tuple[int, int, int] = 255
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _whole_numbers(self.size, 2, "size", "a height and a width", 1, 8192))
+        object.__setattr__(self, "background", _whole_numbers(self.background, 3, "background", "a colour", 0, 255))
+        if self.channels not in (1, 3):
+            raise ArgumentError(f"channels: expected 1 for grey or 3 for colour, got {self.channels!r}.")
+        if self.fit not in ("crop", "letterbox"):
+            raise ArgumentError(f"fit: expected 'crop' or 'letterbox', got {self.fit!r}.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (H, W, C) of the arrays."""
+        return (*self.size, self.channels)
+
+
+class TooLarge(DataError):
+    """A picture has more pixels than may be decoded."""
+
+
+def read_picture(path: Path, form: Form, *, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, bool]:
+    """Return the picture in ``path`` as bytes (H, W, C), and whether it had to be enlarged.
+
+    Upright as its EXIF tag says; of an animation, the first frame; of 16 bits, the upper 8. Call it within
+    :func:`own_limits`.
+
+    Raises
+    ------
+    TooLarge
+        More than ``max_pixels`` would have to be in memory. A JPEG counts with what is left when its decoder shrinks
+        it, unless it is progressive: then all of it is in memory at once.
+    Exception
+        Anything, from Pillow, if the file is damaged or no picture: decoders meet foreign bytes in their own ways.
+    """
+    from PIL import Image
+
+    with Image.open(path, formats=FORMATS) as image:
+        width, height = image.size
+        enough = 2 * max(form.size)  # twice what is needed: the filter below shrinks better than the decoder
+        image.draft("L" if form.channels == 1 else None, (enough, enough))  # does nothing unless it is a JPEG
+        pixels = width * height if "progressive" in image.info else math.prod(image.size)
+        if pixels > max_pixels:
+            raise TooLarge(f"{width:,} x {height:,} pixels are more than max_pixels={max_pixels:,} allows")
+        image.load()
+        small = _fitted(_plain(image), form, _orientation(image))
+    return np.asarray(small).reshape(form.shape), height < form.size[0] or width < form.size[1]
+
+
+def is_grey(path: Path) -> bool:
+    """Whether the header of a picture promises no colour; raises whatever Pillow raises."""
+    from PIL import Image
+
+    with Image.open(path, formats=FORMATS) as image:
+        return image.mode in _GREY
+
+
+def reason(error: Exception) -> str:
+    """Why a picture cannot be read, in a few words."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "no PNG, JPEG, GIF, WebP or BMP image"
+    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+@contextmanager
+def own_limits() -> Iterator[None]:
+    """Switch off Pillow's limit on pixels and its warnings: ours is lower, and knows how far a JPEG will be shrunk."""
+    from PIL import Image
+
+    with _SWITCHED, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def refit(
+    data: ImageData,
+    *,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    background: int | tuple[int, int, int] = 255,
+) -> ImageData:
+    """Return ``data`` with images of another size or number of channels, as :class:`Form` says; None keeps either.
+
+    Raises
+    ------
+    DataError
+        The images have channels other than 1 or 3, or the new ones take more memory than MAX_BYTES.
+    ArgumentError
+        A setting has no meaning.
+    """
+    height, width, c = data.image_shape
+    if c not in (1, 3):
+        raise DataError(f"{data.name}: only grey or colour images can be resized, these have {c} channels.")
+    form = Form((height, width) if size is None else size, c if channels is None else channels, fit, background)
+    if form.shape == data.image_shape:
+        return data
+    n = len(data.images)
+    if n * math.prod(form.shape) > MAX_BYTES:
+        raise DataError(
+            f"{data.name}: {n:,} images of {form.shape} take more than {MAX_BYTES:,} bytes; "
+            "resize them beforehand into a .npy file, which need not fit into memory."
+        )
+    from PIL import Image
+
+    images = np.empty((n, *form.shape), np.uint8)
+
+    def work(start: int, stop: int) -> None:
+        for i in range(start, stop):
+            image = Image.fromarray(data.images[i, ..., 0] if c == 1 else data.images[i])
+            images[i] = np.asarray(_fitted(image, form)).reshape(form.shape)
+
+    share_out(work, n, least=500)
+    shape = "x".join(map(str, form.shape))
+    return replace(data, images=images, description=f"{data.description}, brought to {shape}")
+
+
+def _orientation(image: Image) -> int:
+    """The EXIF tag that says how the camera was held, 1 to 8; damaged EXIF is no reason to lose a picture."""
+    try:
+        return image.getexif().get(0x0112, 1)
+    except Exception:
+        return 1
+
+
+def _plain(image: Image) -> Image:
+    """Convert to 8 bits per channel: grey (L), colour (RGB), or colour with transparency (RGBA)."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow keeps in 16 or 32
+        return Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
+    transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+    if transparent and image.mode != "RGBA":
+        return image.convert("RGBA")
+    if image.mode in ("L", "RGB", "RGBA"):
+        return image  # convert() would copy it
+    return image.convert("L" if image.mode in _GREY else "RGB")
+
+
+def _fitted(image: Image, form: Form, orientation: int = 1) -> Image:
+    """Crop or frame a picture, resize it, lay it on the background, and turn it upright, in this order."""
+    from PIL.Image import Resampling, Transpose, new
+
+    # What is cut off or added is the same on both sides, so a picture may be turned when it is small
+    height, width = form.size if orientation < 5 else form.size[::-1]
+    w, h = image.size
+    if form.fit == "crop":
+        scale = min(w / width, h / height)  # pixels there for one here
+        cut_w, cut_h = min(w, scale * width), min(h, scale * height)
+        inner, box = (width, height), ((w - cut_w) / 2, (h - cut_h) / 2, (w + cut_w) / 2, (h + cut_h) / 2)
+    else:
+        scale = max(w / width, h / height)
+        inner, box = (max(1, round(w / scale)), max(1, round(h / scale))), (0, 0, w, h)
+    image = image.resize(inner, Resampling.LANCZOS, box=box, reducing_gap=3.0)
+    if image.mode == "RGBA" or inner != (width, height):
+        canvas = new("RGB", (width, height), form.background)
+        corner = ((width - inner[0]) // 2, (height - inner[1]) // 2)
+        canvas.paste(image, corner, mask=image if image.mode == "RGBA" else None)
+        image = canvas
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    if orientation in turns:
+        image = image.transpose(turns[orientation])
+    return image.convert("L" if form.channels == 1 else "RGB")
+
+
+def _whole_numbers(value: Any, count: int, name: str, what: str, least: int, most: int) -> tuple[int, ...]:
+    """Return ``count`` whole numbers; a single one stands for all of them."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
+    right = all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) and least <= v <= most for v in values)
+    if len(values) != count or not right:
+        raise ArgumentError(f"{name}: expected {what}, whole numbers from {least} to {most}, got {value!r}.")
+    return tuple(int(v) for v in values)
