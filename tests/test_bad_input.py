@@ -56,6 +56,25 @@ def share_layer():
     return Sequential(layer), Sequential(layer)
 
 
+def without_grads():
+    layer = ReLU()
+    layer.params["a"] = f32(1)
+    return Sequential(layer)
+
+
+def unborn():
+    class Unborn(ReLU):
+        def __init__(self):
+            self.a = 1
+
+    return Sequential(Unborn())
+
+
+def one_network():
+    network = Sequential(Dense(1, 1))
+    return GAN(network, network, noise_dim=1)
+
+
 def other_optimizer():
     return small_gan(g_optimizer=optim.Adam(Sequential(Dense(2, 3))))
 
@@ -158,6 +177,40 @@ CASES = {
     "dropout, negative rate": (lambda: Dropout(-0.1), ArgumentError, "got -0.1"),
     "reshape, nothing": (lambda: Reshape(), ArgumentError, "Reshape"),
     "reshape, minus one": (lambda: Reshape(-1, 3), ArgumentError, "got -1"),
+    "reshape, a tuple": (lambda: Reshape((7, 7, 16)), ArgumentError, r"as in Reshape\(7, 7, 16\)"),
+    "leaky relu, a word": (lambda: LeakyReLU("0.2"), ArgumentError, "got '0.2'"),
+    "dropout, None": (lambda: Dropout(None), ArgumentError, "got None"),
+    "batchnorm, a word": (lambda: BatchNorm(3, eps="x"), ArgumentError, "eps.*got 'x'"),
+    "dense, an array for a size": (lambda: Dense(np.array([3]), 2), ArgumentError, "n_in must be a whole number"),
+    "conv, an array for a kernel": (lambda: Conv2D(1, 2, np.array([3, 3])), ArgumentError, "kernel_size"),
+    "conv, an array for padding": (lambda: Conv2D(1, 2, 3, padding=np.array([1, 1])), ArgumentError, "padding must be"),
+    "dense, integer parameters": (lambda: Dense(3, 2, dtype=int), DTypeError, "float32 or float64, got dtype int64"),
+    "dense, half precision": (lambda: Dense(3, 2, dtype=np.float16), DTypeError, "got dtype float16"),
+    "dense, init of a wrong shape": (
+        lambda: Dense(3, 2, init=lambda shape, **_: f32(2, 3)),
+        ShapeError,
+        r"init must return an array of shape \(3, 2\) for W, got \(2, 3\)",
+    ),
+    "backward, dy in float64": (
+        lambda: (d := Dense(3, 2), d.forward(X), d.backward(np.ones((2, 2)))),
+        DTypeError,
+        "dy of the output's dtype float32, got float64",
+    ),
+    "backward, dy as integers": (
+        lambda: (r := ReLU(), r.forward(X), r.backward(np.ones((2, 3), int))),
+        DTypeError,
+        "got int64",
+    ),
+    "backward, dy on another backend": (
+        lambda: (d := Dense(3, 2), d.forward(X), d.backward(standin(f32(2, 2)))),
+        BackendError,
+        "dy is a standin array.*to_backend",
+    ),
+    "backward, dy as a list": (
+        lambda: (d := Dense(3, 2), d.forward(X), d.backward([[1.0, 1.0], [1.0, 1.0]])),
+        BackendError,
+        "got list",
+    ),
     # ---- networks
     "no layers": (lambda: Sequential(), ArgumentError, "at least one layer"),
     "a list of layers": (lambda: Sequential([Dense(3, 2)]), ArgumentError, "layer 0 must be a tinygan Layer, got list"),
@@ -166,6 +219,11 @@ CASES = {
         lambda: Sequential(Dense(3, 4), ReLU(), Dense(5, 2)),
         ShapeError,
         r"layer 2 Dense\(5, 2\): expected input \(N, 5\), got \(N, 4\).*follows layer 1 ReLU\(\)",
+    ),
+    "neighbours that do not fit": (
+        lambda: Sequential(Dense(3, 4), Dense(5, 2)),
+        ShapeError,
+        r"layer 1 Dense\(5, 2\): expected input \(N, 5\), got \(N, 4\).*layer 0 Dense\(3, 4\), which gives \(N, 4\)",
     ),
     "conv after dense": (lambda: Sequential(Dense(3, 4), Conv2D(4, 2, 3)), ShapeError, r"layer 1 Conv2D.*got \(N, 4\)"),
     "conv channels that do not fit": (
@@ -181,9 +239,23 @@ CASES = {
     "one layer in two networks": (share_layer, ArgumentError, r"part of a network already.*copy\(\)"),
     "one layer twice": (lambda: (d := Dense(2, 2), Sequential(d, d)), ArgumentError, "layer 1 .*part of a network"),
     "mixed dtypes": (lambda: Sequential(Dense(2, 2), Dense(2, 2, dtype=np.float64)), DTypeError, "float32 and float64"),
-    "a new array for a view": (rebind, ArgumentError, r"view of the network's flat vector.*\[\.\.\.\] = value"),
+    "a new array for a view": (rebind, ArgumentError, r"memory that the network shares.*\[\.\.\.\] = value"),
     "moving one layer of a network": (lambda: dense_net().layers[0].to("standin"), BackendError, "move the network"),
     "unknown backend": (lambda: dense_net().to("cuda"), BackendError, "unknown backend 'cuda'.*cupy, numpy"),
+    "a new theta": (lambda: setattr(dense_net(), "theta", f32(26)), ArgumentError, r"network.theta\[\.\.\.\] = value"),
+    "a new gradient": (lambda: setattr(dense_net(), "grad", f32(26)), ArgumentError, r"views of grad"),
+    "a new array in a network's params": (
+        lambda: dense_net().params.update({"0.W": f32(3, 4)}),
+        ArgumentError,
+        "memory that the network shares",
+    ),
+    "a buffer replaced": (
+        lambda: Sequential(BatchNorm(3)).layers[0].buffers.__setitem__("running_mean", f32(3)),
+        ArgumentError,
+        r"\['running_mean'\]\[\.\.\.\] = value",
+    ),
+    "a layer with params but no grads": (without_grads, ArgumentError, r"has params \['a'\] but grads \[\]"),
+    "a layer without super().__init__()": (unborn, ArgumentError, r"must call super\(\).__init__\(\)"),
     # ---- losses
     "real_label 0": (lambda: losses.Minimax(real_label=0), ArgumentError, r"real_label must be in \(0, 1\], got 0"),
     "real_label 2": (lambda: losses.LeastSquares(real_label=2), ArgumentError, "LeastSquares: real_label"),
@@ -200,6 +272,21 @@ CASES = {
         r"logits \(N, K\).*labels \(N,\)",
     ),
     "labels as floats": (lambda: losses.SoftmaxCrossEntropy()(f32(4, 10), f32(4)), ShapeError, "integer labels"),
+    "labels out of range": (
+        lambda: losses.SoftmaxCrossEntropy()(f32(2, 3), np.array([-1, 7])),
+        ArgumentError,
+        r"labels must be in \[0, 3\), got -1 to 7",
+    ),
+    "labels on another backend": (
+        lambda: losses.SoftmaxCrossEntropy()(f32(2, 3), standin(np.zeros(2, int))),
+        BackendError,
+        "mixed",
+    ),
+    "logits of two dtypes": (
+        lambda: losses.Minimax().discriminator(f32(2, 1), np.ones((2, 1))),
+        DTypeError,
+        "float32 and float64",
+    ),
     # ---- optimisers
     "optimiser of a layer": (
         lambda: optim.Adam(Dense(2, 2)),
@@ -245,6 +332,18 @@ CASES = {
     "a batch that cannot be shared": (lambda: small_gan(d_steps=3).step(f32(4, 3)), ShapeError, "d_steps = 3"),
     "no samples": (lambda: small_gan().sample(0), ArgumentError, "GAN.sample: n"),
     "noise of another length": (lambda: small_gan().sample(z=f32(4, 3)), ShapeError, r"\(N, 2\), got \(N, 3\)"),
+    "negative seed": (lambda: small_gan(seed=-1), ArgumentError, "seed must be a whole number of at least 0, got -1"),
+    "a word for a seed": (lambda: small_gan(seed="1"), ArgumentError, "seed.*got '1'"),
+    "a word for a loss": (lambda: small_gan(loss="minimax"), ArgumentError, r"NonSaturating\(\), got 'minimax'"),
+    "a class for a loss": (lambda: small_gan(loss=losses.Minimax), ArgumentError, "loss must be an object"),
+    "one network as both players": (one_network, ArgumentError, "the same network"),
+    "a layer as generator": (
+        lambda: GAN(Dense(2, 3), Sequential(Dense(3, 1)), noise_dim=2),
+        ArgumentError,
+        "generator must be a tinygan.Sequential, got Dense",
+    ),
+    "n and z that differ": (lambda: small_gan().sample(3, z=f32(5, 2)), ArgumentError, "n = 3, but z has 5 rows"),
+    "no noise": (lambda: small_gan().sample(z=f32(0, 2)), ShapeError, "batch is empty"),
     # ---- models and initialisers
     "model of a flat image": (lambda: models.mlp((784,)), ArgumentError, r"image_shape must be \(H, W, C\)"),
     "model of an empty image": (lambda: models.mlp((28, 0, 1)), ArgumentError, "got 0"),

@@ -1,5 +1,7 @@
 """The adversarial step: who learns from whom, what stays untouched, what is reproducible."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -210,11 +212,85 @@ def test_nan_in_the_data_is_said_to_be_in_the_data(device):
         gan.step(real_batch(device) * float("nan"), check=True)
 
 
+def test_in_the_generators_turn_the_message_says_that_d_has_moved_and_nothing_else_changes(device):
+    class Broken(losses.NonSaturating):
+        def generator(self, fake_logits, real_logits=None):
+            value, d_fake = super().generator(fake_logits)
+            return value * float("nan"), d_fake
+
+    gan = small_gan(device.name, loss=Broken(), d_layers=[Dropout(0.5, rng=0)])
+    theta = to_numpy(gan.generator.theta).copy()
+    mask_source = gan.discriminator.layers[1].rng
+    with pytest.raises(NonFiniteError, match=r"G's loss is nan .*first in the loss itself.*D has taken this step"):
+        gan.step(real_batch(device), check=True)
+    np.testing.assert_array_equal(to_numpy(gan.generator.theta), theta)
+    twin = small_gan(device.name, d_layers=[Dropout(0.5, rng=0)])
+    twin.step(real_batch(device))
+    assert mask_source.bit_generator.state == twin.discriminator.layers[1].rng.bit_generator.state
+    for key, value in gan.generator.buffers.items():
+        np.testing.assert_array_equal(to_numpy(value), to_numpy(twin.generator.buffers[key]))
+
+
+def test_a_step_that_breaks_off_does_not_spoil_the_next(device):
+    class Once(losses.NonSaturating):
+        armed = True
+
+        def generator(self, fake_logits, real_logits=None):
+            if self.armed:
+                self.armed = False
+                raise KeyboardInterrupt
+            return super().generator(fake_logits)
+
+    gan = small_gan(device.name, loss=Once())
+    with pytest.raises(KeyboardInterrupt):
+        gan.step(real_batch(device))
+    gan.step(real_batch(device))
+
+
+def test_a_loss_that_compares_is_given_the_real_logits(device):
+    seen = []
+
+    class Comparing(losses.NonSaturating):
+        compares = True
+
+        def generator(self, fake_logits, real_logits=None):
+            seen.append(real_logits)
+            return super().generator(fake_logits)
+
+    gan, plain = (small_gan(device.name, loss=loss) for loss in (Comparing(), None))
+    real = real_batch(device)
+    gan.step(real)
+    plain.step(real)
+    np.testing.assert_array_equal(to_numpy(seen[0]), to_numpy(gan.discriminator(real)))
+    np.testing.assert_array_equal(to_numpy(gan.generator.theta), to_numpy(plain.generator.theta))
+
+
+def test_every_kind_of_generator_is_saved():
+    """A layer may call its source what it likes, and use another bit generator."""
+
+    class Noisy(LeakyReLU):
+        def __init__(self):
+            super().__init__()
+            self.source = np.random.Generator(np.random.MT19937(4))
+
+        def forward(self, x, *, train=True):
+            return super().forward(x + self.source.standard_normal(x.shape, dtype=x.dtype), train=train)
+
+    a, b = (small_gan(d_layers=[Noisy()]) for _ in range(2))
+    real = np.zeros((8, 5), dtype=np.float32)
+    a.step(real)
+    arrays, metadata = a.state()
+    b.load_state(arrays, json.loads(json.dumps(metadata)))
+    for gan in (a, b):
+        gan.step(real)
+    assert a.generator.theta.tobytes() == b.generator.theta.tobytes()
+
+
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_nan_in_the_generator_is_traced_to_the_generator(device):
     gan = small_gan(device.name)
     gan.generator.layers[3].params["W"][...] = float("inf")
-    with pytest.raises(NonFiniteError, match=r"G's layer 3 Dense\(6, 5\)|generated samples"):
+    with pytest.raises(NonFiniteError, match=r"G's layer 3 Dense\(6, 5\) for noise"):
         gan.step(real_batch(device), check=True)
 
 

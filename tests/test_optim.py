@@ -1,5 +1,9 @@
 """Optimisers against loops over single numbers, and what people expect of them."""
 
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -109,7 +113,8 @@ def test_parameters_keep_their_dtype(device):
             assert all(getattr(optimizer, name).dtype == dtype for name in optimizer.state_names)
 
 
-def test_share_out_covers_everything_once_and_passes_errors_on():
+def test_share_out_covers_everything_once_and_passes_errors_on(monkeypatch):
+    monkeypatch.setattr(threads, "workers", lambda: 3)
     seen = np.zeros(1000, dtype=int)
 
     def work(start, stop):
@@ -126,10 +131,46 @@ def test_share_out_covers_everything_once_and_passes_errors_on():
         threads.share_out(fail, 1000, least=10)
 
 
+def test_share_out_waits_for_every_part_before_it_raises(monkeypatch):
+    monkeypatch.setattr(threads, "workers", lambda: 3)
+    done = []
+
+    def work(start, stop):
+        if start < 500:
+            raise RuntimeError("early")
+        time.sleep(0.05)
+        done.append(start)
+
+    with pytest.raises(RuntimeError, match="early"):
+        threads.share_out(work, 1000, least=10)
+    assert done == [666]
+
+
+def test_errstate_of_the_caller_holds_in_every_thread(monkeypatch):
+    monkeypatch.setattr(threads, "workers", lambda: 3)
+    huge = np.full(900, 3e38, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        threads.share_out(lambda start, stop: huge[start:stop] * huge[start:stop], 900, least=10)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own(monkeypatch):
+    """multiprocessing forks by default on Linux; a child must not wait for threads that only its parent has."""
+    monkeypatch.setattr(threads, "workers", lambda: 2)
+    threads.share_out(lambda start, stop: None, 1000, least=10)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        threads.share_out(lambda start, stop: None, 1000, least=10)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_workers_follow_the_environment(monkeypatch):
     for said, expected in (("1", 1), ("5", 5)):
         monkeypatch.setenv("OMP_NUM_THREADS", said)
         assert threads.workers.__wrapped__() == expected
-    for said in ("", "0", "many"):
+    for said in ("", "0", "many", "²"):
         monkeypatch.setenv("OMP_NUM_THREADS", said)
         assert threads.workers.__wrapped__() >= 1

@@ -1,6 +1,7 @@
 """Sequential: flat memory, saved work, copies, moving, saving and loading."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -205,14 +206,86 @@ def test_another_architecture_is_refused_and_nothing_changes(tmp_path):
     build().save(tmp_path / "net.safetensors")
     other = Sequential(Dense(3, 4), Dense(4, 1))
     theta = other.theta.copy()
-    with pytest.raises(CheckpointError, match=r"another architecture \(missing: 1\.W, 1\.b; unexpected"):
+    with pytest.raises(CheckpointError, match=r"layer 0 is Conv2D\(.*\) there, but Dense\(3, 4\) here"):
         other.load(tmp_path / "net.safetensors")
     np.testing.assert_array_equal(other.theta, theta)
-    Sequential(Dense(3, 5), Dense(5, 1)).save(tmp_path / "wider.safetensors")
+    with pytest.raises(CheckpointError, match=r"another architecture \(missing: 1\.W, 1\.b; unexpected"):
+        other.load_state_arrays(build().state_arrays())
     with pytest.raises(CheckpointError, match=r"0\.W has shape \(3, 5\) there, but \(3, 4\) here"):
-        other.load(tmp_path / "wider.safetensors")
+        other.load_state_arrays(Sequential(Dense(3, 5), Dense(5, 1)).state_arrays())
+
+
+@pytest.mark.parametrize(
+    ("saved", "here"),
+    [
+        (Conv2D(1, 2, 2, stride=2, padding="valid"), Conv2D(1, 2, 2, padding="valid")),
+        (BatchNorm(2), BatchNorm(2, momentum=0.5)),
+        (BatchNorm(2), BatchNorm(2, eps=0.1)),
+        (LeakyReLU(0.1234567), LeakyReLU(0.12345678)),
+    ],
+    ids=repr,
+)
+def test_settings_that_no_shape_shows_are_compared_too(tmp_path, saved, here):
+    Sequential(saved).save(tmp_path / "net.safetensors")
+    with pytest.raises(CheckpointError, match=r"another architecture: layer 0"):
+        Sequential(here).load(tmp_path / "net.safetensors")
+
+
+def test_networks_survive_pickle():
+    net = build()
+    twin = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(net(X), twin(X))
+    twin.theta[...] = 0.0
+    assert (twin.layers[3].layers[0].params["W"] == 0.0).all()
+
+
+def test_shared_generators_stay_shared_in_copies():
+    """Two Dropouts on one Generator draw other masks than two on equal ones; a float64 copy must draw the same."""
+    rng = np.random.default_rng(0)
+    net = Sequential(Dropout(0.5, rng=rng), Dropout(0.5, rng=rng))
+    x = np.ones((5, 7), dtype=np.float32)
+    outputs = [twin.forward(x.astype(dtype)) for twin, dtype in ((net.copy(), "f4"), (net.astype("f8"), "f8"))]
+    np.testing.assert_array_equal(*outputs)
+
+
+def test_a_look_leaves_an_open_pass_open():
+    a, b = build(), build()
+    dy = np.ones((4, 1), dtype=np.float32)
+    a.forward(X)
+    a(2.0 * X)
+    b.forward(X)
+    np.testing.assert_array_equal(a.backward(dy), b.backward(dy))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_what_breaks_off_does_not_spoil_the_next_pass(where, error):
+    class Trap(LeakyReLU):
+        armed = True
+
+        def forward(self, x, *, train=True):
+            if where == "forward" and self.armed:
+                raise error
+            return super().forward(x, train=train)
+
+        def backward(self, dy):
+            if where == "backward" and self.armed:
+                raise error
+            return super().backward(dy)
+
+    net = Sequential(Dense(2, 3), Trap(), Dense(3, 1))
+    x = np.ones((4, 2), dtype=np.float32)
+    with pytest.raises(error):
+        net.backward(net.forward(x))
+    net.layers[1].armed = False
+    net.backward(net.forward(x))
+
+
+def test_layers_of_inner_networks_are_named_by_their_path():
+    net = build()
+    assert net.layers[3].layers[1].name == "layer 3.1 BatchNorm(6)"
 
 
 def test_random_layers_are_found_wherever_they_are():
     net = Sequential(Dropout(0.1, rng=0), Sequential(Dense(2, 2), Dropout(0.1, rng=1)))
-    assert [name for name, _ in net.rngs()] == ["0", "1.1"]
+    assert [name for name, _ in net.rngs()] == ["0.rng", "1.1.rng"]

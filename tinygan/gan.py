@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import checkpoints
-from .backend import Array, Backend, backend_of, get_backend, get_xp, to_numpy
-from .errors import ArgumentError, BackendError, CheckpointError, DTypeError, NonFiniteError, ShapeError
-from .layers.base import positive_int, show_shape
+from .arguments import positive_int
+from .arguments import seed as check_seed
+from .backend import Array, Backend, backend_of, get_backend, get_xp
+from .errors import ArgumentError, BackendError, CheckpointError, DTypeError, ShapeError
+from .layers.base import show_shape
 from .losses import Loss, NonSaturating
 from .network import Sequential
 from .optim import Adam, ExponentialMovingAverage, Optimizer
+from .tracing import require_finite
 
 
 class Losses(NamedTuple):
@@ -46,8 +49,11 @@ class GAN:
     -----
     One ``step``: D learns from real samples x and fakes G(z); then G learns through the updated D from fresh z:
 
-        dL_D/dθ_D = D's backward of (∂L_D/∂r, ∂L_D/∂f)           G untouched, and no gradient of the data
-        dL_G/dθ_G = G's backward of (D's backward of ∂L_G/∂f)    D untouched: only the gradient of its input
+        dL_D/dθ_D = D's backward of (∂L_D/∂r, ∂L_D/∂f)           no gradient of the data, none of G
+        dL_G/dθ_G = G's backward of (D's backward of ∂L_G/∂f)    of D only the gradient of its input
+
+    Parameters and gradients of the other network stay as they are. Both run in training mode, so BatchNorm's running
+    statistics follow every batch that passes, as they do in other frameworks.
     """
 
     def __init__(
@@ -63,6 +69,13 @@ class GAN:
         average: float = 0.0,
         seed: int = 0,
     ) -> None:
+        for what, network in (("generator", generator), ("discriminator", discriminator)):
+            if not isinstance(network, Sequential):
+                raise ArgumentError(f"GAN: the {what} must be a tinygan.Sequential, got {type(network).__name__}.")
+        if generator is discriminator:
+            raise ArgumentError("GAN: the generator and the discriminator are the same network; they need one each.")
+        if isinstance(loss, type) or not (loss is None or hasattr(loss, "discriminator")):
+            raise ArgumentError(f"GAN: loss must be an object such as tinygan.losses.NonSaturating(), got {loss!r}.")
         self.generator, self.discriminator = generator, discriminator
         self.noise_dim = positive_int(noise_dim, "GAN: noise_dim")
         self.d_steps = positive_int(d_steps, "GAN: d_steps")
@@ -75,7 +88,7 @@ class GAN:
                 raise ArgumentError(f"GAN: {what}_optimizer was made for another network; make it for this one.")
         self.average = ExponentialMovingAverage(generator, average) if average else None
         self.t = 0  # adversarial steps taken
-        training, sampling = np.random.SeedSequence(seed).spawn(2)
+        training, sampling = np.random.SeedSequence(check_seed(seed, "GAN")).spawn(2)
         self.rng, self.sample_rng = np.random.default_rng(training), np.random.default_rng(sampling)
 
     def _check_fit(self) -> tuple[int, ...]:
@@ -101,13 +114,18 @@ class GAN:
         Raises
         ------
         NonFiniteError
-            With ``check``: a loss or gradient is not finite. The message names the step and the layer where it first
-            appeared, and the weights are still those of the step before.
+            With ``check``: a loss or gradient is not finite. The message names the step, the network and the layer
+            where it first appeared. That network has not moved; in G's turn D has, in this step.
         """
         n = self._check_real(real)
-        for k in range(self.d_steps):
-            d_loss = self._discriminator_step(real[k * n : (k + 1) * n], check)
-        g_loss = self._generator_step(real[-n:], check)
+        try:
+            for k in range(self.d_steps):
+                d_loss = self._discriminator_step(real[k * n : (k + 1) * n], check)
+            g_loss = self._generator_step(real[-n:], check)
+        except BaseException:
+            self.generator.forget()  # a step that broke off must not spoil the next
+            self.discriminator.forget()
+            raise
         if self.average:
             self.average.update()
         self.t += 1
@@ -115,7 +133,9 @@ class GAN:
 
     def _discriminator_step(self, real: Array, check: bool) -> Array:
         D, xp = self.discriminator, get_xp(real)
-        fake = self._generate(len(real))
+        z = self.noise(len(real))
+        fake = self.generator.forward(z)  # made as in training, but G will not learn from these
+        self.generator.forget()
         if D.couples_samples:  # BatchNorm in D: real and fake samples must not share statistics
             real_logits = D.forward(real)
             real_pass = D.take_pass()
@@ -128,7 +148,7 @@ class GAN:
             value, d_real, d_fake = self.loss.discriminator(logits[: len(real)], logits[len(real) :])
             D.backward(xp.concatenate([d_real, d_fake]), grads="write", need_dx=False)
         if check:
-            self._require_finite(value, D, [("real samples", real), ("generated samples", fake)])
+            require_finite(self, value, D, real, z)
         self.d_optimizer.step()
         return value
 
@@ -140,15 +160,9 @@ class GAN:
         value, d_logits = self.loss.generator(D.forward(fake), real_logits)
         G.backward(D.backward(d_logits, grads="skip"), grads="write", need_dx=False)
         if check:
-            self._require_finite(value, G, [("noise", z)])
+            require_finite(self, value, G, real, z)
         self.g_optimizer.step()
         return value
-
-    def _generate(self, n: int) -> Array:
-        """Fakes for D to learn from: made as in training, but G will not learn from them."""
-        fake = self.generator.forward(self.noise(n))
-        self.generator.forget()
-        return fake
 
     # ---- sampling --------------------------------------------------------------------------------------------------
 
@@ -165,8 +179,10 @@ class GAN:
         """
         if z is None:
             z = self.noise(positive_int(n, "GAN.sample: n"), rng=self.sample_rng)
+        elif n is not None and n != len(z):
+            raise ArgumentError(f"GAN.sample: n = {n}, but z has {len(z)} rows; give one of the two.")
         G = self.average.network if self.average else self.generator
-        return get_xp(z).concatenate([G(z[i : i + 500]) for i in range(0, len(z), 500)])
+        return get_xp(z).concatenate([G(z[i : i + 500]) for i in range(0, max(len(z), 1), 500)])
 
     def to(self, backend: str | Backend) -> GAN:
         """Move both networks, their optimisers and the average to ``"numpy"`` or ``"cupy"``; returns the GAN."""
@@ -199,7 +215,7 @@ class GAN:
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return (arrays, metadata): all that the next step depends on, for :func:`tinygan.checkpoints.write`."""
         arrays = {f"{name}.{key}": a for name, part in self._parts().items() for key, a in part.state_arrays().items()}
-        rngs = {name: rng.bit_generator.state for name, rng in self._rngs().items()}
+        rngs = {name: _plain(rng.bit_generator.state) for name, rng in self._rngs().items()}
         return arrays, {"step": self.t, "rngs": rngs, "average_t": self.average.t if self.average else 0}
 
     def load_state(
@@ -217,6 +233,8 @@ class GAN:
         rngs = self._rngs()
         try:
             step, average_t, states = int(metadata["step"]), int(metadata["average_t"]), dict(metadata["rngs"])
+            if step < 0 or average_t < 0:
+                raise ValueError(f"step {step}")
             if states.keys() != rngs.keys():
                 raise KeyError(f"random states of {sorted(states)}, not {sorted(rngs)}")
             for name, rng in rngs.items():  # tried on copies first, so that a bad state changes nothing
@@ -259,37 +277,9 @@ class GAN:
             )
         return len(real) // self.d_steps
 
-    def _require_finite(self, value: Array, learner: Sequential, inputs: list[tuple[str, Array]]) -> None:
-        """Raise NonFiniteError if the loss or a gradient of ``learner`` is not finite, saying where that began."""
-        xp = get_xp(learner.grad)
-        # One number that is not finite if any gradient is; squares overflow beyond 1e19, which is no gradient to keep
-        total = value + xp.dot(learner.grad, learner.grad)
-        if bool(xp.isfinite(total)):
-            return
-        who = "D" if learner is self.discriminator else "G"
-        raise NonFiniteError(
-            f"step {self.t + 1}: {who}'s loss is {float(value):g} or its gradient is not finite; "
-            f"{self._first_not_finite(learner, inputs)}. The weights are those of the step before. A lower learning "
-            "rate or clip_norm usually mends it."
-        )
 
-    def _first_not_finite(self, learner: Sequential, inputs: list[tuple[str, Array]]) -> str:
-        """Go the way that the numbers went, and name the first place where one is not finite."""
-        networks = [("D", self.discriminator)]
-        if learner is self.generator:
-            networks.insert(0, ("G", learner))
-        for what, x in inputs:
-            if not np.isfinite(to_numpy(x)).all():
-                return f"first in the {what}"
-            for who, network in networks:
-                for layer in network.layers:
-                    x = layer.forward(x)
-                    layer.forget()
-                    if not np.isfinite(to_numpy(x)).all():
-                        return f"first in the output of {who}'s {layer.name} for {what}"
-        for who, network in reversed(networks):
-            for layer in reversed(network.layers):
-                for key, grad in layer.grads.items():
-                    if network is learner and not np.isfinite(to_numpy(grad)).all():
-                        return f"first in the gradient of {key} of {who}'s {layer.name}"
-        return "every entry is finite, but their squares overflow"
+def _plain(state: Any) -> Any:
+    """The state of a bit generator with lists for arrays (MT19937 has one), so that JSON can hold it."""
+    if isinstance(state, dict):
+        return {key: _plain(value) for key, value in state.items()}
+    return state.tolist() if hasattr(state, "tolist") else state

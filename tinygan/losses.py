@@ -11,6 +11,11 @@ gradients stay finite for logits far beyond ±10,000.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from .arguments import fraction
 from .backend import Array, get_xp
 from .errors import ArgumentError, DTypeError, ShapeError
 from .kernels import sigmoid, softplus
@@ -28,9 +33,7 @@ class Loss:
     compares = False  # whether generator() needs real_logits
 
     def __init__(self, *, real_label: float = 1.0) -> None:
-        if not 0.0 < real_label <= 1.0:
-            raise ArgumentError(f"{type(self).__name__}: real_label must be in (0, 1], got {real_label!r}.")
-        self.real_label = float(real_label)
+        self.real_label = fraction(real_label, f"{type(self).__name__}: real_label", closed="(]")
 
     def discriminator(self, real_logits: Array, fake_logits: Array) -> tuple[Array, Array, Array]:
         """Return (L_D, ∂L_D/∂r, ∂L_D/∂f) for logits r and f of any shape; the derivatives have these shapes."""
@@ -41,7 +44,7 @@ class Loss:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(real_label={self.real_label:g})"
+        return f"{type(self).__name__}(real_label={self.real_label})"
 
 
 class Minimax(Loss):
@@ -125,14 +128,25 @@ class SoftmaxCrossEntropy:
     """
 
     def __call__(self, logits: Array, labels: Array) -> tuple[Array, Array]:
-        """Return (L, ∂L/∂s)."""
-        xp = _check_logits(self, logits)
+        """Return (L, ∂L/∂s).
+
+        Raises
+        ------
+        ShapeError, ArgumentError
+            Labels do not fit the logits, or (looked at on the CPU only, where it costs no waiting) are not in [0, K).
+        """
+        _check_logits(self, logits)
+        xp = get_xp(logits, labels)
         if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
             raise ShapeError(
                 "SoftmaxCrossEntropy: expected logits (N, K) and integer labels (N,), "
                 f"got {logits.shape} and {labels.dtype} {labels.shape}."
             )
         n, k = logits.shape
+        if xp is np and not (labels.min() >= 0 and labels.max() < k):
+            raise ArgumentError(
+                f"SoftmaxCrossEntropy: labels must be in [0, {k}), got {labels.min()} to {labels.max()}."
+            )
         right = xp.arange(k)[None, :] == labels[:, None]  # (N, K), one True a row
         s = logits - logits.max(axis=1, keepdims=True)
         p = xp.exp(s)
@@ -144,10 +158,12 @@ class SoftmaxCrossEntropy:
         return value, p
 
 
-def _check_logits(loss: object, *logits: Array):
+def _check_logits(loss: object, *logits: Array) -> Any:
     """Refuse logits without meaning; return their array module."""
     name = type(loss).__name__
     xp = get_xp(*logits)
+    if len({s.dtype for s in logits}) > 1:
+        raise DTypeError(f"{name}: the logits are {' and '.join(str(s.dtype) for s in logits)}; they must be alike.")
     for s in logits:
         if s.dtype.kind != "f":
             raise DTypeError(f"{name}: logits must be floating-point, got {s.dtype}.")

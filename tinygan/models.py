@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import positive_int
 from .errors import ArgumentError
 from .initializers import Rng, as_generator
 from .layers import BatchNorm, Dense, Flatten, LeakyReLU, Reshape, Tanh
-from .layers.base import positive_int
 from .network import Sequential
 
 Pair = tuple[Sequential, Sequential]
@@ -43,9 +43,9 @@ def mlp(
     generator : z (N, noise_dim) -> images (N, H, W, C) in (−1, 1).
     discriminator : images (N, H, W, C) -> logits (N, 1).
     """
-    image_shape = tuple(image_shape)
-    if len(image_shape) != 3:
+    if not isinstance(image_shape, Sequence) or len(image_shape) != 3:
         raise ArgumentError(f"mlp: image_shape must be (H, W, C), got {image_shape}; a grey image has C = 1.")
+    image_shape = tuple(image_shape)
     pixels = prod(positive_int(s, "mlp: each size of image_shape") for s in image_shape)
     rng = as_generator(rng)
     g_sizes, d_sizes = (noise_dim, *g_hidden), (pixels, *d_hidden)

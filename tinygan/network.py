@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from . import checkpoints
 from .backend import Array, Backend, get_backend, get_xp, to_backend, to_numpy
 from .errors import ArgumentError, CheckpointError, DTypeError, ShapeError
-from .layers.base import GradMode, Layer, Shape, show_shape
+from .layers.base import GradMode, Layer, Shape, _Views, show_shape
 
 
 class Sequential(Layer):
@@ -43,6 +44,13 @@ class Sequential(Layer):
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise ArgumentError(f"Sequential: layer {i} must be a tinygan Layer, got {type(layer).__name__}.")
+            if not hasattr(layer, "_bound"):
+                raise ArgumentError(f"Sequential: layer {i}, a {type(layer).__name__}, must call super().__init__().")
+            if layer.params.keys() != layer.grads.keys():
+                raise ArgumentError(
+                    f"Sequential: layer {i} {layer!r} has params {sorted(layer.params)} but grads "
+                    f"{sorted(layer.grads)}. Each parameter needs a gradient array; _add_param makes both."
+                )
             if layer._bound or any(layer is other for other in layers[:i]):
                 raise ArgumentError(
                     f"Sequential: layer {i} {layer!r} is part of a network already. Each network owns the memory of "
@@ -54,8 +62,7 @@ class Sequential(Layer):
 
     def _assemble(self) -> None:
         """Name the layers by their position, and lay their arrays out in flat vectors."""
-        for i, layer in enumerate(self.layers):
-            layer.name = f"layer {i} {layer!r}"
+        self._name_layers("")
         self._keywords = [  # which keyword arguments each layer's backward understands
             {"grads", "need_dx"} & inspect.signature(layer.backward).parameters.keys() for layer in self.layers
         ]
@@ -74,26 +81,57 @@ class Sequential(Layer):
             layer._bind(theta[start:stop], grad[start:stop])
             layer._bound = True
             start = stop
-        self.theta, self.grad = theta, grad
+        self._theta, self._grad = theta, grad
         self._collect()
+
+    def _name_layers(self, above: str) -> None:
+        for i, layer in enumerate(self.layers):
+            layer.name = f"layer {above}{i} {layer!r}"
+            if isinstance(layer, Sequential):
+                layer._name_layers(f"{above}{i}.")
 
     def _collect(self) -> None:
         """Gather the layers' dicts into this network's, with the layer's position before each key: '0.W'."""
         for kind in ("params", "grads", "buffers"):
             pairs = ((i, getattr(layer, kind).items()) for i, layer in enumerate(self.layers))
-            setattr(self, kind, {f"{i}.{key}": value for i, items in pairs for key, value in items})
+            arrays = {f"{i}.{key}": value for i, items in pairs for key, value in items}
+            setattr(self, kind, _Views("Sequential", arrays))
 
     def _check_fit(self) -> None:
         shape: Shape | None = None
         for i, layer in enumerate(self.layers):
-            if shape is None:
-                shape = layer.input_shape
+            given = layer.input_shape if shape is None else shape
             try:
-                given, shape = shape, None if shape is None else layer.output_shape(shape)
+                shape = None if given is None else layer.output_shape(given)
             except ShapeError as error:
                 above = f" It follows {self.layers[i - 1].name}, which gives {show_shape(given)}." if i else ""
                 raise ShapeError(f"Sequential: the layers do not fit. {error}{above}") from error
         self.input_shape = self.layers[0].input_shape
+
+    @property
+    def theta(self) -> Array:
+        """Flat vector of all parameters; write into it, ``theta[...] = value``."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, value: Array) -> None:
+        self._require_same(value, self._theta, "theta")
+
+    @property
+    def grad(self) -> Array:
+        """Flat vector of all gradients; write into it, ``grad[...] = value``."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Array) -> None:
+        self._require_same(value, self._grad, "grad")
+
+    def _require_same(self, value: Array, own: Array, name: str) -> None:
+        if value is not own:  # theta *= 2 comes here with the very same array
+            raise ArgumentError(
+                f"Sequential: the layers hold views of {name}, and would not see a new array in its place. "
+                f"Write into it: network.{name}[...] = value."
+            )
 
     # ---- the protocol of a layer -----------------------------------------------------------------------------------
 
@@ -101,7 +139,7 @@ class Sequential(Layer):
         try:
             for layer in self.layers:
                 x = layer.forward(x, train=train)
-        except Exception:
+        except BaseException:
             self.forget()  # a half-finished pass must not pair with a later backward
             raise
         return x
@@ -116,10 +154,11 @@ class Sequential(Layer):
         if not need_dx:
             last = next((i for i, layer in enumerate(self.layers) if layer.size), len(self.layers))
             last = len(self.layers) - 1 if grads == "skip" else min(last, len(self.layers) - 1)
-        for i in range(len(self.layers) - 1, last - 1, -1):
-            dy = self._backward_of(i, dy, grads, need_dx or i > last)
-        for layer in self.layers[:last]:
-            layer.forget()
+        try:
+            for i in range(len(self.layers) - 1, last - 1, -1):
+                dy = self._backward_of(i, dy, grads, need_dx or i > last)
+        finally:
+            self.forget()  # of the layers below, which had nothing to do, or of all of them after an error
         return dy if need_dx else None
 
     def _backward_of(self, i: int, dy: Array, grads: GradMode, need_dx: bool) -> Array | None:
@@ -172,24 +211,29 @@ class Sequential(Layer):
         self._bind(to_backend(self.theta, backend), to_backend(self.grad, backend))
         return self
 
-    def astype(self, dtype: Any) -> Sequential:
-        new = self.copy()  # of the class that this is, which may be derived from Sequential
-        new.layers = tuple(layer.astype(dtype) for layer in self.layers)
-        new._assemble()
-        return new
+    def _cast(self, dtype: Any) -> None:
+        for layer in self.layers:
+            layer.params, layer.grads, layer.buffers = dict(layer.params), dict(layer.grads), dict(layer.buffers)
+            layer._cast(dtype)
+        self._assemble()
 
     def __deepcopy__(self, memo: dict) -> Sequential:
         new = super().__deepcopy__(memo)
         new._assemble()
         return new
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key not in ("_theta", "_grad")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._assemble()
+
     def rngs(self) -> Iterator[tuple[str, np.random.Generator]]:
-        """The layers that draw random numbers in training, such as Dropout: (position, Generator) of each."""
+        """The sources of random numbers of all layers, such as Dropout's: (position and name, Generator) of each."""
+        yield from super().rngs()
         for i, layer in enumerate(self.layers):
-            if isinstance(layer, Sequential):
-                yield from ((f"{i}.{key}", rng) for key, rng in layer.rngs())
-            elif isinstance(getattr(layer, "rng", None), np.random.Generator):
-                yield str(i), layer.rng
+            yield from ((f"{i}.{key}", rng) for key, rng in layer.rngs())
 
     # ---- saving and loading ----------------------------------------------------------------------------------------
 
@@ -226,6 +270,10 @@ class Sequential(Layer):
         arrays, metadata = checkpoints.read(path)
         if metadata.get("kind") != "network":
             raise CheckpointError(f"{path}: holds a {metadata.get('kind')}, not a network.")
+        here, there = [repr(layer) for layer in self.layers], metadata.get("layers", [])
+        for i, (own, saved) in enumerate(zip_longest(here, there)):
+            if own != saved:
+                raise CheckpointError(f"{path} is of another architecture: layer {i} is {saved} there, but {own} here.")
         self.load_state_arrays(arrays, source=str(path))
         return self
 

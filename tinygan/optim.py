@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from . import checkpoints
+from .arguments import fraction, positive
 from .backend import Array, Backend, get_xp, to_backend, to_numpy
 from .errors import ArgumentError
 from .kernels import in_blocks
@@ -32,8 +33,8 @@ class Optimizer:
         if not isinstance(network, Sequential):
             raise ArgumentError(f"{type(self).__name__}: expected a tinygan.Sequential, got {type(network).__name__}.")
         for what, value in (("lr", lr), ("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if value is not None and not 0.0 < value < float("inf"):
-                raise ArgumentError(f"{type(self).__name__}: {what} must be positive and finite, got {value!r}.")
+            if value is not None or what == "lr":
+                positive(value, f"{type(self).__name__}: {what}")
         self.network, self.lr, self.clip_norm, self.clip_value = network, lr, clip_norm, clip_value
         self.t = 0  # steps taken
         for name in self.state_names:
@@ -84,12 +85,12 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    r"""Stochastic gradient descent, with momentum (Polyak, 1964, as in Sutskever et al., 2013).
+    r"""Stochastic gradient descent, with momentum (Polyak, 1964, in the form where lr stays outside the memory).
 
     Notes
     -----
     u ← momentum · u + g
-    θ ← θ − lr · u
+    θ ← θ − lr · u            a new lr holds for the whole memory at once
     """
 
     state_names = ("u",)
@@ -98,7 +99,7 @@ class SGD(Optimizer):
         self, network: Sequential, lr: float = 1e-2, *, momentum: float = 0.0, **clipping: float | None
     ) -> None:
         super().__init__(network, lr, **clipping)
-        self.momentum = _fraction(momentum, "SGD: momentum")
+        self.momentum = fraction(momentum, "SGD: momentum")
 
     def _update(self, theta: Array, g: Array, u: Array, step: Array, _: Array) -> None:
         u *= self.momentum
@@ -122,7 +123,7 @@ class RMSProp(Optimizer):
         self, network: Sequential, lr: float = 1e-4, *, rho: float = 0.9, eps: float = 1e-8, **clipping: float | None
     ) -> None:
         super().__init__(network, lr, **clipping)
-        self.rho, self.eps = _fraction(rho, "RMSProp: rho"), _positive(eps, "RMSProp: eps")
+        self.rho, self.eps = fraction(rho, "RMSProp: rho"), positive(eps, "RMSProp: eps")
 
     def _update(self, theta: Array, g: Array, v: Array, square: Array, root: Array) -> None:
         xp = get_xp(g)
@@ -171,8 +172,8 @@ class Adam(Optimizer):
         **clipping: float | None,
     ) -> None:
         super().__init__(network, lr, **clipping)
-        self.beta1, self.beta2 = _fraction(beta1, "Adam: beta1"), _fraction(beta2, "Adam: beta2")
-        self.eps = _positive(eps, "Adam: eps")
+        self.beta1, self.beta2 = fraction(beta1, "Adam: beta1"), fraction(beta2, "Adam: beta2")
+        self.eps = positive(eps, "Adam: eps")
 
     def _prepare(self) -> None:
         c = ((1.0 - self.beta2) / (1.0 - self.beta2**self.t)) ** 0.5
@@ -214,7 +215,7 @@ class ExponentialMovingAverage:
     """
 
     def __init__(self, network: Sequential, decay: float = 0.999) -> None:
-        self.decay = _fraction(decay, "ExponentialMovingAverage: decay")
+        self.decay = fraction(decay, "ExponentialMovingAverage: decay")
         self.source, self.network, self.t = network, network.copy(), 0
 
     def update(self) -> None:
@@ -229,16 +230,7 @@ class ExponentialMovingAverage:
 
         in_blocks(mix, self.network.theta, self.source.theta, scratch=1)
         for key, average in self.network.buffers.items():
-            mix(average, self.source.buffers[key], get_xp(average).empty_like(average))
-
-
-def _fraction(value: float, what: str) -> float:
-    if not 0.0 <= value < 1.0:
-        raise ArgumentError(f"{what} must be in [0, 1), got {value!r}.")
-    return float(value)
-
-
-def _positive(value: float, what: str) -> float:
-    if not 0.0 < value < float("inf"):
-        raise ArgumentError(f"{what} must be positive and finite, got {value!r}.")
-    return float(value)
+            if average.dtype.kind == "f":
+                mix(average, self.source.buffers[key], get_xp(average).empty_like(average))
+            else:
+                average[...] = self.source.buffers[key]  # a count, say, has no average

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..arguments import fraction
 from ..backend import Array, get_xp
-from ..errors import ArgumentError
 from ..kernels import sigmoid
 from .base import Layer
 
@@ -23,9 +23,7 @@ class LeakyReLU(Layer):
 
     def __init__(self, slope: float = 0.2) -> None:
         super().__init__()
-        if not 0.0 <= slope < 1.0:
-            raise ArgumentError(f"{type(self).__name__}: slope must be in [0, 1), got {slope!r}.")
-        self.slope = float(slope)
+        self.slope = fraction(slope, "LeakyReLU: slope")
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
         self._check_input(x)
@@ -42,7 +40,7 @@ class LeakyReLU(Layer):
         return dx
 
     def __repr__(self) -> str:
-        return f"LeakyReLU({self.slope:g})"
+        return f"LeakyReLU({self.slope})"
 
 
 class ReLU(Layer):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any, Literal
+
+import numpy as np
 
 from ..backend import Array, Backend, backend_of, get_backend, get_xp, to_backend
 from ..errors import ArgumentError, BackendError, DTypeError, PassError, ShapeError
@@ -34,6 +37,7 @@ class Layer:
     A layer of your own derives from this class, fills ``params`` and ``grads``, and writes two methods. In ``forward``,
     ``return self._remember(y, x)`` keeps what backward will need; in ``backward``, ``(x,) = self._recall(dy)`` takes it
     out again. The plain signature ``backward(self, dy)``, which adds to ``grads``, is enough to work in any network.
+    A layer made of layers, such as a residual block, derives from :class:`tinygan.Sequential` instead.
     """
 
     input_shape: Shape | None = None
@@ -55,6 +59,7 @@ class Layer:
         Parameters
         ----------
         x : floating array (N, ...), N ≥ 1, of the layer's dtype and backend; it is not changed.
+            Do not write into y either: backward may need it, and it may be x itself or a view of it.
         train : whether layers that behave differently in training (BatchNorm, Dropout) do so.
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
@@ -88,16 +93,19 @@ class Layer:
         return input_shape
 
     def __call__(self, x: Array) -> Array:
-        """Evaluate (``train=False``) and remember nothing: for looking, sampling, testing."""
-        y = self.forward(x, train=False)
-        self.forget()
-        return y
+        """Evaluate (``train=False``) and remember nothing: for looking, sampling, testing. An open pass stays open."""
+        open_pass = self.take_pass()
+        try:
+            return self.forward(x, train=False)
+        finally:
+            self.forget()
+            self.restore_pass(open_pass)
 
     # ---- one backward for one forward --------------------------------------------------------------------------------
 
     def _remember(self, y: Array, *cache: Any) -> Array:
         """Open a pass that keeps ``cache`` for backward; return ``y``."""
-        self._passes.append((y.shape, cache))
+        self._passes.append((type(y), y.dtype, y.shape, cache))
         del self._passes[:-2]  # two open passes are an error already; do not hold the memory of more
         return y
 
@@ -113,15 +121,23 @@ class Layer:
                 "to. Call backward() right after its forward(); or look with layer(x), which opens no pass; or drop a "
                 "pass with forget(); or set one aside with take_pass() and restore_pass()."
             )
-        shape, cache = self._passes[0]
+        kind, dtype, shape, cache = self._passes[0]
+        here = backend_of(dy)
+        if not isinstance(dy, kind):
+            raise BackendError(
+                f"{self.name}: dy is a {here.name} array, but the layer's output was a {kind.__module__} one. Compute "
+                "dy where the output is, or move it with tinygan.backend.to_backend."
+            )
         if dy.shape != shape:
             raise ShapeError(f"{self.name}: backward expected dy of the output's shape {shape}, got {dy.shape}.")
+        if dy.dtype != dtype:
+            raise DTypeError(f"{self.name}: backward expected dy of the output's dtype {dtype}, got {dy.dtype}.")
         self.forget()
         return cache
 
     def forget(self) -> None:
         """Drop all open passes."""
-        self._passes: list[tuple[tuple[int, ...], tuple]] = []
+        self._passes: list[tuple] = []
 
     def take_pass(self) -> Any:
         """Set the open pass aside, to be given back with :meth:`restore_pass`; the layer is free for another."""
@@ -162,9 +178,16 @@ class Layer:
     def astype(self, dtype: Any) -> Layer:
         """Return a copy of the layer whose arrays have ``dtype``: float64 for gradient checks, float32 for speed."""
         new = self.copy()
-        for arrays in (new.params, new.grads, new.buffers):
-            arrays.update({key: value.astype(dtype) for key, value in arrays.items()})
+        new._cast(dtype)
         return new
+
+    def _cast(self, dtype: Any) -> None:
+        for arrays in (self.params, self.grads, self.buffers):
+            arrays.update({key: value.astype(dtype) for key, value in arrays.items()})
+
+    def rngs(self) -> Iterator[tuple[str, np.random.Generator]]:
+        """The sources of random numbers that the layer keeps as attributes: (name, Generator) of each."""
+        return ((key, value) for key, value in vars(self).items() if isinstance(value, np.random.Generator))
 
     def copy(self) -> Layer:
         """Return a copy with memory of its own and no open pass, which belongs to no network."""
@@ -192,10 +215,14 @@ class Layer:
                 into[key][...] = to_backend(arrays[key], backend)
             start = stop
         self.params, self.grads = _Views(self.name, views[0]), _Views(self.name, views[1])
-        self.buffers = {key: to_backend(value, backend) for key, value in self.buffers.items()}
+        self.buffers = _Views(self.name, {key: to_backend(value, backend) for key, value in self.buffers.items()})
 
-    def _add_param(self, key: str, value: Array) -> None:
+    def _add_param(self, key: str, value: Array, shape: tuple[int, ...] | None = None) -> None:
         """Register a parameter and its gradient, zero so far."""
+        if shape is not None and value.shape != shape:
+            raise ShapeError(f"{self.name}: init must return an array of shape {shape} for {key}, got {value.shape}.")
+        if value.dtype.kind != "f" or value.dtype.itemsize not in (4, 8):
+            raise DTypeError(f"{self.name}: parameters are float32 or float64, got dtype {value.dtype} for {key}.")
         self.params[key] = value
         self.grads[key] = get_xp(value).zeros_like(value)
 
@@ -241,30 +268,31 @@ class Layer:
 
 
 class _Views(dict):
-    """The params or grads of a layer inside a network: views of its flat vectors, which must stay views."""
+    """The params, grads or buffers of a layer inside a network, which shares these very arrays: they must stay."""
 
-    def __init__(self, owner: str, views: dict[str, Array]) -> None:
-        super().__init__(views)
+    def __init__(self, owner: str, arrays: dict[str, Array]) -> None:
+        super().__init__(arrays)
         self._owner = owner
 
     def __setitem__(self, key: str, value: Array) -> None:
         if value is not self.get(key):
-            raise ArgumentError(
-                f"{self._owner}: {key!r} is a view of the network's flat vector, and no optimiser would see a new "
-                f"array in its place. Write into it: [{key!r}][...] = value."
-            )
+            self._refuse(key)
+
+    def _refuse(self, key: Any = "name", *_: Any, **__: Any) -> None:
+        raise ArgumentError(
+            f"{self._owner}: {key!r} is memory that the network shares (params and grads are views of its flat "
+            f"vectors); no optimiser or checkpoint would see a new array there. Write into it: [{key!r}][...] = value."
+        )
+
+    __delitem__ = update = pop = popitem = clear = setdefault = __ior__ = _refuse
 
     def __deepcopy__(self, memo: dict) -> dict:
         return {key: copy.deepcopy(value, memo) for key, value in self.items()}
+
+    def __reduce__(self) -> tuple:
+        return dict, (dict(self),)
 
 
 def show_shape(shape: Shape) -> str:
     """A per-sample shape as a batch is written: (784,) -> '(N, 784)'; sizes not known are shown as '?'."""
     return "(" + ", ".join(["N", *("?" if s is None else str(s) for s in shape)]) + ")"
-
-
-def positive_int(value: Any, what: str, *, least: int = 1) -> int:
-    """Return ``value`` if it is a whole number of at least ``least``, else raise ArgumentError that names ``what``."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < least:
-        raise ArgumentError(f"{what} must be a whole number of at least {least}, got {value!r}.")
-    return value.__index__()

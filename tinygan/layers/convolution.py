@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import positive_int
 from ..backend import Array, get_xp
 from ..errors import ArgumentError, ShapeError
 from ..initializers import Initializer, Rng, as_generator, he_normal
 from ..kernels import Window, accumulate, gather_columns, images_per_piece, scatter_columns
-from .base import GradMode, Layer, Shape, positive_int
+from .base import GradMode, Layer, Shape
 
 Pair = int | tuple[int, int]
 Padding = str | int | tuple[tuple[int, int], tuple[int, int]]
@@ -137,7 +138,7 @@ class Conv2D(_Convolution):
         kh, kw = self.kernel_size
         fan_in, fan_out = kh * kw * self.c_in, kh * kw * self.c_out
         shape = (kh, kw, self.c_in, self.c_out)
-        self._add_param("W", init(shape, fan_in=fan_in, fan_out=fan_out, rng=rng, dtype=dtype))
+        self._add_param("W", init(shape, fan_in=fan_in, fan_out=fan_out, rng=rng, dtype=dtype), shape)
         self._add_param("b", np.zeros(self.c_out, dtype=dtype))
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
@@ -202,7 +203,7 @@ class ConvTranspose2D(_Convolution):
         # An output pixel is met by about kh·kw / (sh·sw) kernel entries of each input channel.
         fan_in, fan_out = max(1, kh * kw // (sh * sw)) * self.c_in, kh * kw * self.c_out
         shape = (kh, kw, self.c_out, self.c_in)
-        self._add_param("W", init(shape, fan_in=fan_in, fan_out=fan_out, rng=rng, dtype=dtype))
+        self._add_param("W", init(shape, fan_in=fan_in, fan_out=fan_out, rng=rng, dtype=dtype), shape)
         self._add_param("b", np.zeros(self.c_out, dtype=dtype))
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
@@ -280,12 +281,12 @@ def _check_padding(padding: Any, name: str) -> Padding:
     expected = (
         f"{name}: padding must be 'same', 'valid', an int >= 0 or ((top, bottom), (left, right)), got {padding!r}."
     )
-    if padding in ("same", "valid"):
-        return padding
     if isinstance(padding, str):
+        if padding in ("same", "valid"):
+            return padding
         raise ArgumentError(expected)
     try:
-        if hasattr(padding, "__index__"):
+        if np.ndim(padding) == 0:
             return positive_int(padding, "padding", least=0)
         (top, bottom), (left, right) = padding
         sizes = [positive_int(p, "padding", least=0) for p in (top, bottom, left, right)]

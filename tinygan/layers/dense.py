@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from ..arguments import positive_int
 from ..backend import Array
 from ..initializers import Initializer, Rng, as_generator, he_normal
 from ..kernels import accumulate, accumulate_matmul
-from .base import GradMode, Layer, Shape, positive_int
+from .base import GradMode, Layer, Shape
 
 
 class Dense(Layer):
@@ -34,14 +37,15 @@ class Dense(Layer):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, *, init: Initializer = he_normal, rng: Rng = 0, dtype: type = np.float32
+        self, n_in: int, n_out: int, *, init: Initializer = he_normal, rng: Rng = 0, dtype: Any = np.float32
     ) -> None:
         super().__init__()
-        self.n_in = positive_int(n_in, "Dense: n_in")
-        self.n_out = positive_int(n_out, "Dense: n_out")
-        self.input_shape = (n_in,)
-        self._add_param("W", init((n_in, n_out), fan_in=n_in, fan_out=n_out, rng=as_generator(rng), dtype=dtype))
-        self._add_param("b", np.zeros(n_out, dtype=dtype))
+        self.n_in, self.n_out = positive_int(n_in, "Dense: n_in"), positive_int(n_out, "Dense: n_out")
+        self.input_shape = (self.n_in,)
+        shape = (self.n_in, self.n_out)
+        W = init(shape, fan_in=self.n_in, fan_out=self.n_out, rng=as_generator(rng), dtype=dtype)
+        self._add_param("W", W, shape)
+        self._add_param("b", np.zeros(self.n_out, dtype=dtype))
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
         self._check_input(x)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..arguments import fraction
 from ..backend import Array, backend_of
-from ..errors import ArgumentError
 from ..initializers import Rng, as_generator
 from .base import Layer
 
@@ -25,9 +25,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, *, rng: Rng = 0) -> None:
         super().__init__()
-        if not 0.0 <= rate < 1.0:
-            raise ArgumentError(f"Dropout: rate must be in [0, 1), got {rate!r}.")
-        self.rate = float(rate)
+        self.rate = fraction(rate, "Dropout: rate")
         self.rng = as_generator(rng)
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
@@ -43,4 +41,4 @@ class Dropout(Layer):
         return dy if m is None else dy * m
 
     def __repr__(self) -> str:
-        return f"Dropout({self.rate:g})"
+        return f"Dropout({self.rate})"

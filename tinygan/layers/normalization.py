@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import fraction, positive, positive_int
 from ..backend import Array, get_xp
-from ..errors import ArgumentError, ShapeError
+from ..errors import ShapeError
 from ..kernels import accumulate
-from .base import GradMode, Layer, Shape, positive_int
+from .base import GradMode, Layer, Shape
 
 
 class _Normalization(Layer):
@@ -18,9 +19,7 @@ class _Normalization(Layer):
     def __init__(self, c: int, *, eps: float, dtype: Any) -> None:
         super().__init__()
         self.c = positive_int(c, f"{self.name}: c")
-        if not eps > 0.0:
-            raise ArgumentError(f"{self.name}: eps must be positive, got {eps!r}.")
-        self.eps = float(eps)
+        self.eps = positive(eps, f"{self.name}: eps")
         self._add_param("gamma", np.ones(c, dtype=dtype))
         self._add_param("beta", np.zeros(c, dtype=dtype))
 
@@ -37,7 +36,8 @@ class _Normalization(Layer):
             accumulate(self.grads["beta"], dbeta, add=grads == "add")
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.c})"
+        eps = "" if self.eps == 1e-5 else f", eps={self.eps}"
+        return f"{type(self).__name__}({self.c}{eps})"
 
 
 class BatchNorm(_Normalization):
@@ -74,9 +74,7 @@ class BatchNorm(_Normalization):
 
     def __init__(self, c: int, *, eps: float = 1e-5, momentum: float = 0.9, dtype: Any = np.float32) -> None:
         super().__init__(c, eps=eps, dtype=dtype)
-        if not 0.0 <= momentum <= 1.0:
-            raise ArgumentError(f"BatchNorm: momentum must be in [0, 1], got {momentum!r}.")
-        self.momentum = float(momentum)
+        self.momentum = fraction(momentum, "BatchNorm: momentum", closed="[]")
         self.buffers["running_mean"] = np.zeros(c, dtype=dtype)
         self.buffers["running_var"] = np.ones(c, dtype=dtype)
 
@@ -89,6 +87,10 @@ class BatchNorm(_Normalization):
     def running_var(self) -> Array:
         """Variance of each channel (C,), averaged over training steps."""
         return self.buffers["running_var"]
+
+    def __repr__(self) -> str:
+        momentum = "" if self.momentum == 0.9 else f", momentum={self.momentum}"
+        return super().__repr__().removesuffix(")") + momentum + ")"
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
         self._check_input(x)

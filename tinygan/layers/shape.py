@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from math import prod
 
+from ..arguments import positive_int
 from ..backend import Array
-from .base import Layer, Shape, positive_int
+from ..errors import ArgumentError
+from .base import Layer, Shape
 
 
 class Reshape(Layer):
@@ -20,9 +22,9 @@ class Reshape(Layer):
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
+        if len(shape) < 1 or not isinstance(shape[0], int):
+            raise ArgumentError(f"Reshape: expected sizes, as in Reshape(7, 7, 16), got {shape}.")
         self.shape = tuple(positive_int(s, "Reshape: each size") for s in shape)
-        if not shape:
-            positive_int(None, "Reshape: each size")
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
         self._check_input(x)

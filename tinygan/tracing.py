@@ -1,0 +1,62 @@
+"""When a loss or a gradient is no longer finite: where did that begin?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .backend import Array, get_xp, to_numpy
+from .errors import NonFiniteError
+from .network import Sequential
+
+if TYPE_CHECKING:
+    from .gan import GAN
+
+
+def require_finite(gan: GAN, value: Array, learner: Sequential, real: Array, z: Array) -> None:
+    """Raise NonFiniteError if the loss ``value`` or a gradient of ``learner``, one of both networks, is not finite.
+
+    Called after ``learner``'s backward and before its update, so its weights are still good. ``real`` and ``z`` are the
+    samples and the noise of this step. One number is looked at, which makes a device wait once.
+    """
+    xp = get_xp(learner.grad)
+    # Not finite if any gradient is; squares overflow beyond 1e19 in float32, which is no gradient to keep either
+    total = value + xp.dot(learner.grad, learner.grad)
+    if bool(xp.isfinite(total)):
+        return
+    who, more = ("D", "") if learner is gan.discriminator else ("G", " D has taken this step already.")
+    raise NonFiniteError(
+        f"step {gan.t + 1}: {who}'s loss is {float(value):g} or its gradient is not finite; "
+        f"{_origin(gan, value, who, real, z)}. {who}'s weights are those of the step before.{more} "
+        "A lower learning rate or clip_norm usually mends it."
+    )
+
+
+def _origin(gan: GAN, value: Array, who: str, real: Array, z: Array) -> str:
+    """Go the way that the numbers went, and name the first place where one is not finite."""
+    G, D = ("G", gan.generator.copy()), ("D", gan.discriminator.copy())  # copies: tracing leaves no trace
+    ways = [("noise", z, [G, D])]
+    if who == "D":
+        ways.insert(0, ("real samples", real, [D]))
+    for what, x, networks in ways:
+        if _bad(x):
+            return f"first in the {what}"
+        for name, network in networks:
+            for layer in network.layers:
+                x = layer.forward(x)
+                if _bad(x):
+                    return f"first in the output of {name}'s {layer.name} for {what}"
+    if _bad(value):
+        return "first in the loss itself: every logit is finite"
+    learner = gan.discriminator if who == "D" else gan.generator
+    for layer in reversed(learner.layers):
+        for key, grad in layer.grads.items():
+            if _bad(grad):
+                return f"first in the gradient of {key} of {who}'s {layer.name}"
+    return "every entry is finite, but their squares overflow"
+
+
+def _bad(x: Array) -> bool:
+    host = np.asarray(x) if np.isscalar(x) else to_numpy(x)
+    return not np.isfinite(host).all()
