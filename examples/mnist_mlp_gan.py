@@ -15,7 +15,7 @@ Samples are drawn from a moving average of G's weights, which circle around a go
 """
 
 from tinygan import GAN, models
-from tinygan.commandline import LOSSES, Recipe, launch, training_options
+from tinygan.commandline import LOSSES, Recipe, data_options, launch, training_options
 from tinygan.data import load
 from tinygan.optim import Adam
 from tinygan.training import train
@@ -29,6 +29,8 @@ RECIPE = Recipe(
     beta1=0.0,  # no momentum: it keeps pushing where the other player has already moved on
     beta2=0.99,
     average=0.999,
+    size=28,  # of MNIST, and what pictures of yours become: with dense layers the networks grow with the pixels
+    channels=1,
 )
 
 NOISE_DIM = 100  # length of z, drawn from normal(0, 1)
@@ -37,7 +39,7 @@ D_HIDDEN = (512, 256)  # of D's, with leaky ReLU; one logit comes out
 
 
 def main(flags):
-    images = load(flags.data)
+    images = load(flags.data, **data_options(flags))
     print(images.description)
 
     generator, discriminator = models.mlp(

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tinygan import checkpoints
-from tinygan.commandline import LOSSES, Recipe, launch, make_parser, parse
+from tinygan.commandline import LOSSES, Recipe, data_options, launch, make_parser, parse
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "mnist_mlp_gan.py"
 RECIPE = Recipe(name="gan", epochs=3, lr=5e-4)
@@ -90,6 +90,9 @@ BAD_FLAGS = [
     ("--backend torch", "argument --backend: invalid choice: 'torch' (choose from"),
     ("--sample-every 0", "argument --sample-every: expected a whole number of at least 1"),
     ("--checkpoint-every x", "argument --checkpoint-every: expected a whole number of at least 1"),
+    ("--size 0", "argument --size: expected a whole number of at least 1, got '0'"),
+    ("--channels 2", "argument --channels: invalid choice: 2 (choose from"),
+    ("--fit stretch", "argument --fit: invalid choice: 'stretch' (choose from"),
     ("--resume --overwrite", "argument --overwrite: not allowed with argument --resume"),
     ("--epoch 3", "unrecognized arguments: --epoch 3"),
     ("surplus", "unrecognized arguments: surplus"),
@@ -128,10 +131,20 @@ def test_every_default_stands_in_the_help():
         "beta1",
         "beta2",
         "data",
+        "fit",
         "sample_every",
         "checkpoint_every",
     ):
         assert re.search(rf"--{name.replace('_', '-')} [^-]*[^(]*\({re.escape(str(getattr(RECIPE, name)))}", text), name
+
+
+def test_shapes_of_images_are_the_recipes_or_as_they_are():
+    assert data_options(flags_of()) == {"size": None, "channels": None, "fit": "crop", "mirror": False}
+    recipe = Recipe(name="gan", epochs=3, lr=5e-4, size=28, channels=1)
+    flags = parse(make_parser("A GAN.", recipe), recipe, ["--channels", "3", "--fit", "letterbox", "--mirror"])
+    assert data_options(flags) == {"size": 28, "channels": 3, "fit": "letterbox", "mirror": True}
+    assert "(as they are)" in make_parser("A GAN.", RECIPE).format_help()
+    assert "(28)" in make_parser("A GAN.", recipe).format_help()
 
 
 @pytest.mark.skipif("CUDA_VISIBLE_DEVICES" in os.environ, reason="there may be a GPU")
@@ -181,6 +194,25 @@ def test_resume_takes_what_is_not_said_from_the_run(tmp_path, example, images):
     assert json.loads((out / "config.json").read_text())["settings"]["lr"] == 1e-5
 
 
+@pytest.mark.parametrize(
+    ("flags", "shape"),
+    [([], [5, 28, 28, 1]), (["--size", 12, "--channels", 3, "--fit", "letterbox", "--mirror"], [5, 12, 12, 3])],
+    ids=["as in the recipe", "as in the flags"],
+)
+def test_a_folder_of_pictures(tmp_path, example, monkeypatch, flags, shape):
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
+    folder, out = tmp_path / "photos", tmp_path / "run"
+    folder.mkdir()
+    for i in range(5):
+        pixels = np.random.default_rng(i).integers(0, 256, (40 + i, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    run = ["--out", out, "--batch-size", 4]
+    assert example("--data", folder, *flags, *run, "--steps", 1) == 0
+    about = json.loads((out / "config.json").read_text())["run"]["data"]
+    assert (about["shape"], about["mirrored"]) == (shape, "--mirror" in flags)
+    assert example("--resume", *run, "--steps", 2) == 0, "the flags of the data come back with the run"
+
+
 def test_ctrl_c(tmp_path, images):
     command = [sys.executable, str(EXAMPLE), "--data", str(images), "--out", str(tmp_path / "run"), "--epochs", "999"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -221,7 +253,7 @@ BAD_CHECKPOINTS = {
     "empty": (lambda path: path.write_bytes(b""), "is no checkpoint, or a damaged one"),
     "cut short": (_cut, "is no checkpoint, or a damaged one"),
     "garbage": (lambda path: path.write_bytes(bytes(range(256)) * 99), "is no checkpoint, or a damaged one"),
-    "a bit flipped": (_flip, "its numbers do not match their checksum"),
+    "a bit flipped": (_flip, "its contents do not match their checksum"),
     "too large": (_grow, "is more than the 4,294,967,296 that are read at most"),
     "foreign": (lambda path: checkpoints.write(path, {"x": np.zeros(3)}, {"kind": "song"}), "holds a song, not a"),
 }

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_runs import small_data, small_gan
 
-from tinygan.data import ImageData, batches, epoch_order, steps_per_epoch
+from tinygan.data import ImageData, batches, digits, epoch_order, steps_per_epoch
 from tinygan.errors import ArgumentError, DataError
+from tinygan.runs import Run
 
 GREY = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)
 
@@ -126,6 +128,23 @@ def test_epoch_order_is_a_permutation_and_a_function_of_its_arguments(n, seed, e
 def test_epochs_and_seeds_have_orders_of_their_own():
     orders = {tuple(epoch_order(40, seed=s, epoch=e)) for s in range(5) for e in range(5)}
     assert len(orders) == 25
+
+
+def test_one_seed_gives_every_purpose_its_own_stream(monkeypatch):
+    """What a run draws from one seed: the GAN's noise, its pictures' noise, the orders of epochs, and drawn digits."""
+    streams = {"initial values": np.random.SeedSequence(7)}
+    streams |= {f"GAN {i}": child for i, child in enumerate(np.random.SeedSequence(7).spawn(2))}
+    made, original = [], np.random.SeedSequence
+    monkeypatch.setattr(np.random, "SeedSequence", lambda *args, **key: made.append(original(*args, **key)) or made[-1])
+    for epoch in range(3):
+        epoch_order(5, seed=7, epoch=epoch)
+    Run("nowhere", small_gan(), small_data(), batch_size=8, seed=7)
+    digits(2, seed=7)
+    digits(2, seed=7, split="test")
+    streams |= {f"number {i}": stream for i, stream in enumerate(made) if stream.entropy == 7}
+    assert len(streams) >= 3 + 3 + 1 + 2
+    first = {name: tuple(stream.generate_state(4)) for name, stream in streams.items()}
+    assert len(set(first.values())) == len(first), first
 
 
 @given(n=st.integers(1, 30), seed=st.integers(0, 9), start=st.integers(0, 40), data=st.data())

@@ -1,4 +1,7 @@
-"""The checkers: what they measure, what they say, and that where they cannot tell, they do not pass."""
+"""The checkers: what they measure, what they say, and that where they cannot tell, they do not pass.
+
+But for arrays without any influence beside others that have some: these are listed in ``report.zero``.
+"""
 
 import doctest
 import subprocess
@@ -355,6 +358,46 @@ def test_the_smallest_layer_of_ones_own_passes():
 
     check_layer(Scale(3), numbers((4, 3)))
     check_layer(Sequential(Scale(3), Tanh(), Dense(3, 2)), numbers((4, 3)))
+
+
+class Branches(Layer):
+    """Layers in a layer that is no network: what random numbers they draw is found only if rngs() is told."""
+
+    def __init__(self, found):
+        super().__init__()
+        self.inner, self.found = (Dropout(0.5, rng=1), Dropout(0.5, rng=2)), found
+
+    def forward(self, x, *, train=True):
+        self._check_input(x)
+        return self._remember(sum(layer.forward(x, train=train) for layer in self.inner), x)
+
+    def backward(self, dy):
+        dx = sum(layer.backward(dy) for layer in self.inner)
+        self._recall(dy)  # last: it forgets the passes of the inner layers too
+        return dx
+
+    def take_pass(self):
+        return super().take_pass(), [layer.take_pass() for layer in self.inner]
+
+    def restore_pass(self, taken):
+        super().restore_pass(taken[0])
+        for layer, own in zip(self.inner, taken[1], strict=True):
+            layer.restore_pass(own)
+
+    def forget(self):
+        super().forget()
+        for layer in getattr(self, "inner", ()):
+            layer.forget()
+
+    def rngs(self):
+        if self.found:
+            yield from ((f"{i}.{key}", rng) for i, layer in enumerate(self.inner) for key, rng in layer.rngs())
+
+
+def test_generators_of_layers_within_a_layer():
+    check_layer(Branches(found=True), numbers((6, 5)))
+    with pytest.raises(ContractError, match=r"random numbers come only from Generators that rngs\(\) finds"):
+        check_layer(Branches(found=False), numbers((6, 5)))
 
 
 # ---- strategies ----------------------------------------------------------------------------------------------------

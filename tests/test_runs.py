@@ -1,5 +1,6 @@
 """What a run refuses: calls without meaning, folders it cannot have, and checkpoints that are not its own."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from small_runs import STEPS, assert_same_files, contents, small_data, small_gan
 
 from tinygan import checkpoints
+from tinygan.data import ImageData
 from tinygan.errors import ArgumentError, CheckpointError, DataError, ShapeError
 from tinygan.losses import LeastSquares
 from tinygan.training import train
@@ -28,6 +30,18 @@ BAD_CALLS = {
     "a batch too large": ({"batch_size": 38}, DataError, "a batch of 38 is larger than the data, which has 37 images"),
     "no pictures": ({"sample_every": 0}, ArgumentError, "train: sample_every must be a whole number"),
     "no checkpoints": ({"checkpoint_every": 0}, ArgumentError, "train: checkpoint_every must be a whole number"),
+    "a negative seed": ({"seed": -1}, ArgumentError, "train: the seed must be a whole number of at least 0, got -1"),
+    "a seed in words": ({"seed": "one"}, ArgumentError, "train: the seed must be a whole number"),
+    "a range upside down": ({"low": 1.0, "high": 0.0}, ArgumentError, "expected low below high"),
+    "an endless range": ({"high": float("inf")}, ArgumentError, "both finite"),
+    "a setting that is a path": (
+        {"settings": {"lr": 0.1, "out": Path("x")}},
+        ArgumentError,
+        r"settings\['out'\] is \w+Path\('x'\), which JSON cannot hold",
+    ),
+    "a setting of NumPy's": ({"settings": {"a": {"b": np.float32(1)}}}, ArgumentError, r"settings\['a'\] is .*float32"),
+    "a setting that is NaN": ({"settings": {"a": float("nan")}}, ArgumentError, r"settings\['a'\] is nan"),
+    "a setting without a name": ({"settings": {1: 2}}, ArgumentError, r"settings\[1\] is 2, .*text as key"),
     "nothing to resume": ({"resume": True}, CheckpointError, "there is no checkpoint to go on from"),
 }
 
@@ -43,6 +57,31 @@ def test_bad_calls_are_refused_before_anything_is_written(tmp_path, what):
 def test_images_of_another_size(tmp_path):
     with pytest.raises(ShapeError, match=r"images of small are \(N, 5, 5, 1\), but G makes \(N, 6, 6, 1\)"):
         train(small_gan(), small_data(size=5), out=tmp_path / "run", **STEPS)
+
+
+def test_images_that_no_picture_can_be_drawn_of(tmp_path):
+    data = ImageData(np.zeros((9, 6, 6, 2), np.uint8), name="pairs")
+    with pytest.raises(ShapeError, match=r"expected images \(N, H, W, 1\) or \(N, H, W, 3\), got \(64, 6, 6, 2\)"):
+        train(small_gan(channels=2), data, out=tmp_path / "run", **STEPS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gan_whose_images_are_not_finite(tmp_path):
+    gan = small_gan(average=0.0)
+    gan.generator.theta[...] = np.nan
+    with pytest.raises(DataError, match="holds NaN"):
+        train(gan, small_data(), out=tmp_path / "run", **STEPS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    options = {**STEPS, "seed": np.int64(0), "batch_size": np.int64(8), "low": np.float32(-1.0), "steps": np.int64(2)}
+    options |= {"settings": {"widths": (8, 8)}}
+    train(small_gan(), small_data(), out=tmp_path, **options)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["run"]["range"] == [-1.0, 1.0]
+    assert config["settings"] == {"widths": [8, 8]}
+    train(small_gan(), small_data(), out=tmp_path, resume=True, **{**options, "steps": 3})
 
 
 def test_a_gan_that_was_trained_before(tmp_path):
@@ -62,11 +101,19 @@ def test_an_output_folder_that_cannot_be(tmp_path, out):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no folder that nobody may write to")
+def test_an_output_folder_where_nobody_may_write():
+    with pytest.raises(ArgumentError, match=r"^/proc/tinygan/run: the output folder cannot be written"):
+        train(small_gan(), small_data(), out="/proc/tinygan/run", **STEPS)
+
+
 def test_a_read_only_output_folder(tmp_path, monkeypatch):
+    """A folder that is there but closed; simulated, since root may write whatever a folder's mode says."""
+
     def refuse(path, *args):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)  # root may write anywhere, so the folder's mode would not do
+    monkeypatch.setattr(Path, "write_bytes", refuse)
     gan = small_gan()
     with pytest.raises(ArgumentError, match=r"cannot be written \(Permission denied\)\. Choose another \(--out"):
         train(gan, small_data(), out=tmp_path, **STEPS)
@@ -97,7 +144,7 @@ def test_a_folder_with_somebody_elses_files_of_our_names(tmp_path):
 OTHERS = {
     "generator": ({"g_hidden": (9,)}, {}, {}, r"another generator: Dense\(4, 8\) then, Dense\(4, 9\) now"),
     "layers": ({"g_hidden": (8, 8)}, {}, {}, r"another generator: \["),
-    "loss": ({"loss": LeastSquares()}, {}, {}, r"another loss: NonSaturating\(real_label=1\) then, LeastSquares"),
+    "loss": ({"loss": LeastSquares()}, {}, {}, r"another loss: NonSaturating\(real_label=1\.0\) then, LeastSquares"),
     "average": ({"average": 0.5}, {}, {}, "another average: 0.9 then, 0.5 now"),
     "no average": ({"average": 0.0}, {}, {}, "another average: 0.9 then, 0.0 now"),
     "d_steps": ({"d_steps": 2}, {}, {}, "another d_steps: 1 then, 2 now"),
@@ -107,6 +154,7 @@ OTHERS = {
     "range": ({}, {}, {"low": 0.0}, "another range: -1.0 then, 0.0 now"),
     "other data": ({}, {"seed": 1}, {}, "another data: checksum"),
     "fewer data": ({}, {"n": 36}, {}, "another data: shape"),
+    "mirror images": ({}, {"mirror": True}, {}, "another data: mirrored False then, mirrored True now"),
     "length": ({}, {}, {"steps": 10}, "is at step 11 already, beyond the 10 asked for"),
 }
 
@@ -120,13 +168,33 @@ def test_another_run_is_not_resumed(whole, what):
     assert contents(whole) == before
 
 
+def test_the_very_gan_of_a_run_can_go_on(whole, tmp_path):
+    """Steps leave traces in an optimiser that are no settings."""
+    gan = small_gan()
+    train(gan, small_data(), out=tmp_path, **{**STEPS, "steps": 5})
+    train(gan, small_data(), out=tmp_path, resume=True, **STEPS)
+    assert_same_files(tmp_path, whole)
+
+
+def test_mirror_images_are_part_of_a_run(tmp_path):
+    train(small_gan(), small_data(mirror=True), out=tmp_path, **STEPS)
+    train(small_gan(), small_data(mirror=True), out=tmp_path, resume=True, **{**STEPS, "steps": 12})
+    with pytest.raises(CheckpointError, match="another data: mirrored True then, mirrored False now"):
+        train(small_gan(), small_data(), out=tmp_path, resume=True, **{**STEPS, "steps": 13})
+
+
 def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     small_gan().generator.save(path)
     with pytest.raises(CheckpointError, match="holds a network, not a training run"):
         train(small_gan(), small_data(), out=tmp_path, resume=True, **STEPS)
-    for about, message in (({"kind": "run"}, "there is no step"), ({"kind": "run", "step": 1}, "there is no identity")):
-        checkpoints.write(path, {"x": np.zeros(1)}, about)
+    damages = (
+        ({}, "there is no step"),
+        ({"step": 1}, "there is no identity"),
+        ({"step": -5, "identity": {}, "settings": {}}, "its step is -5"),
+    )
+    for about, message in damages:
+        checkpoints.write(path, {"x": np.zeros(1)}, {"kind": "run", **about})
         with pytest.raises(CheckpointError, match=f"the record of the run is damaged, {message}"):
             train(small_gan(), small_data(), out=tmp_path, resume=True, **STEPS)
 

@@ -138,9 +138,17 @@ def test_a_nan_stops_the_run_and_the_last_checkpoint_is_kept(tmp_path):
     assert about["step"] == 11
 
 
+def test_on_numpy_the_step_is_exact(tmp_path):
+    """Every step is looked at, so there is no talk of looks."""
+    with pytest.raises(NonFiniteError, match=r"^step 7: ") as caught:
+        train(poisoned(small_gan(), 7), small_data(), out=tmp_path, **{**STEPS, "sample_every": 20})
+    assert "last look" not in str(caught.value)
+
+
 def test_on_a_device_a_nan_is_found_at_the_next_look_and_never_saved(tmp_path):
     out, gan = tmp_path / "run", small_gan().to(get_backend("standin"))
-    with pytest.raises(NonFiniteError, match=r"step 9: .*checkpoint of step 6 is kept"):
+    message = r"step 9: .* This was found at step 9; the last look was at step 6\. The checkpoint of step 6 is kept"
+    with pytest.raises(NonFiniteError, match=message):
         train(poisoned(gan, 7), small_data(), out=out, **{**STEPS, "sample_every": 20})
     arrays, _ = checkpoints.read(out / "checkpoint.safetensors")
     assert all(np.isfinite(array).all() for array in arrays.values())

@@ -3,7 +3,7 @@
 import numpy as np
 from wrong_layers import contract, numbers
 
-from tinygan.layers import Dense, Dropout, LeakyReLU, ReLU, Tanh
+from tinygan.layers import BatchNorm, Dense, Dropout, LeakyReLU, ReLU, Tanh
 
 rows = numbers(4, 3)
 
@@ -25,6 +25,36 @@ class ReplacesItsGradients(Dense):
         (x,) = self._recall(dy)
         self.grads = {"W": x.T @ dy, "b": dy.sum(axis=0)}
         return dy @ self.params["W"].T
+
+
+class RebindsItsGradients(Dense):
+    """Adds to what is there, but in a new array."""
+
+    def backward(self, dy):
+        (x,) = self._recall(dy)
+        self.grads["W"] = self.grads["W"] + x.T @ dy
+        self.grads["b"] = self.grads["b"] + dy.sum(axis=0)
+        return dy @ self.params["W"].T
+
+
+class RebindsItsParameters(Dense):
+    def forward(self, x, *, train=True):
+        self.params["W"] = np.ascontiguousarray(self.params["W"]) + 0.0
+        return super().forward(x, train=train)
+
+
+class RebindsItsBuffers(BatchNorm):
+    def forward(self, x, *, train=True):
+        y = super().forward(x, train=train)
+        if train:
+            self.buffers = {key: np.array(value) for key, value in self.buffers.items()}
+        return y
+
+
+class AddsABuffer(Dense):
+    def forward(self, x, *, train=True):
+        self.buffers["calls"] = np.zeros(1, x.dtype)
+        return super().forward(x, train=train)
 
 
 class FirstForwardForever(Dense):
@@ -51,6 +81,46 @@ class LatestForward(Dense):
         self.grads["W"] += self.x.T @ dy
         self.grads["b"] += dy.sum(axis=0)
         return dy @ self.params["W"].T
+
+
+class LatestPass(LatestForward):
+    """The same, but careful where it only looks."""
+
+    def __call__(self, x):
+        before = getattr(self, "x", None)
+        y = super().__call__(x)
+        self.x = before
+        return y
+
+
+class LatestEvaluation(Dense):
+    """Right in training, until somebody looks at another batch between forward and backward."""
+
+    x = None
+
+    def forward(self, x, *, train=True):
+        if not train:
+            self.x = x
+        return super().forward(x, train=train)
+
+    def backward(self, dy):
+        (x,) = self._recall(dy)
+        x, self.x = x if self.x is None else self.x, None
+        self.grads["W"] += x.T @ dy
+        self.grads["b"] += dy.sum(axis=0)
+        return dy @ self.params["W"].T
+
+
+class TrainingBatchInEvaluation(Dense):
+    """Right in training, and in evaluation as long as no training came before."""
+
+    last = None
+
+    def forward(self, x, *, train=True):
+        self._check_input(x)
+        if train:
+            self.last = x
+        return self._remember(x @ self.params["W"] + self.params["b"], x if self.last is None else self.last)
 
 
 class AnswersAlways(Dense):
@@ -119,6 +189,9 @@ class MutatesDy(Tanh):
 
 
 class MutatesInputBackward(ReLU):
+    def forward(self, x, *, train=True):
+        return self._remember(np.maximum(x, 0.0), x)
+
     def backward(self, dy):
         (x,) = self._recall(dy)
         x[...] = dy * (x > 0)
@@ -233,6 +306,29 @@ class NeverZeroes(Dense):
         pass
 
 
+class HidesItsGenerator(Dropout):
+    """Keeps it in a list, where no checkpoint finds it."""
+
+    @property
+    def rng(self):
+        return self.hidden[0]
+
+    @rng.setter
+    def rng(self, rng):
+        self.hidden = [rng]
+
+
+class SeedsByCounting(Dropout):
+    """Every forward has a seed of its own, from a counter that no checkpoint keeps."""
+
+    calls = 0
+
+    def forward(self, x, *, train=True):
+        self.calls += 1
+        self.rng = np.random.default_rng(self.calls)
+        return super().forward(x, train=train)
+
+
 class DropoutOneMaskForAllCopies(Dropout):
     shared = np.random.default_rng(0)
 
@@ -242,9 +338,16 @@ class DropoutOneMaskForAllCopies(Dropout):
 
 
 dense("gradient overwritten, not accumulated", "not the old one plus", Overwrites)
-dense("gradient dict replaced", "not the old one plus", ReplacesItsGradients)
+dense("gradient dict replaced", r"grads\['.'\] is another array", ReplacesItsGradients)
+dense("gradients in new arrays", r"grads\['.'\] is another array", RebindsItsGradients)
+dense("parameters in new arrays", r"params\['W'\] is another array", RebindsItsParameters)
+contract("batch norm: buffers in new arrays", "buffers.* is another array", RebindsItsBuffers, 3, x=rows)
+dense("a buffer that comes with the first pass", r"buffers\['calls'\] is another array", AddsABuffer)
 dense("the first forward's x forever", "second pass of a layer", FirstForwardForever)
-dense("the latest forward's x", "another pass ran in between", LatestForward)
+dense("the latest forward's x", "looks at another batch in between", LatestForward)
+dense("the latest pass's x", "another pass ran in between", LatestPass)
+dense("the latest evaluation's x", "looks at another batch in between", LatestEvaluation)
+dense("the x of training in evaluation", "train=True, then False", TrainingBatchInEvaluation)
 dense("backward without a forward", "without any forward was answered", AnswersAlways)
 dense("second backward for one forward", "second backward for one forward", AnswersTwice)
 dense("backward after two forwards", "after two forwards was answered", AnswersTheLatestOfTwo)
@@ -272,4 +375,6 @@ contract("ReLU: takes integers", "int64 array was taken", TakesIntegers, x=rows)
 dense("looks at other samples", "other samples have changed", LooksAtOtherSamples)
 dense("copies share memory", "changing a copy", SharesMemoryWithCopies)
 dense("zero_grad() does nothing", "has left something", NeverZeroes)
+contract("dropout: a Generator in a list", "the same pass runs again", HidesItsGenerator, 0.5, x=rows)
+contract("dropout: seeds by counting", "the same pass runs again", SeedsByCounting, 0.5, x=rows)
 contract("dropout: one Generator for all", "in two copies|second pass", DropoutOneMaskForAllCopies, 0.5, x=rows)

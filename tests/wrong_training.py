@@ -217,13 +217,13 @@ def check_flat_vectors(make):
 class DisconnectedTheta(Sequential):
     def __init__(self, *layers):
         super().__init__(*layers)
-        self.theta = self.theta.copy()
+        self._theta = self._theta.copy()
 
 
 class DisconnectedGradient(Sequential):
     def __init__(self, *layers):
         super().__init__(*layers)
-        self.grad = self.grad.copy()
+        self._grad = self._grad.copy()
 
 
 wrong("network: theta a copy", check_flat_vectors, Sequential, DisconnectedTheta)
@@ -300,8 +300,9 @@ class SameNoise(GAN):
 class ForgetsTheReal(GAN):
     def _discriminator_step(self, real, check):
         D = self.discriminator
-        logits = D(real)
-        value, _, d_fake = self.loss.discriminator(logits, D.forward(self._generate(len(real))))
+        logits, fake = D(real), self.generator.forward(self.noise(len(real)))
+        self.generator.forget()
+        value, _, d_fake = self.loss.discriminator(logits, D.forward(fake))
         D.backward(d_fake, grads="write", need_dx=False)
         self.d_optimizer.step()
         return value

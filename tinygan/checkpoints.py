@@ -17,7 +17,8 @@ import numpy as np
 
 from .errors import CheckpointError
 
-FORMAT = "1"  # raised when a reader of today could not read the files any more
+FORMAT = "2"  # raised when a reader of today could not read the files any more
+KINDS = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}  # dtypes that can be stored, and their bytes
 MAX_BYTES = 4 << 30  # larger than any network that this library is for; a bound on what a foreign file can ask for
 
 
@@ -27,19 +28,34 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
     Raises
     ------
     CheckpointError
-        The file cannot be written there; an older one at ``path`` is unharmed.
+        An array is of a dtype that cannot be stored, the metadata is no JSON, or the file cannot be written there. An
+        older one at ``path`` is unharmed.
     """
     from safetensors.numpy import save
 
     path = Path(path)
-    # save() copies raw memory without looking at strides: anything but C order would come out as garbage
-    plain = {key: np.asarray(value, order="C") for key, value in arrays.items()}
+    plain = {key: _plain(f"{path}: {key}", value) for key, value in arrays.items()}
+    try:
+        about = json.loads(json.dumps(metadata))  # as it will be read: tuples become lists, and all keys text
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: the metadata cannot be written as JSON ({error}).") from error
     # one label only: safetensors stores several in an order that changes from run to run
-    label = json.dumps({"format": FORMAT, "about": metadata, "crc32": _checksum(plain)}, sort_keys=True)
+    label = json.dumps({"format": FORMAT, "about": about, "crc32": _checksum(plain, about)}, sort_keys=True)
     try:
         replace_file(path, save(plain, metadata={"tinygan": label}))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror or error}).") from error
+
+
+def _plain(what: str, value: np.ndarray) -> np.ndarray:
+    """The array in C order and in the byte order of this machine; raw memory is what is stored and summed up."""
+    array = np.asarray(value)
+    if array.dtype.itemsize not in KINDS.get(array.dtype.kind, ()):
+        raise CheckpointError(
+            f"{what} is of dtype {array.dtype}; booleans, integers, and floats of 16, 32 or 64 bits can be stored. "
+            "Convert it first, array.astype(...)."
+        )
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -79,9 +95,9 @@ def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.
                 raise CheckpointError(f"{path}: expected a tinygan checkpoint of format {FORMAT!r}, found {found}.")
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
             metadata = label["about"]
-            if label["crc32"] != _checksum(arrays):
+            if label["crc32"] != _checksum(arrays, metadata):
                 raise CheckpointError(
-                    f"{path}: is damaged, its numbers do not match their checksum. Use a copy, or start without it."
+                    f"{path}: is damaged, its contents do not match their checksum. Use a copy, or start without it."
                 )
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such checkpoint.") from error
@@ -94,9 +110,10 @@ def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.
     return arrays, metadata
 
 
-def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
-    """CRC-32 of the bytes of all C-contiguous arrays, in the order of their names."""
-    total = 0
+def _checksum(arrays: Mapping[str, np.ndarray], metadata: Any) -> int:
+    """CRC-32 of the metadata, of names, shapes and dtypes, and of the bytes of all C-contiguous arrays."""
+    layout = [[key, str(arrays[key].dtype), arrays[key].shape] for key in sorted(arrays)]
+    total = zlib.crc32(json.dumps([metadata, layout], sort_keys=True).encode())
     for key in sorted(arrays):
         total = zlib.crc32(arrays[key].reshape(-1).view(np.uint8), total)
     return total

@@ -3,7 +3,7 @@
 An example states its recipe as default values and leaves the rest to :func:`launch`:
 
     def main(flags):
-        images = load(flags.data)
+        images = load(flags.data, **data_options(flags))
         ...
         train(gan, images, **training_options(flags))
 
@@ -59,6 +59,9 @@ class Recipe:
     d_steps: int = 1
     average: float = 0.999
     data: str = "auto"
+    size: int | None = None
+    channels: int | None = None
+    fit: str = "crop"
     sample_every: int = 100
     checkpoint_every: int = 500
 
@@ -101,7 +104,35 @@ def make_parser(doc: str, recipe: Recipe) -> argparse.ArgumentParser:
     )
 
     group = parser.add_argument_group("on what, and where")
-    add("--data", str, "WHAT", "auto (mnist if it can be had, else digits), mnist, fashion, digits, or a path")
+    add(
+        "--data",
+        str,
+        "WHAT",
+        "auto (mnist if it can be had, else digits), mnist, fashion, digits, shapes, or a path of yours: a folder of "
+        "pictures, an .npy or .npz file, IDX files",
+    )
+    as_it_is = "as they are"
+    group.add_argument(
+        "--size",
+        type=_count,
+        metavar="N",
+        default=recipe.size,
+        help=f"height and width to bring all images to ({recipe.size or as_it_is})",
+    )
+    group.add_argument(
+        "--channels",
+        type=int,
+        choices=[1, 3],
+        default=recipe.channels,
+        help=f"make all images grey, or give them colours ({recipe.channels or as_it_is})",
+    )
+    group.add_argument(
+        "--fit",
+        choices=["crop", "letterbox"],
+        default=recipe.fit,
+        help=f"to a new shape, cut the edges off or add some ({recipe.fit})",
+    )
+    group.add_argument("--mirror", action="store_true", help="add the mirror image of every image")
     group.add_argument(
         "--backend",
         choices=["numpy", "cupy", "auto"],
@@ -141,6 +172,11 @@ def parse(parser: argparse.ArgumentParser, recipe: Recipe, argv: Sequence[str] |
     if flags.backend == "auto":
         flags.backend = _best_backend()
     return flags
+
+
+def data_options(flags: argparse.Namespace) -> dict[str, Any]:
+    """Return those keyword arguments of :func:`tinygan.data.load` that the flags decide."""
+    return {key: getattr(flags, key) for key in ("size", "channels", "fit", "mirror")}
 
 
 def training_options(flags: argparse.Namespace) -> dict[str, Any]:

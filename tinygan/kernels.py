@@ -14,7 +14,7 @@ import numpy as np
 from .backend import Array, get_xp
 from .threads import share_out
 
-BLOCK = 1 << 16  # numbers: long enough for the cores not to fight over the interpreter, short enough for their caches
+BLOCK = 1 << 17  # numbers: long enough for the cores not to fight over the interpreter, short enough for their caches
 
 
 def accumulate(out: Array, value: Array, *, add: bool) -> None:
@@ -49,7 +49,7 @@ def in_blocks(update: Callable[..., None], *vectors: Array, scratch: int) -> Non
             update(*(v[i:j] for v in vectors), *(s[: j - i] for s in between))
 
     if xp is np:
-        share_out(part, size, least=4 * BLOCK)
+        share_out(part, size, least=2 * BLOCK)
     else:
         part(0, size)
 

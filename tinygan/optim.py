@@ -182,8 +182,11 @@ class Adam(Optimizer):
 
     def _update(self, theta: Array, g: Array, M: Array, V: Array, square: Array, root: Array) -> None:
         xp = get_xp(g)
-        M *= self.beta1
-        M += g
+        if self.beta1 > 0.0:
+            M *= self.beta1
+            M += g
+        else:
+            M = g  # what M would be; its memory need not be touched
         xp.multiply(g, g, out=square)
         V *= self.beta2
         V += square

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from . import checkpoints, plotting
+from .arguments import seed as check_seed
 from .data import ImageData
 from .errors import ArgumentError, CheckpointError
 from .gan import GAN, Losses
@@ -47,6 +48,11 @@ class Run:
     Attributes
     ----------
     saved : the step of the checkpoint in the folder.
+
+    Raises
+    ------
+    ArgumentError
+        The seed is no whole number of at least 0, or a setting is no JSON.
     """
 
     def __init__(
@@ -67,10 +73,11 @@ class Run:
         self.picture, self.frames = self.folder / "samples.png", self.folder / "samples"
         self.config = self.folder / "config.json"
         self.steps_per_epoch = len(data) // (batch_size * gan.d_steps)
-        self.settings = dict(settings or {})
+        self.settings = {key: _as_json(key, value) for key, value in (settings or {}).items()}
+        seed = check_seed(seed, "train")
         self.identity = json.loads(json.dumps(_identity(gan, data, batch_size, seed, low, high)))
-        # A key of two numbers: epochs of data and the GAN's own noise use keys of one
-        self.noise = gan.noise(GRID, rng=np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, 0))))
+        # A key that nobody else uses, see tinygan.data.epoch_order
+        self.noise = gan.noise(GRID, rng=np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3, 0))))
         self.losses = np.empty((0, 2), dtype=np.float32)
         self.saved = 0
 
@@ -80,6 +87,7 @@ class Run:
         """Begin in an empty folder, or one without a run; ``overwrite`` removes the files of an earlier run first."""
         if self.gan.t:
             raise ArgumentError(f"the GAN has taken {self.gan.t} steps already; a run starts with a new one.")
+        self._picture()  # refuses whatever cannot be drawn, before anything is written
         self._require_writable()
         files = [self.checkpoint, self.config, self.csv, self.curves, self.picture, self.film, *self._frames()]
         found = [file for file in files if file.exists()]
@@ -104,7 +112,6 @@ class Run:
             Nothing has changed then.
         """
         arrays, about = read_checkpoint(self.checkpoint)
-        self._require_writable()
         self._require_same(about["identity"])
         losses = arrays.pop("losses", None)
         if about["step"] > last:
@@ -114,6 +121,7 @@ class Run:
             )
         if losses is None or losses.shape != (about["step"], 2):
             raise CheckpointError(f"{self.checkpoint}: does not hold the losses of its {about['step']:,} steps.")
+        self._require_writable()
         optimizers = self.gan.g_optimizer, self.gan.d_optimizer
         rates = [optimizer.lr for optimizer in optimizers]
         self.gan.load_state(arrays, about, source=str(self.checkpoint))
@@ -171,9 +179,12 @@ class Run:
 
     def sample(self, *, keep: bool = False) -> None:
         """Draw samples.png; with ``keep`` also a picture of this step, for the film."""
-        plotting.save_png(self.picture, plotting.grid(self.gan.sample(z=self.noise), low=self.low, high=self.high))
+        plotting.save_png(self.picture, self._picture())
         if keep:
             checkpoints.replace_file(self.frames / f"step_{self.gan.t:06d}.png", self.picture.read_bytes())
+
+    def _picture(self) -> np.ndarray:
+        return plotting.grid(self.gan.sample(z=self.noise), low=self.low, high=self.high)
 
     def save(self) -> None:
         """Write the checkpoint. All losses must have been recorded."""
@@ -218,6 +229,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     for key, kind in (("step", int), ("identity", dict), ("settings", dict)):
         if not isinstance(about.get(key), kind):
             raise CheckpointError(f"{path}: the record of the run is damaged, there is no {key} in it.")
+    if about["step"] < 0:
+        raise CheckpointError(f"{path}: the record of the run is damaged, its step is {about['step']}.")
     return arrays, about
 
 
@@ -235,20 +248,34 @@ def _identity(gan: GAN, data: ImageData, batch_size: int, seed: int, low: float,
         "d_steps": gan.d_steps,
         "batch_size": batch_size,
         "seed": seed,
-        "range": [low, high],
+        "range": [float(low), float(high)],
         "data": {
             "name": data.name,
             "shape": list(data.images.shape),
+            "mirrored": data.mirrored,
             "checksum": zlib.crc32(np.ascontiguousarray(data.images[:1000])),
         },
     }
 
 
 def _fixed(optimizer: Optimizer) -> dict[str, Any]:
-    """The kind of an optimiser and its constants, without those that may change on the way."""
+    """The kind of an optimiser and its constants, without those that may change on the way and what a step leaves."""
     free = ("t", "lr", "clip_norm", "clip_value")
-    constants = {k: v for k, v in vars(optimizer).items() if isinstance(v, (int, float)) and k not in free}
-    return {"kind": type(optimizer).__name__, **constants}
+    public = {k: v for k, v in vars(optimizer).items() if k not in free and not k.startswith("_")}
+    return {"kind": type(optimizer).__name__, **{k: v for k, v in public.items() if isinstance(v, (int, float))}}
+
+
+def _as_json(key: Any, value: Any) -> Any:
+    """The setting as a checkpoint will give it back; ArgumentError if it is none that JSON can hold."""
+    try:
+        if isinstance(key, str):
+            return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        pass
+    raise ArgumentError(
+        f"train: settings[{key!r}] is {value!r}, which JSON cannot hold: text as key; text, finite numbers, true, "
+        "false, None, and lists and dicts of these. str(...) or float(...) makes one."
+    )
 
 
 def _difference(then: Any, now: Any) -> tuple[Any, Any]:

@@ -18,11 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import positive_int
+from .arguments import seed as check_seed
 from .backend import backend_of, to_backend
 from .data import ImageData, batches, steps_per_epoch
 from .errors import ArgumentError, NonFiniteError, ShapeError
 from .gan import GAN, Losses
-from .layers.base import positive_int, show_shape
+from .layers.base import show_shape
 from .runs import Run
 
 LOOK_EVERY = 50  # steps between two looks at the losses; on a GPU each look waits for the device
@@ -72,13 +74,16 @@ def train(
     CheckpointError
         There is nothing to resume, or it is damaged, or was made with other settings.
     NonFiniteError
-        A loss or gradient is not finite. The last checkpoint stays, and the message says how to go on from it.
+        A loss or gradient is not finite. The last checkpoint stays, and the message says how to go on from it. On
+        NumPy it names the step where that began; on a device the step where it was found, and that of the last look
+        before: only some steps are looked at there, at most 50 apart.
     KeyboardInterrupt
         Ctrl-C or SIGTERM came. The step at hand was finished and a checkpoint written; a second signal does not wait.
     """
     sample_every = positive_int(sample_every, "train: sample_every")
     checkpoint_every = positive_int(checkpoint_every, "train: checkpoint_every")
-    rows = positive_int(batch_size, "train: batch_size") * gan.d_steps
+    seed, batch_size = check_seed(seed, "train"), positive_int(batch_size, "train: batch_size")
+    rows = batch_size * gan.d_steps
     if (steps is None) == (epochs is None):
         raise ArgumentError(f"train: give either steps or epochs, got steps={steps!r} and epochs={epochs!r}.")
     if data.image_shape != gan.sample_shape:
@@ -97,6 +102,7 @@ def train(
 
     backend, dtype = backend_of(gan.discriminator.theta), gan.discriminator.theta.dtype
     waits = backend.name != "numpy"  # where looking makes the host wait, only some steps are looked at
+    looked = gan.t  # the latest step whose losses and gradients were looked at
     unread: list[Losses] = []
     order = batches(len(data), rows, seed=seed, start=gan.t)
     with _Progress(gan.t, last, rows=rows, per_epoch=per_epoch, shown=progress) as bar, _Signals() as signals:
@@ -105,16 +111,19 @@ def train(
             sample, keep = t % sample_every == 0, t % checkpoint_every == 0 or t == last
             stop = signals.came
             look = sample or keep or stop or t % LOOK_EVERY == 0
+            check = look or not waits
             try:
                 with np.errstate(all="ignore"):  # the check says more than NumPy's warnings
-                    unread.append(gan.step(real, check=look or not waits))
+                    unread.append(gan.step(real, check=check))
             except NonFiniteError as error:
                 run.record(unread)
                 run.draw()
+                late = f" This was found at step {t}; the last look was at step {looked}." if looked < t - 1 else ""
                 raise NonFiniteError(
-                    f"{error} The checkpoint of step {run.saved} is kept, {run.checkpoint}: go on from it with such a "
-                    "change (--resume --lr ..., or resume=True)."
+                    f"{error}{late} The checkpoint of step {run.saved} is kept, {run.checkpoint}: go on from it with "
+                    "such a change (--resume --lr ..., or resume=True)."
                 ) from error
+            looked = t if check else looked
             if look:
                 run.record(unread)
                 unread.clear()

@@ -156,7 +156,9 @@ def epoch_order(n: int, *, seed: int, epoch: int) -> np.ndarray:
     """
     if seed < 0 or epoch < 0:
         raise ArgumentError(f"epoch order: expected seed and epoch of 0 or more, got seed={seed}, epoch={epoch}.")
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,))).permutation(n)
+    # One seed serves a whole run. Of its keys, (0,) and (1,) are the GAN's noise, (0, i) and (1, i) images that tinygan
+    # draws, (3, 0) the noise of a run's pictures
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, epoch))).permutation(n)
 
 
 def batches(n: int, batch_size: int, *, seed: int, start: int = 0) -> Iterator[np.ndarray]:

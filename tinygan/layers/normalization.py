@@ -103,32 +103,31 @@ class BatchNorm(_Normalization):
                     "Use a batch of at least 2, or train=False."
                 )
             mean = rows.mean(axis=0)
-            xhat = rows - mean
-            var = get_xp(x).einsum("mc,mc->c", xhat, xhat)  # one pass, no squares in memory
+            centred = rows - mean  # x̂ σ: to keep this rather than x̂ saves a pass over memory
+            var = get_xp(x).einsum("mc,mc->c", centred, centred)  # one pass, no squares in memory
             var /= m
             for running, new in ((self.running_mean, mean), (self.running_var, var * (m / (m - 1.0)))):
                 running *= self.momentum
                 running += (1.0 - self.momentum) * new
         else:
             var = self.running_var
-            xhat = rows - self.running_mean
+            centred = rows - self.running_mean
         inv_std = 1.0 / get_xp(x).sqrt(var + self.eps)
-        xhat *= inv_std
-        y = xhat * self.params["gamma"]
+        y = centred * (inv_std * self.params["gamma"])
         y += self.params["beta"]
-        return self._remember(y.reshape(x.shape), xhat, inv_std, train)
+        return self._remember(y.reshape(x.shape), centred, inv_std, train)
 
     def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
-        xhat, inv_std, train = self._recall(dy, grads)
+        centred, inv_std, train = self._recall(dy, grads)
         rows = dy.reshape(-1, self.c)  # (M, C)
         m = len(rows)
-        dgamma = get_xp(dy).einsum("mc,mc->c", rows, xhat)
+        dgamma = get_xp(dy).einsum("mc,mc->c", rows, centred) * inv_std
         dbeta = rows.sum(axis=0)
         self._store_grads(dgamma, dbeta, grads)
         if not need_dx:
             return None
         if train:
-            dx = xhat * (dgamma / -m)
+            dx = centred * (inv_std * dgamma / -m)
             dx += rows
             dx -= dbeta / m
             dx *= self.params["gamma"] * inv_std

@@ -21,7 +21,8 @@ class GradientReport:
     ----------
     comparisons : number of slopes, each computed both ways.
     largest_error : the worst ‖backward − differences‖ / norm over the arrays.
-    zero : names of arrays whose gradient is zero both ways, such as that of a bias right before BatchNorm.
+    zero : names of arrays whose gradient is zero both ways, below rounding. For these the check cannot tell more: it
+        may be true, as for a bias right before BatchNorm, or the input may be one for which the array does not matter.
     """
 
     comparisons: int
@@ -185,7 +186,7 @@ def _hint(along: np.ndarray, right: np.ndarray) -> str:
 
 
 def _undecided(claim: Claim, key: Hashable, found: Slopes, v: np.ndarray) -> UndecidedError:
-    """The error for slopes that cannot be measured: a check that cannot tell must not pass."""
+    """The error for slopes that cannot be measured; an array that is zero both ways is listed in the report instead."""
     worst = int(np.argmax(np.linalg.norm(found.error, axis=0)))
     single = np.count_nonzero(v[worst]) == 1
     where = _entry(claim, key, claim.points[key], int(np.argmax(v[worst]))) if single else claim.name(key)

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..backend import Array
 from ..errors import TinyGANError
+from ..layers.base import Layer
+from .gradients import rewinder
 from .trial import MODES, Trial, apart, difference, refused, rule, strided, transposed
 
 
@@ -87,6 +90,28 @@ def _arguments_are_not_changed(t: Trial) -> Iterator[str]:
 
 
 @rule(
+    "parameters, gradients and buffers stay the same array objects through both passes",
+    why="A network's flat vectors, its optimiser and its checkpoints hold these arrays, and would never see new ones.",
+    mend="Write into them: self.buffers[key][...] = value, self.grads[key] += value.",
+)
+def _arrays_stay_the_same_objects(t: Trial) -> Iterator[str]:
+    for train in MODES:
+        for grads in ("add", "write", "skip") if "grads" in t.options else (None,):
+            layer = t.fresh()
+            before = _arrays_of(layer)
+            t.run(layer, train=train, **({"grads": grads} if grads else {}))
+            after = _arrays_of(layer)
+            for name in before.keys() | after.keys():
+                if before.get(name) is not after.get(name):
+                    yield f"{name} is another array than before the passes (train={train})"
+
+
+def _arrays_of(layer: Layer) -> dict[str, Array]:
+    kinds = {"params": layer.params, "grads": layer.grads, "buffers": layer.buffers}
+    return {f"{kind}[{key!r}]": array for kind, arrays in kinds.items() for key, array in arrays.items()}
+
+
+@rule(
     "evaluation changes no buffer",
     why="Looking at samples must not change what is learned.",
     mend="Update running statistics only if train is true.",
@@ -120,6 +145,22 @@ def _copies_are_equal_and_apart(t: Trial) -> Iterator[str]:
     grads = [t.host(g) for g in layer.grads.values()]
     if not np.array_equal(t.host(layer(t.array(t.x))), before) or any(g.any() for g in grads):
         yield "changing a copy has changed the original"
+
+
+@rule(
+    "random numbers come only from Generators that rngs() finds, and nothing else is left behind by a pass",
+    why="A checkpoint keeps the arrays of a layer and the states of these Generators; a resumed run knows no more.",
+    mend="Keep each Generator as an attribute, self.rng; if it lies deeper, in a list or another layer, extend rngs().",
+)
+def _all_that_moves_on_is_known(t: Trial) -> Iterator[str]:
+    for train in MODES:
+        layer = t.fresh()
+        rewind = rewinder(layer)
+        first = t.run(layer, train=train)
+        rewind()
+        t.fill(layer, 0.0)
+        if found := difference(t.run(layer, train=train), first):
+            yield f"{found} when buffers and Generators are put back and the same pass runs again (train={train})"
 
 
 @rule(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -50,6 +51,12 @@ def _looking_leaves_no_pass(t: Trial) -> Iterator[str]:
         yield "layer(x) and forward(x, train=False) differ"
     if not refused(PassError, layer.backward, t.array(t.dy)):
         yield "backward after layer(x) was answered"
+    layer = t.fresh()
+    y = layer.forward(t.array(t.x))
+    layer(t.array(t.other))
+    run = t.outcome(layer, y, layer.backward(t.array(t.dy)))
+    if found := difference(run, t.run(t.fresh())):
+        yield f"{found} when layer(x) looks at another batch in between"
 
 
 @rule(
@@ -58,15 +65,15 @@ def _looking_leaves_no_pass(t: Trial) -> Iterator[str]:
     mend="Keep everything that backward needs in self._remember(y, ...), nothing in attributes.",
 )
 def _passes_do_not_mix(t: Trial) -> Iterator[str]:
-    for train in MODES:
+    for before, train in product(MODES, MODES):
         used = t.fresh()
         rewind = rewinder(used)
-        t.run(used, train=train)
+        t.run(used, train=before)
         rewind()  # running statistics and Generators may move on; nothing else
         t.fill(used, 0.0)
         again = t.run(used, t.other, t.other_dy, train=train)
         if found := difference(again, t.run(t.fresh(), t.other, t.other_dy, train=train)):
-            yield f"{found} in the second pass of a layer and in the first (train={train})"
+            yield f"{found} in the second pass of a layer and in the first (train={before}, then {train})"
 
 
 @rule(
@@ -75,17 +82,17 @@ def _passes_do_not_mix(t: Trial) -> Iterator[str]:
     mend="Keep everything that backward needs in self._remember(y, ...), nothing in attributes.",
 )
 def _passes_can_be_set_aside(t: Trial) -> Iterator[str]:
-    expected = t.run(t.fresh())
-    layer = t.fresh()
-    y = layer.forward(t.array(t.x))
-    taken = layer.take_pass()
-    layer.forward(t.array(t.other))
-    layer.backward(t.array(t.other_dy))
-    t.fill(layer, 0.0)
-    layer.restore_pass(taken)
-    run = t.outcome(layer, y, layer.backward(t.array(t.dy)))
-    if found := difference(run, expected):
-        yield f"{found} when another pass ran in between"
+    for train, between in product(MODES, MODES):
+        layer = t.fresh()
+        y = layer.forward(t.array(t.x), train=train)
+        taken = layer.take_pass()
+        layer.forward(t.array(t.other), train=between)
+        layer.backward(t.array(t.other_dy))
+        t.fill(layer, 0.0)
+        layer.restore_pass(taken)
+        run = t.outcome(layer, y, layer.backward(t.array(t.dy)))
+        if found := difference(run, t.run(t.fresh(), train=train)):
+            yield f"{found} when another pass ran in between (train={train}, the other {between})"
 
 
 @rule(
