@@ -4,10 +4,12 @@
     python benchmarks/mlp_step.py                 # about two minutes; prints the table that RESULTS.md keeps
 
 Two rows: the plain networks with DCGAN's Adam, and those of the main job's recipe (BatchNorm in G, beta1 = 0). A step
-is: D on real and fake samples, Adam; then G through the updated D from fresh noise, Adam. PyTorch runs eagerly
-with its fused Adam, makes D's fakes without a graph, switches D's parameter gradients off in G's step, and is timed
-both with one stacked batch for D and with two, of which the faster counts. The two libraries run in turn, each in a
-process of its own, so that a drift of the machine's speed meets both; the ratio is the median over the rounds.
+is: D on real and fake samples, Adam; then G through the updated D from fresh noise, Adam. PyTorch runs eagerly with its
+fused Adam, and is measured twice: *as usual*, in the way that DCGAN tutorials are written (D on two batches, fakes
+detached, D's parameter gradients computed in G's step although nobody reads them), and *tuned by hand* until it does no
+more work than tinygan (fakes without a graph, D frozen in G's step, and one stacked batch for D or two, whichever is
+faster). The libraries run in turn, each in a process of its own, so that a drift of the machine's speed meets both;
+ratios are medians over the rounds.
 
 Beside the times stands the floor: the operations of the matrix products whose results somebody reads, at the rate that
 this machine reaches on one large product (the best of NumPy's, measured in the same rounds).
@@ -92,7 +94,17 @@ def run_torch(batch_norm: bool, seconds: float) -> dict[str, float]:
     real = torch.rand(BATCH, 784) * 2 - 1
     ones, zeros = torch.ones(BATCH, 1), torch.zeros(BATCH, 1)
 
-    def step(stacked: bool):
+    def usual():
+        fake = generator(torch.randn(BATCH, 100))
+        d_adam.zero_grad()
+        cross_entropy(discriminator(real), ones).backward()
+        cross_entropy(discriminator(fake.detach()), zeros).backward()
+        d_adam.step()
+        g_adam.zero_grad()
+        cross_entropy(discriminator(generator(torch.randn(BATCH, 100))), ones).backward()
+        g_adam.step()
+
+    def tuned(stacked: bool):
         with torch.no_grad():
             fake = generator(torch.randn(BATCH, 100))
         d_adam.zero_grad(set_to_none=True)
@@ -109,7 +121,8 @@ def run_torch(batch_norm: bool, seconds: float) -> dict[str, float]:
         discriminator.requires_grad_(True)
         g_adam.step()
 
-    return {"torch": min(median_ms(lambda s=s: step(s), seconds=seconds / 2) for s in (True, False))}
+    best = min(median_ms(lambda s=s: tuned(s), seconds=seconds / 2) for s in (True, False))
+    return {"usual": median_ms(usual, seconds=seconds), "tuned": best}
 
 
 def main() -> None:
@@ -128,8 +141,8 @@ def main() -> None:
     print(
         f"{platform.machine()}, {platform.python_version()}: MLP GAN step, batch {BATCH}, {giga:.2f} GF of products\n"
     )
-    print("| G | tinygan ms | PyTorch ms | PyTorch / tinygan (min - max) | floor ms | floor reached |")
-    print("|---|---|---|---|---|---|")
+    print("| G | tinygan ms | PyTorch as usual | ratio | PyTorch tuned | ratio | floor ms | floor reached |")
+    print("|---|---|---|---|---|---|---|---|")
     for batch_norm in (False, True):
         rounds: list[dict[str, float]] = []
         for _ in range(args.rounds):
@@ -138,15 +151,14 @@ def main() -> None:
                 command = [sys.executable, __file__, "--seconds", str(args.seconds), "--worker", library]
                 turn |= json.loads(subprocess.check_output([*command, str(int(batch_norm))], text=True))
             rounds.append(turn)
-        ours, theirs = (statistics.median(r[key] for r in rounds) for key in ("tinygan", "torch"))
-        ratios = [r["torch"] / r["tinygan"] for r in rounds]
+        ours = statistics.median(r["tinygan"] for r in rounds)
         floor = 1e3 * giga / max(r["peak"] for r in rounds)
-        name = f"{'with' if batch_norm else 'no'} BatchNorm, betas {BETAS[batch_norm]}"
-        print(
-            f"| {name} | {ours:.1f} | {theirs:.1f} | "
-            f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f} - {max(ratios):.2f}) | {floor:.1f} | "
-            f"{floor / ours:.0%} |"
-        )
+        cells = [f"{'with' if batch_norm else 'no'} BatchNorm, betas {BETAS[batch_norm]}", f"{ours:.1f}"]
+        for key in ("usual", "tuned"):
+            ratios = [r[key] / r["tinygan"] for r in rounds]
+            cells.append(f"{statistics.median(r[key] for r in rounds):.1f}")
+            cells.append(f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f} - {max(ratios):.2f})")
+        print("|", " | ".join([*cells, f"{floor:.1f}", f"{floor / ours:.0%}"]), "|")
     print(f"\nMatrix-multiply peak in these rounds: {max(r['peak'] for r in rounds):.0f} GF/s (2048 x 2048, float32).")
 
 
