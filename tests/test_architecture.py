@@ -29,7 +29,6 @@ ORDER = [
     "data",
     "plotting",
     "runs",
-    "runs",
     "training",
     "commandline",
     "testing",
@@ -45,10 +44,8 @@ def imported_rooms(path: Path):
     """The rooms of tinygan that a file imports, at its top or inside a function."""
     depth = len(path.relative_to(PACKAGE).parts)
     tree = ast.parse(path.read_text())
-    guards = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
-    typing_only = {node for guard in guards for node in ast.walk(guard)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == depth and node not in typing_only:
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
             names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
             yield from (name for name in names if name != "__version__")
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.split(".")[0] == "tinygan":

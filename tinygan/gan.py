@@ -148,7 +148,7 @@ class GAN:
             value, d_real, d_fake = self.loss.discriminator(logits[: len(real)], logits[len(real) :])
             D.backward(xp.concatenate([d_real, d_fake]), grads="write", need_dx=False)
         if check:
-            require_finite(self, value, D, real, z)
+            require_finite(self.t + 1, value, D, self.generator, D, real=real, z=z)
         self.d_optimizer.step()
         return value
 
@@ -160,7 +160,7 @@ class GAN:
         value, d_logits = self.loss.generator(D.forward(fake), real_logits)
         G.backward(D.backward(d_logits, grads="skip"), grads="write", need_dx=False)
         if check:
-            require_finite(self, value, G, real, z)
+            require_finite(self.t + 1, value, G, G, D, real=real, z=z)
         self.g_optimizer.step()
         return value
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from .backend import Array, get_xp, to_numpy
 from .errors import NonFiniteError
 from .network import Sequential
 
-if TYPE_CHECKING:
-    from .gan import GAN
 
-
-def require_finite(gan: GAN, value: Array, learner: Sequential, real: Array, z: Array) -> None:
+def require_finite(
+    step: int,
+    value: Array,
+    learner: Sequential,
+    generator: Sequential,
+    discriminator: Sequential,
+    *,
+    real: Array,
+    z: Array,
+) -> None:
     """Raise NonFiniteError if the loss ``value`` or a gradient of ``learner``, one of both networks, is not finite.
 
     Called after ``learner``'s backward and before its update, so its weights are still good. ``real`` and ``z`` are the
@@ -25,17 +29,17 @@ def require_finite(gan: GAN, value: Array, learner: Sequential, real: Array, z: 
     total = value + xp.dot(learner.grad, learner.grad)
     if bool(xp.isfinite(total)):
         return
-    who, more = ("D", "") if learner is gan.discriminator else ("G", " D has taken this step already.")
+    who, more = ("D", "") if learner is discriminator else ("G", " D has taken this step already.")
     raise NonFiniteError(
-        f"step {gan.t + 1}: {who}'s loss is {float(value):g} or its gradient is not finite; "
-        f"{_origin(gan, value, who, real, z)}. {who}'s weights are those of the step before.{more} "
-        "A lower learning rate or clip_norm usually mends it."
+        f"step {step}: {who}'s loss is {float(value):g} or its gradient is not finite; "
+        f"{_origin(value, who, generator, discriminator, real, z)}. {who}'s weights are those of the step before."
+        f"{more} A lower learning rate or clip_norm usually mends it."
     )
 
 
-def _origin(gan: GAN, value: Array, who: str, real: Array, z: Array) -> str:
+def _origin(value: Array, who: str, generator: Sequential, discriminator: Sequential, real: Array, z: Array) -> str:
     """Go the way that the numbers went, and name the first place where one is not finite."""
-    G, D = ("G", gan.generator.copy()), ("D", gan.discriminator.copy())  # copies: tracing leaves no trace
+    G, D = ("G", generator.copy()), ("D", discriminator.copy())  # copies: tracing leaves no trace
     ways = [("noise", z, [G, D])]
     if who == "D":
         ways.insert(0, ("real samples", real, [D]))
@@ -49,7 +53,7 @@ def _origin(gan: GAN, value: Array, who: str, real: Array, z: Array) -> str:
                     return f"first in the output of {name}'s {layer.name} for {what}"
     if _bad(value):
         return "first in the loss itself: every logit is finite"
-    learner = gan.discriminator if who == "D" else gan.generator
+    learner = discriminator if who == "D" else generator
     for layer in reversed(learner.layers):
         for key, grad in layer.grads.items():
             if _bad(grad):
