@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import adam, check_average, check_clipping, check_optimizer, rmsprop, sgd, small_network
 
-from tinygan import Sequential, kernels, optim, threads
+from tinygan import Sequential, optim, threads
 from tinygan.backend import to_numpy
 from tinygan.errors import CheckpointError
+from tinygan.kernels import elementwise
 from tinygan.layers import BatchNorm, Dense
 
 fractions = st.floats(0.0, 0.99)
@@ -88,7 +89,7 @@ def test_blocks_and_threads_change_no_bit(monkeypatch, make):
     """However the vector is cut up, every number is computed alike."""
 
     def run(block, workers):
-        monkeypatch.setattr(kernels, "BLOCK", block)
+        monkeypatch.setattr(elementwise, "BLOCK", block)
         monkeypatch.setattr(threads, "workers", lambda: workers)
         network = Sequential(Dense(40, 50, rng=1), Dense(50, 3, rng=2))
         optimizer = make(network, lr=0.1)

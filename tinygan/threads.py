@@ -12,9 +12,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from contextvars import copy_context
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
 
@@ -52,3 +54,15 @@ def share_out(work: Callable[[int, int], None], size: int, *, least: int) -> Non
         wait(others)
     for other in others:
         other.result()  # raises what was raised there
+
+
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager:
+    """Within the ``with`` block, matrix products use one thread each: for work that is shared out already."""
+    return _blas().limit(limits=1, user_api="blas")

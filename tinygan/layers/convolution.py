@@ -1,9 +1,8 @@
 """Convolution and its adjoint, the transposed convolution.
 
-Both layers are three products with the same matrix of columns (see :func:`tinygan.kernels.gather_columns`): with
+Both layers are three products with the same matrix of columns (see :func:`tinygan.kernels.plain.gather_columns`): with
 cols = gather(x), a convolution is ``y = cols W``, its derivatives ``dx = scatter(dy Wᵀ)`` and ``dW = colsᵀ dy``. The
-transposed convolution is the middle one read as a forward pass. A few images are unfolded at a time, so the columns
-never exist for a whole batch at once.
+transposed convolution is the middle one read as a forward pass.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..arguments import positive_int
-from ..backend import Array, get_xp
+from ..backend import Array
 from ..errors import ArgumentError, ShapeError
 from ..initializers import Initializer, Rng, as_generator, he_normal
-from ..kernels import Window, accumulate, gather_columns, images_per_piece, scatter_columns
+from ..kernels import Window, accumulate, convolve, convolve_adjoint, convolve_weights
 from .base import GradMode, Layer, Shape
 
 Pair = int | tuple[int, int]
@@ -24,7 +23,7 @@ Padding = str | int | tuple[tuple[int, int], tuple[int, int]]
 
 
 class _Convolution(Layer):
-    """What both layers share: the arguments, and the three products between a large image and a small one.
+    """What both layers share: the arguments, and the geometry of the three products.
 
     The *large* image (N, H, W, A) is a convolution's input and a transposed convolution's output, the *small* one
     (N, Ho, Wo, B) the other; W is (kh, kw, A, B) for both.
@@ -54,42 +53,8 @@ class _Convolution(Layer):
     def _init_weights(self, init: Initializer, rng: np.random.Generator, dtype: Any) -> None:
         raise NotImplementedError
 
-    def _columns_of_large(self, large: Array, small: Array, window: Window):
-        """Go through both images in pieces: yields (slice of images, columns of large, rows of small)."""
-        n, ho, wo, _ = small.shape
-        step = images_per_piece(ho * wo * self.params["W"][..., 0].size, n)
-        for start in range(0, n, step):
-            piece = slice(start, start + step)
-            yield piece, gather_columns(large[piece], window), small[piece].reshape(-1, small.shape[-1])
-
-    def _convolve(self, large: Array, window: Window) -> Array:
-        """y = gather(large) W, a piece at a time, each product written where it belongs."""
-        W = self.params["W"]
-        y = get_xp(large).empty((large.shape[0], *window.grid, W.shape[3]), dtype=large.dtype)
-        for _, columns, rows in self._columns_of_large(large, y, window):
-            get_xp(large).matmul(columns, W.reshape(-1, W.shape[3]), out=rows)
-        return y
-
-    def _convolve_adjoint(self, small: Array, large_hw: tuple[int, int], window: Window) -> Array:
-        """scatter(small Wᵀ): the transpose of the linear map :meth:`_convolve`."""
-        W = self.params["W"]
-        n, ho, wo, b = small.shape
-        kh, kw, a, _ = W.shape
-        large = get_xp(small).empty((n, *large_hw, a), dtype=small.dtype)
-        step = images_per_piece(ho * wo * kh * kw * a, n)
-        for start in range(0, n, step):
-            piece = small[start : start + step]
-            columns = piece.reshape(-1, b) @ W.reshape(-1, b).T  # (n·Ho·Wo, kh·kw·A)
-            large[start : start + step] = scatter_columns(columns, (len(piece), *large_hw, a), window)
-        return large
-
-    def _weight_gradient(self, large: Array, small: Array, window: Window) -> Array:
-        """gather(large)ᵀ small, the derivative of <small, _convolve(large)> with respect to W."""
-        W = self.params["W"]
-        dW = get_xp(W).zeros((W[..., 0].size, W.shape[3]), dtype=W.dtype)
-        for _, columns, rows in self._columns_of_large(large, small, window):
-            dW += columns.T @ rows
-        return dW.reshape(W.shape)
+    def _window(self, hw: tuple[int, int]) -> Window:
+        return _window(hw, self.kernel_size, self.stride, self.padding)
 
     def _check_image(self, input_shape: Shape) -> tuple[int | None, int | None]:
         if len(input_shape) != 3:
@@ -143,7 +108,7 @@ class Conv2D(_Convolution):
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
         self._check_input(x)
-        y = self._convolve(x, self._window(x.shape[1:3]))
+        y = convolve(x, self.params["W"], self._window(x.shape[1:3]))
         y += self.params["b"]
         return self._remember(y, x)
 
@@ -151,9 +116,9 @@ class Conv2D(_Convolution):
         (x,) = self._recall(dy, grads)
         window = self._window(x.shape[1:3])
         if grads != "skip":
-            accumulate(self.grads["W"], self._weight_gradient(x, dy, window), add=grads == "add")
+            accumulate(self.grads["W"], convolve_weights(x, dy, window), add=grads == "add")
             accumulate(self.grads["b"], dy.sum(axis=(0, 1, 2)), add=grads == "add")
-        return self._convolve_adjoint(dy, x.shape[1:3], window) if need_dx else None
+        return convolve_adjoint(dy, self.params["W"], x.shape[1:3], window) if need_dx else None
 
     def output_shape(self, input_shape: Shape) -> Shape:
         h, w = self._check_image(input_shape)
@@ -167,9 +132,6 @@ class Conv2D(_Convolution):
                 f"{show_hw(h, w)}. Use larger images, a smaller kernel or more padding."
             )
         return (*grid, self.c_out)
-
-    def _window(self, hw: tuple[int, int]) -> Window:
-        return _window(hw, self.kernel_size, self.stride, self.padding)
 
 
 class ConvTranspose2D(_Convolution):
@@ -209,7 +171,7 @@ class ConvTranspose2D(_Convolution):
     def forward(self, x: Array, *, train: bool = True) -> Array:
         self._check_input(x)
         hw = self.output_shape(x.shape[1:])[:2]
-        y = self._convolve_adjoint(x, hw, self._window(hw))
+        y = convolve_adjoint(x, self.params["W"], hw, self._window(hw))
         y += self.params["b"]
         return self._remember(y, x)
 
@@ -217,9 +179,9 @@ class ConvTranspose2D(_Convolution):
         (x,) = self._recall(dy, grads)
         window = self._window(dy.shape[1:3])
         if grads != "skip":
-            accumulate(self.grads["W"], self._weight_gradient(dy, x, window), add=grads == "add")
+            accumulate(self.grads["W"], convolve_weights(dy, x, window), add=grads == "add")
             accumulate(self.grads["b"], dy.sum(axis=(0, 1, 2)), add=grads == "add")
-        return self._convolve(dy, window) if need_dx else None
+        return convolve(dy, self.params["W"], window) if need_dx else None
 
     def output_shape(self, input_shape: Shape) -> Shape:
         h, w = self._check_image(input_shape)
@@ -237,9 +199,6 @@ class ConvTranspose2D(_Convolution):
                 f"(kernel_size {self.kernel_size}, stride {self.stride}). Use less padding."
             )
         return (*hw, self.c_out)
-
-    def _window(self, hw: tuple[int, int]) -> Window:
-        return _window(hw, self.kernel_size, self.stride, self.padding)
 
 
 def show_hw(h: int | None, w: int | None) -> str:
