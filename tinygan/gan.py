@@ -156,7 +156,10 @@ class GAN:
         G, D = self.generator, self.discriminator
         z = self.noise(len(real))
         fake = G.forward(z)
-        real_logits = D(real) if self.loss.compares else None
+        real_logits = None
+        if self.loss.compares:  # in training mode, as the fakes are judged; nothing is learned from it
+            real_logits = D.forward(real)
+            D.forget()
         value, d_logits = self.loss.generator(D.forward(fake), real_logits)
         G.backward(D.backward(d_logits, grads="skip"), grads="write", need_dx=False)
         if check:
