@@ -44,7 +44,7 @@ class Loss:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(real_label={self.real_label})"
+        return f"{type(self).__name__}({'' if self.real_label == 1.0 else f'real_label={self.real_label}'})"
 
 
 class Minimax(Loss):
