@@ -144,7 +144,7 @@ def test_a_folder_with_somebody_elses_files_of_our_names(tmp_path):
 OTHERS = {
     "generator": ({"g_hidden": (9,)}, {}, {}, r"another generator: Dense\(4, 8\) then, Dense\(4, 9\) now"),
     "layers": ({"g_hidden": (8, 8)}, {}, {}, r"another generator: \["),
-    "loss": ({"loss": LeastSquares()}, {}, {}, r"another loss: NonSaturating\(real_label=1\.0\) then, LeastSquares"),
+    "loss": ({"loss": LeastSquares()}, {}, {}, r"another loss: NonSaturating\(\) then, LeastSquares"),
     "average": ({"average": 0.5}, {}, {}, "another average: 0.9 then, 0.5 now"),
     "no average": ({"average": 0.0}, {}, {}, "another average: 0.9 then, 0.0 now"),
     "d_steps": ({"d_steps": 2}, {}, {}, "another d_steps: 1 then, 2 now"),
