@@ -3,7 +3,7 @@
     python examples/ring_of_gaussians.py
 
 Prints the losses and how many of the eight modes the samples reach, and draws ``runs/ring_of_gaussians/ring.png``: real
-points, samples as training goes on, and what D believes of every place in the plane. About 25 seconds on two cores.
+points, samples as training goes on, and what D believes of every place in the plane. About half a minute on two cores.
 
 The objective, with logits s = D(x):
 

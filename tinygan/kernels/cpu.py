@@ -17,6 +17,7 @@ PIECE = 1 << 19  # numbers in a piece of columns
 
 
 def convolve(x: np.ndarray, W: np.ndarray, window: Window) -> np.ndarray:
+    """As :func:`tinygan.kernels.plain.convolve`: each product is written where it belongs in y."""
     b = W.shape[3]
     flat_W = W.reshape(-1, b)
     y = np.empty((len(x), *window.grid, b), dtype=x.dtype)
@@ -31,6 +32,7 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window) -> np.ndarray:
 
 
 def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
+    """As :func:`tinygan.kernels.plain.convolve_weights`: a sum for each core, added up in the order of the images."""
     b = y.shape[3]
     sums = []
 
@@ -54,6 +56,7 @@ def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray
 
 
 def convolve_adjoint(y: np.ndarray, W: np.ndarray, hw: tuple[int, int], window: Window) -> np.ndarray:
+    """As :func:`tinygan.kernels.plain.convolve_adjoint`: columns are made and added to their pixels piece by piece."""
     (kh, kw), (ho, wo), (top, bottom, left, right) = window.kernel, window.grid, window.pads
     (h, w), a, b = hw, W.shape[2], W.shape[3]
     flat_WT = W.reshape(-1, b).T
