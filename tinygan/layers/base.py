@@ -77,8 +77,8 @@ class Layer:
         ------
         PassError
             Not exactly one pass is open.
-        ShapeError
-            dy is not shaped like y.
+        ShapeError, DTypeError, BackendError
+            dy has not the shape or the dtype of y, or does not live where y does.
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward()")
 
