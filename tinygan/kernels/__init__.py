@@ -26,14 +26,14 @@ __all__ = [
 ]
 
 
-def convolve(x: Array, W: Array, window: Window) -> Array:
+def convolve(x: Array, W: Array, window: Window, b: Array | None = None) -> Array:
     """See :func:`tinygan.kernels.plain.convolve`."""
-    return _for(x).convolve(x, W, window)
+    return _for(x).convolve(x, W, window, b)
 
 
-def convolve_adjoint(y: Array, W: Array, hw: tuple[int, int], window: Window) -> Array:
+def convolve_adjoint(y: Array, W: Array, hw: tuple[int, int], window: Window, b: Array | None = None) -> Array:
     """See :func:`tinygan.kernels.plain.convolve_adjoint`."""
-    return _for(y).convolve_adjoint(y, W, hw, window)
+    return _for(y).convolve_adjoint(y, W, hw, window, b)
 
 
 def convolve_weights(x: Array, y: Array, window: Window) -> Array:

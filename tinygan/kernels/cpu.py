@@ -16,16 +16,18 @@ from .plain import Window
 PIECE = 1 << 19  # numbers in a piece of columns
 
 
-def convolve(x: np.ndarray, W: np.ndarray, window: Window) -> np.ndarray:
+def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None = None) -> np.ndarray:
     """As :func:`tinygan.kernels.plain.convolve`: each product is written where it belongs in y."""
-    b = W.shape[3]
-    flat_W = W.reshape(-1, b)
-    y = np.empty((len(x), *window.grid, b), dtype=x.dtype)
+    flat_W = W.reshape(-1, W.shape[3])
+    y = np.empty((len(x), *window.grid, W.shape[3]), dtype=x.dtype)
 
     def work(start: int, stop: int) -> None:
         gather = _Gather(x, window, stop - start)
         for i, j in gather.pieces(start, stop):
-            np.matmul(gather.columns(i, j), flat_W, out=y[i:j].reshape(-1, b))
+            rows = y[i:j].reshape(-1, W.shape[3])
+            np.matmul(gather.columns(i, j), flat_W, out=rows)
+            if b is not None:
+                rows += b
 
     _share_images(work, len(x))
     return y
@@ -55,11 +57,13 @@ def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray
     return dW.reshape(*window.kernel, x.shape[3], b)
 
 
-def convolve_adjoint(y: np.ndarray, W: np.ndarray, hw: tuple[int, int], window: Window) -> np.ndarray:
+def convolve_adjoint(
+    y: np.ndarray, W: np.ndarray, hw: tuple[int, int], window: Window, b: np.ndarray | None = None
+) -> np.ndarray:
     """As :func:`tinygan.kernels.plain.convolve_adjoint`: columns are made and added to their pixels piece by piece."""
     (kh, kw), (ho, wo), (top, bottom, left, right) = window.kernel, window.grid, window.pads
-    (h, w), a, b = hw, W.shape[2], W.shape[3]
-    flat_WT = W.reshape(-1, b).T
+    (h, w), a = hw, W.shape[2]
+    flat_WT = W.reshape(-1, W.shape[3]).T
     x = np.empty((len(y), h, w, a), dtype=y.dtype)
 
     def work(start: int, stop: int) -> None:
@@ -70,13 +74,17 @@ def convolve_adjoint(y: np.ndarray, W: np.ndarray, hw: tuple[int, int], window: 
             j = min(i + step, stop)
             n = j - i
             piece = columns[: n * ho * wo]
-            np.matmul(y[i:j].reshape(-1, b), flat_WT, out=piece)
+            np.matmul(y[i:j].reshape(-1, W.shape[3]), flat_WT, out=piece)
             piece = piece.reshape(n, ho, wo, kh, kw, a)
             sums = padded[:n]
             sums[...] = 0.0
             for p, q, rows, cols in window.spans():
                 sums[:, rows, cols] += piece[:, :, :, p, q]
-            x[i:j] = sums[:, top : top + h, left : left + w]
+            inside = sums[:, top : top + h, left : left + w]
+            if b is None:
+                x[i:j] = inside
+            else:
+                np.add(inside, b, out=x[i:j])
 
     _share_images(work, len(y))
     return x

@@ -72,16 +72,19 @@ def _pad(x: Array, window: Window) -> Array:
     return padded
 
 
-def convolve(x: Array, W: Array, window: Window) -> Array:
-    """y (N, Ho, Wo, B) = columns of x (N, H, W, A) times W (kh, kw, A, B)."""
+def convolve(x: Array, W: Array, window: Window, b: Array | None = None) -> Array:
+    """y (N, Ho, Wo, B) = columns of x (N, H, W, A) times W (kh, kw, A, B), plus b (B,) if there is one."""
     y = gather_columns(x, window) @ W.reshape(-1, W.shape[3])
+    if b is not None:
+        y += b
     return y.reshape(len(x), *window.grid, W.shape[3])
 
 
-def convolve_adjoint(y: Array, W: Array, hw: tuple[int, int], window: Window) -> Array:
-    """The transpose of the linear map :func:`convolve`: y (N, Ho, Wo, B) -> images (N, *hw, A)."""
+def convolve_adjoint(y: Array, W: Array, hw: tuple[int, int], window: Window, b: Array | None = None) -> Array:
+    """The transpose of the linear map :func:`convolve`: y (N, Ho, Wo, B) -> images (N, *hw, A), plus b (A,) if any."""
     columns = y.reshape(-1, W.shape[3]) @ W.reshape(-1, W.shape[3]).T  # (N·Ho·Wo, kh·kw·A)
-    return scatter_columns(columns, (len(y), *hw, W.shape[2]), window)
+    x = scatter_columns(columns, (len(y), *hw, W.shape[2]), window)
+    return x if b is None else x + b
 
 
 def convolve_weights(x: Array, y: Array, window: Window) -> Array:

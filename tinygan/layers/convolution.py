@@ -37,6 +37,7 @@ class _Convolution(Layer):
         *,
         stride: Pair = 1,
         padding: Padding = "same",
+        bias: bool = True,
         init: Initializer = he_normal,
         rng: Rng = 0,
         dtype: Any = np.float32,
@@ -49,9 +50,16 @@ class _Convolution(Layer):
         self.stride = _pair(stride, f"{self.name}: stride")
         self.padding = _check_padding(padding, self.name)
         self._init_weights(init, as_generator(rng), dtype)
+        if bias:
+            self._add_param("b", np.zeros(self.c_out, dtype=dtype))
 
     def _init_weights(self, init: Initializer, rng: np.random.Generator, dtype: Any) -> None:
         raise NotImplementedError
+
+    def _store_grads(self, dW: Array, dy: Array, grads: GradMode) -> None:
+        accumulate(self.grads["W"], dW, add=grads == "add")
+        if "b" in self.grads:
+            accumulate(self.grads["b"], dy.sum(axis=(0, 1, 2)), add=grads == "add")
 
     def _window(self, hw: tuple[int, int]) -> Window:
         return _window(hw, self.kernel_size, self.stride, self.padding)
@@ -69,7 +77,8 @@ class _Convolution(Layer):
     def __repr__(self) -> str:
         kernel, stride = (str(p[0]) if p[0] == p[1] else str(p) for p in (self.kernel_size, self.stride))
         padding = repr(self.padding)
-        return f"{type(self).__name__}({self.c_in}, {self.c_out}, {kernel}, stride={stride}, padding={padding})"
+        bias = "" if "b" in self.params else ", bias=False"
+        return f"{type(self).__name__}({self.c_in}, {self.c_out}, {kernel}, stride={stride}, padding={padding}{bias})"
 
 
 class Conv2D(_Convolution):
@@ -82,6 +91,7 @@ class Conv2D(_Convolution):
     padding : zeros around the image. ``"same"`` in TensorFlow's meaning: Ho = ⌈H / stride⌉, an odd row or column of the
         padding goes to the bottom and the right; ``"valid"``: none; an int: as many on every side; or
         ((top, bottom), (left, right)).
+    bias : whether b is added; before BatchNorm, which subtracts it again with the mean, it would only cost time.
     init, rng, dtype : as for Dense.
 
     Notes
@@ -104,20 +114,17 @@ class Conv2D(_Convolution):
         fan_in, fan_out = kh * kw * self.c_in, kh * kw * self.c_out
         shape = (kh, kw, self.c_in, self.c_out)
         self._add_param("W", init(shape, fan_in=fan_in, fan_out=fan_out, rng=rng, dtype=dtype), shape)
-        self._add_param("b", np.zeros(self.c_out, dtype=dtype))
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
         self._check_input(x)
-        y = convolve(x, self.params["W"], self._window(x.shape[1:3]))
-        y += self.params["b"]
+        y = convolve(x, self.params["W"], self._window(x.shape[1:3]), self.params.get("b"))
         return self._remember(y, x)
 
     def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
         (x,) = self._recall(dy, grads)
         window = self._window(x.shape[1:3])
         if grads != "skip":
-            accumulate(self.grads["W"], convolve_weights(x, dy, window), add=grads == "add")
-            accumulate(self.grads["b"], dy.sum(axis=(0, 1, 2)), add=grads == "add")
+            self._store_grads(convolve_weights(x, dy, window), dy, grads)
         return convolve_adjoint(dy, self.params["W"], x.shape[1:3], window) if need_dx else None
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -140,7 +147,7 @@ class ConvTranspose2D(_Convolution):
     Parameters
     ----------
     c_in, c_out : channels of x and of y.
-    kernel_size, stride, padding : those of the Conv2D that it is the adjoint of; of all the image sizes that this
+    kernel_size, stride, padding, bias : those of the Conv2D that it is the adjoint of; of all the image sizes that this
         Conv2D takes to x's, y has H·stride for ``"same"`` and the smallest otherwise.
     init, rng, dtype : as for Dense.
 
@@ -166,21 +173,18 @@ class ConvTranspose2D(_Convolution):
         fan_in, fan_out = max(1, kh * kw // (sh * sw)) * self.c_in, kh * kw * self.c_out
         shape = (kh, kw, self.c_out, self.c_in)
         self._add_param("W", init(shape, fan_in=fan_in, fan_out=fan_out, rng=rng, dtype=dtype), shape)
-        self._add_param("b", np.zeros(self.c_out, dtype=dtype))
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
         self._check_input(x)
         hw = self.output_shape(x.shape[1:])[:2]
-        y = convolve_adjoint(x, self.params["W"], hw, self._window(hw))
-        y += self.params["b"]
+        y = convolve_adjoint(x, self.params["W"], hw, self._window(hw), self.params.get("b"))
         return self._remember(y, x)
 
     def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
         (x,) = self._recall(dy, grads)
         window = self._window(dy.shape[1:3])
         if grads != "skip":
-            accumulate(self.grads["W"], convolve_weights(dy, x, window), add=grads == "add")
-            accumulate(self.grads["b"], dy.sum(axis=(0, 1, 2)), add=grads == "add")
+            self._store_grads(convolve_weights(dy, x, window), dy, grads)
         return convolve(dy, self.params["W"], window) if need_dx else None
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -19,6 +19,7 @@ class Dense(Layer):
     Parameters
     ----------
     n_in, n_out : sizes of a row of x and of y.
+    bias : whether b is added; before BatchNorm, which subtracts it again with the mean, it would only cost time.
     init : how W starts (:mod:`tinygan.initializers`); b starts at 0.
     rng : Generator or seed that W is drawn from.
     dtype : of the parameters, and so of x and y.
@@ -37,7 +38,14 @@ class Dense(Layer):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, *, init: Initializer = he_normal, rng: Rng = 0, dtype: Any = np.float32
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        bias: bool = True,
+        init: Initializer = he_normal,
+        rng: Rng = 0,
+        dtype: Any = np.float32,
     ) -> None:
         super().__init__()
         self.n_in, self.n_out = positive_int(n_in, "Dense: n_in"), positive_int(n_out, "Dense: n_out")
@@ -45,19 +53,22 @@ class Dense(Layer):
         shape = (self.n_in, self.n_out)
         W = init(shape, fan_in=self.n_in, fan_out=self.n_out, rng=as_generator(rng), dtype=dtype)
         self._add_param("W", W, shape)
-        self._add_param("b", np.zeros(self.n_out, dtype=dtype))
+        if bias:
+            self._add_param("b", np.zeros(self.n_out, dtype=dtype))
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
         self._check_input(x)
         y = x @ self.params["W"]
-        y += self.params["b"]
+        if "b" in self.params:
+            y += self.params["b"]
         return self._remember(y, x)
 
     def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
         (x,) = self._recall(dy, grads)
         if grads != "skip":
             accumulate_matmul(self.grads["W"], x.T, dy, add=grads == "add")
-            accumulate(self.grads["b"], dy.sum(axis=0), add=grads == "add")
+            if "b" in self.params:
+                accumulate(self.grads["b"], dy.sum(axis=0), add=grads == "add")
         return dy @ self.params["W"].T if need_dx else None
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -68,4 +79,5 @@ class Dense(Layer):
         return (self.n_out,)
 
     def __repr__(self) -> str:
-        return f"Dense({self.n_in}, {self.n_out})"
+        bias = "" if "b" in self.params else ", bias=False"
+        return f"Dense({self.n_in}, {self.n_out}{bias})"
