@@ -15,9 +15,8 @@ Samples are drawn from a moving average of G's weights, which circle around a go
 """
 
 from tinygan import GAN, models
-from tinygan.commandline import LOSSES, Recipe, data_options, launch, training_options
+from tinygan.commandline import Recipe, data_options, describe, gan_options, launch, training_options
 from tinygan.data import load
-from tinygan.optim import Adam
 from tinygan.training import train
 
 # ---- the recipe, found by measurement; each has a flag of the same name ----
@@ -29,39 +28,28 @@ RECIPE = Recipe(
     beta1=0.0,  # no momentum, which keeps pushing where the other player has already moved on
     beta2=0.99,
     average=0.999,
+    noise_dim=100,  # length of z, drawn from normal(0, 1)
+    width=256,
     size=28,  # of MNIST, and what pictures of yours become: with dense layers the networks grow with the pixels
     channels=1,
 )
 
-NOISE_DIM = 100  # length of z, drawn from normal(0, 1)
-G_HIDDEN = (256, 512, 1024)  # widths of G's hidden layers, each with BatchNorm and leaky ReLU; tanh makes the pixels
-D_HIDDEN = (512, 256)  # of D's, with leaky ReLU; one logit comes out
-
 
 def main(flags):
     images = load(flags.data, **data_options(flags))
-    print(images.description)
 
+    w = flags.width
     generator, discriminator = models.mlp(
-        images.image_shape, noise_dim=NOISE_DIM, g_hidden=G_HIDDEN, d_hidden=D_HIDDEN, rng=flags.seed
+        images.image_shape,
+        noise_dim=flags.noise_dim,
+        g_hidden=(w, 2 * w, 4 * w),  # each with BatchNorm and leaky ReLU; tanh makes the pixels
+        d_hidden=(2 * w, w),  # with leaky ReLU; one logit comes out
+        rng=flags.seed,
     )
-    print(f"\nG\n{generator.summary()}\n\nD\n{discriminator.summary(images.image_shape)}\n")
+    gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator)).to(flags.backend)
 
-    adam = {"beta1": flags.beta1, "beta2": flags.beta2, "clip_norm": flags.clip_norm}
-    gan = GAN(
-        generator,
-        discriminator,
-        noise_dim=NOISE_DIM,
-        loss=LOSSES[flags.loss](real_label=flags.real_label),
-        g_optimizer=Adam(generator, lr=flags.lr, **adam),
-        d_optimizer=Adam(discriminator, lr=flags.d_lr or flags.lr, **adam),
-        d_steps=flags.d_steps,
-        average=flags.average,
-        seed=flags.seed,
-    ).to(flags.backend)
-
-    folder = train(gan, images, **training_options(flags))
-    print(f"Look at {folder / 'samples.png'}, {folder / 'film.gif'} and {folder / 'losses.png'}.")
+    describe(images, gan)
+    return train(gan, images, **training_options(flags))
 
 
 if __name__ == "__main__":

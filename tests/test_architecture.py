@@ -15,6 +15,7 @@ ORDER = [
     "errors",
     "arguments",
     "backend",
+    "memory",
     "threads",
     "kernels",
     "initializers",

@@ -1,4 +1,4 @@
-"""The flags, and the example from its command line to its pictures; what is wrong comes out in one line."""
+"""The flags, and the examples from their command lines to their pictures; what is wrong comes out in one line."""
 
 import json
 import os
@@ -9,21 +9,38 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from small_runs import assert_same_files
 
-from tinygan import checkpoints
-from tinygan.commandline import LOSSES, Recipe, data_options, launch, make_parser, parse
+from tinygan import checkpoints, losses, optim
+from tinygan.commandline import (
+    LOSSES,
+    OPTIMIZERS,
+    Recipe,
+    data_options,
+    gan_options,
+    launch,
+    make_parser,
+    parse,
+    training_options,
+)
+from tinygan.layers import Dense
+from tinygan.network import Sequential
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "mnist_mlp_gan.py"
+EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLE = EXAMPLES / "mnist_mlp_gan.py"
+SYSTEMS = ["mnist_mlp_gan", "mnist_conv_gan", "mnist_lsgan", "dcgan", "dcgan --model dcgan64"]
 RECIPE = Recipe(name="gan", epochs=3, lr=5e-4)
+OTHER = Recipe(name="other", steps=7, lr=1e-3, width=16, optimizer="sgd", beta1=0.9)
 
 
-def flags_of(*argv):
-    return parse(make_parser("A GAN.", RECIPE), RECIPE, [str(a) for a in argv])
+def flags_of(*argv, recipes=(RECIPE,)):
+    return parse("A GAN.", *recipes, argv=[str(a) for a in argv])
 
 
 @pytest.fixture
@@ -35,20 +52,39 @@ def images(tmp_path):
     return path
 
 
-@pytest.fixture(scope="module")
-def example():
-    """Run the example in this process, with narrow networks: example(argument, ...) returns the exit code."""
-    module = runpy.run_path(str(EXAMPLE))
-    module["main"].__globals__.update(G_HIDDEN=(8,), D_HIDDEN=(8,))
+def program(name):
+    """An example in this process, with narrow networks: what is returned takes arguments and gives the exit code."""
+    name, *always = name.split()
+    module = runpy.run_path(str(EXAMPLES / f"{name}.py"))
+    recipes = [replace(value, width=4) for value in module.values() if isinstance(value, Recipe)]
 
     def run(*argv):
         try:
-            launch(module["main"], module["__doc__"], module["RECIPE"], [str(a) for a in argv])
+            launch(module["main"], module["__doc__"], *recipes, argv=[*always, *map(str, argv)])
         except SystemExit as ending:
             return ending.code
         return 0
 
     return run
+
+
+@pytest.fixture(scope="module")
+def example():
+    return program("mnist_mlp_gan")
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def system(request):
+    return program(request.param)
+
+
+@pytest.fixture(scope="module")
+def dcgan():
+    return program("dcgan")
+
+
+def settings_of(folder):
+    return json.loads((folder / "config.json").read_text())["settings"]
 
 
 # ---- flags ---------------------------------------------------------------------------------------------------------
@@ -81,9 +117,15 @@ BAD_FLAGS = [
     ("--beta1 1", "argument --beta1: expected a number in [0, 1), got '1'"),
     ("--beta2 -0.1", "argument --beta2: expected a number in [0, 1), got '-0.1'"),
     ("--loss hinge", "argument --loss: invalid choice: 'hinge' (choose from"),
+    ("--optimizer adagrad", "argument --optimizer: invalid choice: 'adagrad' (choose from"),
+    ("--noise-dim 0", "argument --noise-dim: expected a whole number of at least 1, got '0'"),
+    ("--width 0", "argument --width: expected a whole number of at least 1, got '0'"),
+    ("--width wide", "argument --width: expected a whole number of at least 1, got 'wide'"),
+    ("--model dcgan", "unrecognized arguments: --model dcgan"),
     ("--real-label 0", "argument --real-label: expected a number in (0, 1], got '0'"),
     ("--real-label 1.1", "argument --real-label: expected a number in (0, 1], got '1.1'"),
     ("--clip-norm 0", "argument --clip-norm: expected a positive number, got '0'"),
+    ("--clip-value -1", "argument --clip-value: expected a positive number, got '-1'"),
     ("--d-steps 0", "argument --d-steps: expected a whole number of at least 1, got '0'"),
     ("--average 1", "argument --average: expected a number in [0, 1), got '1'"),
     ("--seed -1", "argument --seed: expected a whole number of at least 0, got '-1'"),
@@ -93,6 +135,10 @@ BAD_FLAGS = [
     ("--size 0", "argument --size: expected a whole number of at least 1, got '0'"),
     ("--channels 2", "argument --channels: invalid choice: 2 (choose from"),
     ("--fit stretch", "argument --fit: invalid choice: 'stretch' (choose from"),
+    ("--background 256", "argument --background: expected a whole number from 0 to 255, got '256'"),
+    ("--background red", "argument --background: expected a whole number from 0 to 255, got 'red'"),
+    ("--background 1,2", "argument --background: expected one grey level, or red,green,blue, got '1,2'"),
+    ("--cache", "argument --cache: expected one argument"),
     ("--resume --overwrite", "argument --overwrite: not allowed with argument --resume"),
     ("--epoch 3", "unrecognized arguments: --epoch 3"),
     ("surplus", "unrecognized arguments: surplus"),
@@ -114,37 +160,109 @@ def test_help_is_worth_reading(example, capsys):
     text = capsys.readouterr().out
     for word in ("python examples/mnist_mlp_gan.py", "L_D = ", "minutes", "film.gif", "interruptions", *LOSSES):
         assert word in text, word
-    for flag in vars(flags_of()):
+    for flag in vars(flags_of()).keys() - {"low"}:
         assert f"--{flag.replace('_', '-')}" in text
     assert "None" not in text
     assert max(len(line) for line in text.splitlines()) <= 120
 
 
+def test_so_is_that_of_every_system(system, capsys):
+    assert system("--help") == 0
+    text = capsys.readouterr().out
+    for word in ("python examples/", "L_D = ", "L_G = ", "minutes on two cores", "et al., 20", "--steps N"):
+        assert word in text, word
+    assert "None" not in text
+    assert max(len(line) for line in text.splitlines()) <= 120
+
+
+@pytest.mark.parametrize("name", {line.split()[0] for line in SYSTEMS})
+def test_an_example_is_read_on_a_page(name):
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 90
+
+
 def test_every_default_stands_in_the_help():
-    text = " ".join(make_parser("A GAN.", RECIPE).format_help().split())
-    for name in (
-        "epochs",
-        "lr",
-        "batch_size",
-        "loss",
-        "average",
-        "beta1",
-        "beta2",
-        "data",
-        "fit",
-        "sample_every",
-        "checkpoint_every",
-    ):
-        assert re.search(rf"--{name.replace('_', '-')} [^-]*[^(]*\({re.escape(str(getattr(RECIPE, name)))}", text), name
+    helped = {action.dest: action.help for action in make_parser("A GAN.", RECIPE)._actions}
+    unsaid = {"help", "mirror", "resume", "overwrite", "steps"}
+    for name in helped.keys() - unsaid:
+        default = getattr(RECIPE, name)
+        assert re.search(r"\([a-z' -]+\)$" if default is None else rf"\({re.escape(str(default))}\)$", helped[name]), (
+            name
+        )
+    assert "(7)" in make_parser("A GAN.", OTHER).format_help()
 
 
 def test_shapes_of_images_are_the_recipes_or_as_they_are():
-    assert data_options(flags_of()) == {"size": None, "channels": None, "fit": "crop", "mirror": False}
+    as_they_are = {"size": None, "channels": None, "fit": "crop", "background": 255, "mirror": False, "cache": None}
+    assert data_options(flags_of()) == as_they_are
     recipe = Recipe(name="gan", epochs=3, lr=5e-4, size=28, channels=1)
-    flags = parse(make_parser("A GAN.", recipe), recipe, ["--channels", "3", "--fit", "letterbox", "--mirror"])
-    assert data_options(flags) == {"size": 28, "channels": 3, "fit": "letterbox", "mirror": True}
+    line = "--channels 3 --fit letterbox --mirror --background 0,128,255 --cache here"
+    assert data_options(flags_of(*line.split(), recipes=[recipe])) == {
+        "size": 28,
+        "channels": 3,
+        "fit": "letterbox",
+        "background": [0, 128, 255],
+        "mirror": True,
+        "cache": "here",
+    }
+    assert data_options(flags_of("--background", 7))["background"] == 7
     assert "(as they are)" in make_parser("A GAN.", RECIPE).format_help()
     assert "(28)" in make_parser("A GAN.", recipe).format_help()
+
+
+def players(*argv, recipes=(RECIPE,)):
+    """Options of the GAN that these flags make."""
+    return gan_options(flags_of(*argv, recipes=recipes), Sequential(Dense(100, 2)), Sequential(Dense(2, 1)))
+
+
+def test_flags_become_players():
+    options = players()
+    assert repr(options["loss"]) == "NonSaturating()"
+    for optimizer, network in ((options["g_optimizer"], "generator"), (options["d_optimizer"], "discriminator")):
+        assert type(optimizer) is optim.Adam, network
+        assert (optimizer.lr, optimizer.beta1, optimizer.beta2) == (5e-4, 0.5, 0.999)
+        assert (optimizer.clip_norm, optimizer.clip_value) == (None, None)
+    assert {key: options[key] for key in ("noise_dim", "d_steps", "average", "seed")} == {
+        "noise_dim": 100,
+        "d_steps": 1,
+        "average": 0.999,
+        "seed": 0,
+    }
+    line = "--loss leastsquares --real-label 0.9 --d-lr 0.1 --clip-norm 2 --clip-value 0.5 --noise-dim 9 --d-steps 3"
+    options = players(*line.split())
+    assert repr(options["loss"]) == repr(losses.LeastSquares(real_label=0.9))
+    assert (options["g_optimizer"].lr, options["d_optimizer"].lr) == (5e-4, 0.1)
+    for key in ("g_optimizer", "d_optimizer"):
+        assert (options[key].clip_norm, options[key].clip_value) == (2.0, 0.5)
+    assert (options["noise_dim"], options["d_steps"]) == (9, 3)
+
+
+def test_another_optimizer_comes_with_its_own_numbers():
+    adam, rmsprop, sgd = (players("--optimizer", name)["g_optimizer"] for name in OPTIMIZERS)
+    assert (adam.lr, adam.beta1, adam.beta2) == (5e-4, 0.5, 0.999), "the recipe's"
+    assert (rmsprop.lr, rmsprop.rho) == (1e-4, 0.9)
+    assert (sgd.lr, sgd.momentum) == (1e-2, 0.0)
+    rmsprop = players("--optimizer", "rmsprop", "--lr", 3e-5, "--beta2", 0.99)["d_optimizer"]
+    assert (rmsprop.lr, rmsprop.rho) == (3e-5, 0.99)
+    sgd = players(recipes=[OTHER])["g_optimizer"]
+    assert (sgd.lr, sgd.momentum) == (1e-3, 0.9), "the recipe's"
+    for name, kind in zip(OPTIMIZERS, (optim.Adam, optim.RMSProp, optim.SGD), strict=True):
+        own = kind(Sequential(Dense(2, 1)))
+        assert OPTIMIZERS[name]["lr"] == own.lr, "the defaults of the class are the defaults here"
+
+
+def test_a_recipe_decides_the_range_of_images():
+    assert training_options(flags_of())["low"] == -1.0
+    assert training_options(flags_of(recipes=[replace(RECIPE, low=0.0)]))["low"] == 0.0
+
+
+def test_one_of_several_recipes():
+    two = (RECIPE, OTHER)
+    assert vars(flags_of(recipes=two)) == {**vars(flags_of()), "model": "gan"}
+    for line in (["--model", "other"], ["--model=other"], ["--lr", "1e-3", "--model", "other"]):
+        flags = flags_of(*line, recipes=two)
+        assert (flags.model, flags.steps, flags.epochs, flags.width, flags.optimizer) == ("other", 7, None, 16, "sgd")
+        assert (flags.beta1, flags.out) == (0.9, Path("runs/other"))
+    assert not hasattr(flags_of(), "model")
 
 
 @pytest.mark.skipif("CUDA_VISIBLE_DEVICES" in os.environ, reason="there may be a GPU")
@@ -181,6 +299,87 @@ def test_the_example_from_its_command_line(tmp_path):
         assert np.asarray(picture).std() > 20
 
 
+FILES = {"config.json", "losses.csv", "losses.png", "film.gif", "samples.png", "samples", "checkpoint.safetensors"}
+
+
+def test_every_system_runs_and_goes_on(system, tmp_path, images, capsys):
+    run = ["--data", images, "--batch-size", 4, "--noise-dim", 6]
+    assert system(*run, "--out", tmp_path / "whole", "--steps", 3) == 0
+    out, err = capsys.readouterr()
+    assert "300 images" in out
+    assert "Conv2D(" in out or "Dense(784, 8)" in out
+    assert f"Look at {tmp_path / 'whole' / 'samples.png'}" in out
+    assert "error" not in err
+    assert {path.name for path in (tmp_path / "whole").iterdir()} == FILES
+    assert system(*run, "--out", tmp_path / "run", "--steps", 2) == 0
+    assert system("--resume", "--out", tmp_path / "run", "--steps", 3) == 0
+    assert_same_files(tmp_path / "run", tmp_path / "whole")
+
+
+def test_every_system_takes_every_remedy(system, tmp_path, images):
+    line = "--loss minimax --optimizer rmsprop --lr 1e-5 --clip-norm 1 --clip-value 0.1 --width 3 --average 0"
+    run = [*line.split(), "--data", images, "--batch-size", 4, "--noise-dim", 5]
+    assert system(*run, "--out", tmp_path / "whole", "--steps", 2) == 0
+    settings = settings_of(tmp_path / "whole")
+    for key, value in {"loss": "minimax", "optimizer": "rmsprop", "lr": 1e-5, "beta2": 0.9, "width": 3}.items():
+        assert settings[key] == value
+    assert (settings["clip_norm"], settings["clip_value"], settings["noise_dim"]) == (1.0, 0.1, 5)
+    config = json.loads((tmp_path / "whole" / "config.json").read_text())["run"]
+    assert (config["loss"], config["g_optimizer"]["kind"], config["noise_dim"]) == ("Minimax()", "RMSProp", 5)
+    assert system(*run, "--out", tmp_path / "run", "--steps", 1) == 0
+    assert system("--resume", "--out", tmp_path / "run", "--steps", 2) == 0
+    assert_same_files(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_what_is_shown_to_the_networks(name, tmp_path, images):
+    """The range, the size and the loss of SYSTEMS, in the run's own record."""
+    assert program(name)("--data", images, "--batch-size", 4, "--steps", 1, "--out", tmp_path / "run") == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["run"]
+    low = 0.0 if name in ("mnist_conv_gan", "mnist_lsgan") else -1.0
+    size = 64 if "dcgan64" in name else 28
+    assert config["range"] == [low, 1.0]
+    assert config["data"]["shape"] == [300, size, size, 1]
+    assert config["loss"] == ("LeastSquares()" if name == "mnist_lsgan" else "NonSaturating()")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--size 30", "argument --size: expected a multiple of 4, got '30'"),
+        ("--model dcgan64 --size 66", "argument --size: expected a multiple of 4, got '66'"),
+        ("--size 0", "argument --size: expected a multiple of 4, got '0'"),
+        ("--model vgg", "argument --model: invalid choice: 'vgg' (choose from"),
+        ("--model", "argument --model: expected one argument"),
+        ("--mode dcgan64", "unrecognized arguments: --mode dcgan64"),
+    ],
+)
+def test_what_dcgan_refuses(line, message, dcgan, capsys):
+    assert dcgan(*line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+
+
+def test_dcgan_help_is_that_of_the_model(dcgan, capsys):
+    assert dcgan("--help") == dcgan("--model", "dcgan64", "--help") == 0
+    text = capsys.readouterr().out
+    first, second = text.split("usage: ")[1:]
+    assert "(runs/dcgan)" in first
+    assert "(runs/dcgan64)" in second
+
+
+def test_dcgan_resumes_the_model_that_was_trained(dcgan, tmp_path, images, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert dcgan("--model", "dcgan64", "--data", images, "--size", 16, "--batch-size", 4, "--steps", 1) == 0
+    assert settings_of(tmp_path / "runs" / "dcgan64")["model"] == "dcgan64"
+    assert dcgan("--resume", "--model", "dcgan64", "--steps", 2) == 0
+    assert dcgan("--resume", "--out", "runs/dcgan64", "--steps", 3) == 0
+    capsys.readouterr()
+    assert dcgan("--resume", "--out", "runs/dcgan64", "--model", "dcgan", "--steps", 4) == 1
+    assert "the run was made with another generator" in capsys.readouterr().err
+
+
 def test_resume_takes_what_is_not_said_from_the_run(tmp_path, example, images):
     out = tmp_path / "run"
     first = ["--data", images, "--out", out, "--batch-size", 16, "--loss", "leastsquares", "--seed", 4]
@@ -194,6 +393,15 @@ def test_resume_takes_what_is_not_said_from_the_run(tmp_path, example, images):
     assert json.loads((out / "config.json").read_text())["settings"]["lr"] == 1e-5
 
 
+def photos(tmp_path, mode="RGB"):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(5):
+        pixels = np.random.default_rng(i).integers(0, 256, (40 + i, 30, len(mode)), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
+
+
 @pytest.mark.parametrize(
     ("flags", "shape"),
     [([], [5, 28, 28, 1]), (["--size", 12, "--channels", 3, "--fit", "letterbox", "--mirror"], [5, 12, 12, 3])],
@@ -201,16 +409,27 @@ def test_resume_takes_what_is_not_said_from_the_run(tmp_path, example, images):
 )
 def test_a_folder_of_pictures(tmp_path, example, monkeypatch, flags, shape):
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
-    folder, out = tmp_path / "photos", tmp_path / "run"
-    folder.mkdir()
-    for i in range(5):
-        pixels = np.random.default_rng(i).integers(0, 256, (40 + i, 30, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i}.png")
+    folder, out = photos(tmp_path), tmp_path / "run"
     run = ["--out", out, "--batch-size", 4]
     assert example("--data", folder, *flags, *run, "--steps", 1) == 0
     about = json.loads((out / "config.json").read_text())["run"]["data"]
     assert (about["shape"], about["mirrored"]) == (shape, "--mirror" in flags)
     assert example("--resume", *run, "--steps", 2) == 0, "the flags of the data come back with the run"
+
+
+def test_dcgan_on_pictures_of_ones_own(tmp_path, dcgan, monkeypatch):
+    """In their colours, from any size, with a cache and a background of one's own that come back with the run."""
+    monkeypatch.setattr("pooch.os_cache", lambda name: pytest.fail("the cache was given"))
+    out, cache = tmp_path / "run", tmp_path / "cache"
+    run = ["--out", out, "--batch-size", 4]
+    what = ["--data", photos(tmp_path, "RGBA"), "--cache", cache, "--fit", "letterbox", "--background", "0,128,255"]
+    assert dcgan(*what, *run, "--steps", 1) == 0
+    about = json.loads((out / "config.json").read_text())["run"]["data"]
+    assert about["shape"] == [5, 28, 28, 3]
+    (stored,) = cache.rglob("*.npy")
+    np.testing.assert_array_equal(np.load(stored)[:, 0, 0], [[0, 128, 255]] * 5)
+    assert dcgan("--resume", *run, "--steps", 2) == 0
+    assert list(cache.rglob("*.npy")) == [stored]
 
 
 def test_ctrl_c(tmp_path, images):
@@ -282,6 +501,9 @@ BAD_RUNS = {
     "the run is there": (["--out", "run"], "run holds a run of 1 steps already. Go on with it (--resume"),
     "another batch": (["--out", "run", "--resume", "--batch-size", 5], "another batch_size: 4 then, 5 now"),
     "another loss": (["--out", "run", "--resume", "--loss", "minimax"], "another loss: NonSaturating"),
+    "another optimizer": (["--out", "run", "--resume", "--optimizer", "sgd"], "another g_optimizer"),
+    "another width": (["--out", "run", "--resume", "--width", 5], "another generator: Dense(100, 4) then"),
+    "another noise": (["--out", "run", "--resume", "--noise-dim", 9], "another generator: Dense(100, 4) then"),
     "another label": (["--out", "run", "--resume", "--real-label", 0.9], "another loss: NonSaturating"),
     "another seed": (["--out", "run", "--resume", "--seed", 9], "another seed: 0 then, 9 now"),
     "another average": (["--out", "run", "--resume", "--average", 0], "then, 0.0 now"),
@@ -330,6 +552,6 @@ def test_interrupted_before_training(capsys):
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit) as ending:
-        launch(main, "A GAN.", RECIPE, [])
+        launch(main, "A GAN.", RECIPE, argv=[])
     assert ending.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"

@@ -6,16 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygan import threads
-from tinygan.kernels import cpu, plain
+from tinygan.kernels import cpu, elementwise, plain, tiles, winograd
 from tinygan.kernels.plain import Window
 from tinygan.testing.strategies import rngs
 
+KERNEL_AND_STRIDE = st.tuples(st.integers(1, 7), st.integers(1, 4))
+CHANNELS = st.sampled_from([1, 2, 3, 4, 11])  # few ones take a way of their own
+IN_TILES = st.sampled_from([(2, 1), (3, 1), (3, 2), (4, 2), (5, 2), (6, 2)])  # what Winograd's tiles are made for
+
 
 @st.composite
-def convolutions(draw):
+def convolutions(draw, sides=KERNEL_AND_STRIDE, channels=CHANNELS):
     """Images, weights, small images and the window that ties them: kernel 1 to 7, stride 1 to 4, any padding."""
-    n, a, b = (draw(st.integers(1, top), label=name) for name, top in (("n", 5), ("channels", 4), ("filters", 4)))
-    kernel, stride = ((draw(st.integers(1, top)), draw(st.integers(1, top))) for top in (7, 4))
+    n, a, b = draw(st.integers(1, 5), label="n"), draw(channels, label="channels"), draw(st.integers(1, 4))
+    kernel, stride = zip(draw(sides), draw(sides), strict=True)
     pads = tuple(draw(st.integers(0, 3)) for _ in range(4))
     sides = list(zip(kernel, stride, (pads[:2], pads[2:]), strict=True))
     hw = tuple(draw(st.integers(max(1, k - sum(zeros)), 9)) for k, _, zeros in sides)
@@ -30,19 +34,94 @@ def cores(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "workers", lambda: request.param)
         patch.setattr(cpu, "PIECE", 200)  # small images come in pieces too
+        patch.setattr(cpu, "ROWS", 1)
+        patch.setattr(tiles, "PIECE", 100)
         yield
 
 
 @pytest.mark.usefixtures("cores")
 @given(case=convolutions())
 def test_fast_and_plain_convolutions_are_equal(case):
-    x, W, y, window = case
-    for fast, slow in (
-        (cpu.convolve(x, W, window), plain.convolve(x, W, window)),
-        (cpu.convolve_weights(x, y, window), plain.convolve_weights(x, y, window)),
-        (cpu.convolve_adjoint(y, W, x.shape[1:3], window), plain.convolve_adjoint(y, W, x.shape[1:3], window)),
+    assert_equal(cpu, plain, *case)
+
+
+@pytest.mark.usefixtures("cores")
+@given(case=convolutions(IN_TILES))
+def test_convolutions_in_tiles_and_plain_ones_are_equal(case):
+    assert winograd.axes(case[-1]) is not None
+    assert_equal(winograd, plain, *case)
+
+
+def assert_equal(fast, slow, x, W, y, window, *, rtol=1e-12):
+    """The three products and their sums with a bias, relative to the largest number."""
+    hw, (a, b) = x.shape[1:3], W.shape[2:]
+    for one in (
+        lambda kernels: kernels.convolve(x, W, window),
+        lambda kernels: kernels.convolve(x, W, window, np.arange(1.0, 1 + b, dtype=x.dtype)),
+        lambda kernels: kernels.convolve_weights(x, y, window),
+        lambda kernels: kernels.convolve_adjoint(y, W, hw, window),
+        lambda kernels: kernels.convolve_adjoint(y, W, hw, window, np.arange(1.0, 1 + a, dtype=x.dtype)),
     ):
-        np.testing.assert_allclose(fast, slow, rtol=1e-12, atol=1e-12)
+        expected = one(slow)
+        np.testing.assert_allclose(one(fast), expected, rtol=0, atol=rtol * max(1.0, abs(expected).max()))
+
+
+@pytest.mark.parametrize(("kernel", "products"), [(3, 25), (4, 36), (5, 49), (6, 64)])
+def test_tiles_need_about_half_of_the_products(kernel, products):
+    """Of kernel² · 4 for the four outputs of a tile."""
+    rows, columns = winograd.axes(Window((kernel, kernel), (2, 2), (0, 0, 0, 0), (2, 2)))
+    assert sum(rows.phases) * sum(columns.phases) == products
+
+
+@pytest.mark.parametrize(("kernel", "size"), [(4, 16), (5, 16), (5, 14)])
+def test_tiles_are_as_exact_in_float32(monkeypatch, kernel, size):
+    """They take sums and differences before they multiply, which must not cost more than a digit."""
+    rng = np.random.default_rng(0)
+    x, W = rng.standard_normal((32, size, size, 64)), rng.standard_normal((kernel, kernel, 64, 32))
+    window = Window((kernel, kernel), (2, 2), (1, 2, 1, 2) if kernel == 5 else (1, 1, 1, 1), (size // 2, size // 2))
+    y = rng.standard_normal((32, *window.grid, 32))
+    singles = [a.astype(np.float32) for a in (x, W, y)]
+    assert_equal(ToFloat64(winograd), plain, *(a.astype(np.float64) for a in singles), window, rtol=2e-6)
+    monkeypatch.setattr(threads, "workers", lambda: 1)
+    assert winograd.saves(window, 64, 64 * 16)  # and this is what runs in such a network
+
+
+class ToFloat64:
+    """Kernels that compute in float32 whatever they are given."""
+
+    def __init__(self, kernels):
+        self.kernels = kernels
+
+    def __getattr__(self, name):
+        def single(*arguments):
+            narrow = (a.astype(np.float32) if isinstance(a, np.ndarray) else a for a in arguments)
+            return getattr(self.kernels, name)(*narrow).astype(np.float64)
+
+        return single
+
+
+@pytest.mark.parametrize("table", ["B", "G", "A"])
+def test_a_wrong_sign_in_a_table_is_noticed(monkeypatch, table):
+    """Each sign of each table counts: a check of the check."""
+    rng = np.random.default_rng(0)
+    for taps, (B, G, A, factors) in tiles.SIGNS.items():
+        kernel = 2 * taps
+        window = Window((kernel, kernel), (2, 2), (0, 0, 0, 0), (2, 2))
+        x = rng.standard_normal((2, kernel + 2, kernel + 2, 3))
+        W, y = rng.standard_normal((kernel, kernel, 3, 2)), rng.standard_normal((2, 2, 2, 2))
+        right = {"B": B, "G": G, "A": A}
+        for i, row in enumerate(right[table]):
+            for j, sign in enumerate(row):
+                if sum(map(abs, row)) == 1 and sign:
+                    continue  # a row of nothing
+                bad = [list(r) for r in right[table]]
+                bad[i][j] = 0 if sign else 1
+                signs = {**right, table: tuple(map(tuple, bad))}
+                monkeypatch.setitem(tiles.SIGNS, taps, (signs["B"], signs["G"], signs["A"], factors))
+                with pytest.raises(AssertionError):
+                    assert_equal(winograd, plain, x, W, y, window)
+        monkeypatch.setitem(tiles.SIGNS, taps, (B, G, A, factors))
+        assert_equal(winograd, plain, x, W, y, window)
 
 
 @pytest.mark.usefixtures("cores")
@@ -60,6 +139,43 @@ def test_views_serve_as_well_as_arrays(case):
     np.testing.assert_allclose(
         cpu.convolve_adjoint(views[1], W, x.shape[1:3], window), expected, rtol=1e-12, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("kernels", [cpu, winograd])
+def test_one_core_and_three_agree(monkeypatch, kernels):
+    rng = np.random.default_rng(0)
+    x, W, y = (rng.standard_normal(shape) for shape in ((7, 8, 8, 3), (4, 4, 3, 5), (7, 4, 4, 5)))
+    window = Window((4, 4), (2, 2), (1, 1, 1, 1), (4, 4))
+    results = []
+    for cores in (1, 3):
+        monkeypatch.setattr(threads, "workers", lambda cores=cores: cores)
+        results.append(
+            (
+                kernels.convolve(x, W, window),
+                kernels.convolve_adjoint(y, W, (8, 8), window),
+                kernels.convolve_weights(x, y, window),
+            )
+        )
+    for one, three in zip(*results, strict=True):
+        np.testing.assert_allclose(one, three, rtol=1e-12, atol=1e-12)
+
+
+@given(n=st.integers(1, 40), c=st.integers(1, 9), rng=rngs)
+def test_blocks_cover_every_row_once_and_do_not_depend_on_the_cores(n, c, rng):
+    a = rng.standard_normal((n, c), dtype=np.float32)
+    sums, doubled = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elementwise, "BLOCK", 16)
+        for cores in (1, 2, 5):
+            patch.setattr(threads, "workers", lambda cores=cores: cores)
+            sums.append(elementwise.sum_rows(a).tobytes())
+            b = a.copy()
+            elementwise.in_blocks(lambda x, half: np.add(x, np.multiply(x, 1.0, out=half), out=x), b, scratch=1)
+            doubled.append(b)
+    assert len(set(sums)) == 1
+    np.testing.assert_allclose(np.frombuffer(sums[0], dtype=np.float32), a.sum(axis=0), rtol=1e-5, atol=1e-5)
+    for b in doubled:
+        np.testing.assert_array_equal(b, 2 * a)
 
 
 def test_the_same_bytes_every_time(monkeypatch):

@@ -277,7 +277,7 @@ class ReadsMemoryAsItLies(Tanh):
         return super().forward(x.ravel(order="K").reshape(x.shape), train=train)
 
 
-class TakesIntegers(ReLU):
+class TakesIntegers(Tanh):
     def _check_input(self, x):
         pass
 
@@ -371,7 +371,7 @@ dense("grads='skip' stores", "grads='skip' has changed", SkipStores)
 dense("grads='skip' stops dx", "dx is another", SkipSkipsTheWayDown)
 dense("need_dx=False returns dx", "still returns dx", AlwaysReturnsDx)
 contract("tanh: reads memory as it lies", "with transposed x", ReadsMemoryAsItLies, x=rows)
-contract("ReLU: takes integers", "int64 array was taken", TakesIntegers, x=rows)
+contract("tanh: takes integers", "int64 array was taken", TakesIntegers, x=rows)
 dense("looks at other samples", "other samples have changed", LooksAtOtherSamples)
 dense("copies share memory", "changing a copy", SharesMemoryWithCopies)
 dense("zero_grad() does nothing", "has left something", NeverZeroes)

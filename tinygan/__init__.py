@@ -15,14 +15,26 @@ checks.
 
 import importlib
 
-from . import threads  # isort: skip (before NumPy is loaded: it settles how long idle BLAS threads wait)
+from . import memory, threads  # isort: skip (before NumPy is loaded: they settle how it finds memory and threads)
 from . import layers, losses, models, optim
 from .backend import get_xp, to_backend, to_numpy
 from .gan import GAN
 from .network import Sequential
 
 __version__ = "0.1.0"
-__all__ = ["GAN", "Sequential", "get_xp", "layers", "losses", "models", "optim", "threads", "to_backend", "to_numpy"]
+__all__ = [
+    "GAN",
+    "Sequential",
+    "get_xp",
+    "layers",
+    "losses",
+    "memory",
+    "models",
+    "optim",
+    "threads",
+    "to_backend",
+    "to_numpy",
+]
 
 _LOADED_WHEN_USED = ("checkpoints", "data", "initializers", "plotting", "testing", "training")
 

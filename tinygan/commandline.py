@@ -4,8 +4,10 @@ An example states its recipe as default values and leaves the rest to :func:`lau
 
     def main(flags):
         images = load(flags.data, **data_options(flags))
-        ...
-        train(gan, images, **training_options(flags))
+        generator, discriminator = ...  # made for images.image_shape, with flags.noise_dim, flags.width and flags.seed
+        gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator)).to(flags.backend)
+        describe(images, gan)
+        return train(gan, images, **training_options(flags))
 
     if __name__ == "__main__":
         launch(main, __doc__, Recipe(name="my_gan", epochs=10, lr=5e-4))
@@ -22,11 +24,22 @@ from pathlib import Path
 from typing import Any
 
 from .backend import get_backend
+from .data import ImageData
 from .errors import BackendError, TinyGANError
+from .gan import GAN
 from .losses import LeastSquares, Loss, Minimax, NonSaturating
+from .network import Sequential
+from .optim import SGD, Adam, Optimizer, RMSProp
 from .runs import CHECKPOINT, read_checkpoint
 
 LOSSES: dict[str, type[Loss]] = {"minimax": Minimax, "nonsaturating": NonSaturating, "leastsquares": LeastSquares}
+
+#: The optimisers, each with the defaults of its flags in a recipe that was made for another one.
+OPTIMIZERS: dict[str, dict[str, float]] = {
+    "adam": {"lr": 2e-4, "beta1": 0.5, "beta2": 0.999},
+    "rmsprop": {"lr": 1e-4, "beta2": 0.9},
+    "sgd": {"lr": 1e-2, "beta1": 0.0},
+}
 
 EPILOG = """\
 what it writes into the output folder:
@@ -39,108 +52,109 @@ what it writes into the output folder:
 interruptions:
   Ctrl-C finishes the step at hand and writes a checkpoint. With --resume a run goes on from its last checkpoint, to the
   very bytes of one that was never interrupted. Flags that are not given again keep their values; --lr, --d-lr,
-  --clip-norm, the length, the intervals and the backend may be given anew.
+  --clip-norm, --clip-value, the length, the intervals and the backend may be given anew.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The name of an example and the default values of its flags, named as the flags are."""
+    """The name of an example and the default values of its flags, named as the flags are.
+
+    Give one of ``epochs`` and ``steps``. Two things have no flag: ``low`` is the value of black in G's images, -1 with
+    tanh and 0 with a sigmoid, and ``size_unit`` what the networks want ``size`` to be a multiple of.
+    """
 
     name: str
-    epochs: int
     lr: float
-    batch_size: int = 128
+    epochs: int | None = None
+    steps: int | None = None
+    noise_dim: int = 100
+    width: int = 64
     loss: str = "nonsaturating"
     real_label: float = 1.0
+    batch_size: int = 128
+    d_steps: int = 1
+    optimizer: str = "adam"
+    d_lr: float | None = None
     beta1: float = 0.5
     beta2: float = 0.999
     clip_norm: float | None = None
-    d_steps: int = 1
+    clip_value: float | None = None
     average: float = 0.999
+    seed: int = 0
     data: str = "auto"
+    low: float = -1.0
     size: int | None = None
+    size_unit: int = 1
     channels: int | None = None
     fit: str = "crop"
+    background: int = 255
+    cache: str | None = None
+    backend: str = "numpy"
     sample_every: int = 100
     checkpoint_every: int = 500
 
+    @property
+    def out(self) -> Path:
+        """The output folder."""
+        return Path("runs", self.name)
 
-def make_parser(doc: str, recipe: Recipe) -> argparse.ArgumentParser:
-    """Return the parser of an example whose docstring ``doc`` introduces its help."""
-    parser = argparse.ArgumentParser(
-        description=doc.strip(),
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+
+def make_parser(doc: str, recipe: Recipe, models: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of an example whose docstring introduces its help; ``models`` names its recipes, if several."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=doc.strip(), epilog=EPILOG, formatter_class=layout, allow_abbrev=False)
+
+    def add(flag: str, kind: Callable | list, metavar: str | None, text: str, *, none: str = "none") -> None:
+        """Add a flag of the present group: its kind is a conversion, or the list of its values."""
+        default = getattr(recipe, flag.removeprefix("--").replace("-", "_"))
+        values = {"choices": kind, "type": type(kind[0])} if isinstance(kind, list) else {"type": kind}
+        shown = none if default is None else default
+        group.add_argument(flag, default=default, metavar=metavar, help=f"{text} ({shown})", **values)
 
     group = parser.add_argument_group("how long")
     length = group.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=_count, metavar="N", help=f"visits to every image ({recipe.epochs})")
-    length.add_argument("--steps", type=_count, metavar="N", help="or steps, each of which trains D and G once")
+    for flag, text in (("epochs", "visits to every image"), ("steps", "or steps, each of which trains D and G once")):
+        own = getattr(recipe, flag)
+        length.add_argument(f"--{flag}", type=_count, metavar="N", help=f"{text} ({own})" if own else text)
 
-    group = parser.add_argument_group("how to learn")
-
-    def add(flag: str, kind: Callable, metavar: str, text: str) -> None:
-        default = getattr(recipe, flag.removeprefix("--").replace("-", "_"))
-        shown = "none" if default is None else default
-        group.add_argument(flag, type=kind, metavar=metavar, default=default, help=f"{text} ({shown})")
-
-    add("--batch-size", _count, "N", "real images for each step of D")
-    add("--lr", _positive, "X", "learning rate of Adam for both networks")
-    group.add_argument("--d-lr", type=_positive, metavar="X", help="learning rate of D, if it shall be another (--lr)")
-    add("--beta1", _fraction, "X", "memory of Adam's momentum, in [0, 1)")
-    add("--beta2", _fraction, "X", "memory of Adam's sizes of gradients, in [0, 1)")
-    group.add_argument(
-        "--loss", choices=list(LOSSES), default=recipe.loss, help=f"what the players minimise ({recipe.loss})"
-    )
+    group = parser.add_argument_group("who plays, and for what")
+    if models:
+        text = f"the networks; each has defaults of its own, which --model NAME --help shows ({recipe.name})"
+        group.add_argument("--model", choices=models, default=recipe.name, help=text)
+    add("--noise-dim", _count, "N", "length of z, drawn from normal(0, 1)")
+    add("--width", _count, "N", "channels of D's first convolution, or units of G's first layer where D has none")
+    add("--loss", list(LOSSES), None, "what the players minimise")
     add("--real-label", _label, "X", "what D shall say of real images, in (0, 1]; 0.9 is label smoothing")
-    add("--clip-norm", _positive, "X", "length beyond which a network's gradient is scaled down")
+
+    group = parser.add_argument_group("how they learn")
+    add("--batch-size", _count, "N", "real images for each step of D")
     add("--d-steps", _count, "N", "steps of D for one of G")
+    add("--optimizer", list(OPTIMIZERS), None, "another comes with its own --lr, --beta1 and --beta2")
+    add("--lr", _positive, "X", "learning rate of both networks")
+    add("--d-lr", _positive, "X", "learning rate of D, if it shall be another", none="--lr")
+    add("--beta1", _fraction, "X", "memory of the momentum of adam and sgd, in [0, 1)")
+    add("--beta2", _fraction, "X", "memory of adam and rmsprop for the sizes of gradients, in [0, 1)")
+    add("--clip-norm", _positive, "X", "length beyond which a network's gradient is scaled down")
+    add("--clip-value", _positive, "X", "limit of every entry of a gradient, up and down")
     add("--average", _fraction, "X", "part that the moving average of G's weights keeps at each step, 0 for no average")
-    group.add_argument(
-        "--seed", type=_seed, metavar="N", default=0, help="of the weights, the noise and the order of the images (0)"
-    )
+    add("--seed", _seed, "N", "of the weights, the noise and the order of the images")
 
     group = parser.add_argument_group("on what, and where")
-    add(
-        "--data",
-        str,
-        "WHAT",
+    text = (
         "auto (mnist if it can be had, else digits), mnist, fashion, digits, shapes, or a path of yours: a folder of "
-        "pictures, an .npy or .npz file, IDX files",
     )
-    as_it_is = "as they are"
-    group.add_argument(
-        "--size",
-        type=_count,
-        metavar="N",
-        default=recipe.size,
-        help=f"height and width to bring all images to ({recipe.size or as_it_is})",
-    )
-    group.add_argument(
-        "--channels",
-        type=int,
-        choices=[1, 3],
-        default=recipe.channels,
-        help=f"make all images grey, or give them colours ({recipe.channels or as_it_is})",
-    )
-    group.add_argument(
-        "--fit",
-        choices=["crop", "letterbox"],
-        default=recipe.fit,
-        help=f"to a new shape, cut the edges off or add some ({recipe.fit})",
-    )
+    add("--data", str, "WHAT", text + "pictures, an .npy or .npz file, IDX files")
+    text = "height and width to bring all images to"
+    text += f", a multiple of {recipe.size_unit}" if recipe.size_unit > 1 else ""
+    add("--size", _multiple(recipe.size_unit), "N", text, none="as they are")
+    add("--channels", [1, 3], None, "make all images grey, or give them colours", none="as they are")
+    add("--fit", ["crop", "letterbox"], None, "to a new shape, cut the edges off or add some")
+    add("--background", _colour, "GREY|R,G,B", "of such edges, and behind transparent pictures; 0 to 255")
     group.add_argument("--mirror", action="store_true", help="add the mirror image of every image")
-    group.add_argument(
-        "--backend",
-        choices=["numpy", "cupy", "auto"],
-        default="numpy",
-        help="the CPU, an NVIDIA GPU, or the GPU if one works (numpy)",
-    )
-    out = Path("runs", recipe.name)
-    group.add_argument("--out", type=Path, metavar="FOLDER", default=out, help=f"output folder ({out})")
+    add("--cache", str, "FOLDER", "for fetched files and decoded pictures", none="the user's cache folder")
+    add("--backend", ["numpy", "cupy", "auto"], None, "the CPU, an NVIDIA GPU, or the GPU if one works")
+    add("--out", Path, "FOLDER", "output folder")
     add("--sample-every", _count, "N", "steps from one picture to the next")
     add("--checkpoint-every", _count, "N", "steps from one checkpoint to the next")
     again = group.add_mutually_exclusive_group()
@@ -149,8 +163,10 @@ def make_parser(doc: str, recipe: Recipe) -> argparse.ArgumentParser:
     return parser
 
 
-def parse(parser: argparse.ArgumentParser, recipe: Recipe, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the flags; with --resume, those that are not given are the interrupted run's.
+def parse(doc: str, *recipes: Recipe, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the flags; those that are not given are the recipe's or, with --resume, the interrupted run's.
+
+    Of several recipes the first one holds, unless --model names another.
 
     Raises
     ------
@@ -159,7 +175,13 @@ def parse(parser: argparse.ArgumentParser, recipe: Recipe, argv: Sequence[str] |
     CheckpointError
         There is nothing to resume, or it is damaged.
     """
+    names = [recipe.name for recipe in recipes] if len(recipes) > 1 else []
+    recipe = _named(recipes, argv) if names else recipes[0]
+    parser = make_parser(doc, recipe, names)
     flags = parser.parse_args(argv)
+    if flags.optimizer != recipe.optimizer:
+        parser.set_defaults(**OPTIMIZERS[flags.optimizer])
+        flags = parser.parse_args(argv)
     if flags.resume:
         _, about = read_checkpoint(flags.out / CHECKPOINT)
         kept = {key: value for key, value in about["settings"].items() if hasattr(flags, key)}
@@ -168,35 +190,77 @@ def parse(parser: argparse.ArgumentParser, recipe: Recipe, argv: Sequence[str] |
         parser.set_defaults(**kept)
         flags = parser.parse_args(argv)
     if not (flags.epochs or flags.steps):
-        flags.epochs = recipe.epochs
+        flags.epochs, flags.steps = recipe.epochs, recipe.steps
     if flags.backend == "auto":
         flags.backend = _best_backend()
+    flags.low = recipe.low
     return flags
+
+
+def _named(recipes: Sequence[Recipe], argv: Sequence[str] | None) -> Recipe:
+    """The recipe that --model names, if there is one; if not, the parser will say so."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", nargs="?")
+    name = parser.parse_known_args(argv)[0].model
+    return next((recipe for recipe in recipes if recipe.name == name), recipes[0])
 
 
 def data_options(flags: argparse.Namespace) -> dict[str, Any]:
     """Return those keyword arguments of :func:`tinygan.data.load` that the flags decide."""
-    return {key: getattr(flags, key) for key in ("size", "channels", "fit", "mirror")}
+    return {key: getattr(flags, key) for key in ("size", "channels", "fit", "background", "mirror", "cache")}
+
+
+def gan_options(flags: argparse.Namespace, generator: Sequential, discriminator: Sequential) -> dict[str, Any]:
+    """Return those keyword arguments of :class:`tinygan.GAN` that the flags decide."""
+    return {
+        "noise_dim": flags.noise_dim,
+        "loss": LOSSES[flags.loss](real_label=flags.real_label),
+        "g_optimizer": _optimizer(flags, generator, flags.lr),
+        "d_optimizer": _optimizer(flags, discriminator, flags.d_lr or flags.lr),
+        "d_steps": flags.d_steps,
+        "average": flags.average,
+        "seed": flags.seed,
+    }
+
+
+def _optimizer(flags: argparse.Namespace, network: Sequential, lr: float) -> Optimizer:
+    clipping = {"clip_norm": flags.clip_norm, "clip_value": flags.clip_value}
+    if flags.optimizer == "sgd":
+        return SGD(network, lr, momentum=flags.beta1, **clipping)
+    if flags.optimizer == "rmsprop":
+        return RMSProp(network, lr, rho=flags.beta2, **clipping)
+    return Adam(network, lr, flags.beta1, flags.beta2, **clipping)
 
 
 def training_options(flags: argparse.Namespace) -> dict[str, Any]:
     """Return those keyword arguments of :func:`tinygan.training.train` that the flags decide."""
-    passed = ["out", "epochs", "steps", "batch_size", "seed", "sample_every", "checkpoint_every", "resume", "overwrite"]
-    # Where a run lies, and how it was started, is nothing that belongs to the run
-    settings = {key: value for key, value in vars(flags).items() if key not in ("out", "resume", "overwrite")}
+    where = ["out", "resume", "overwrite"]  # and how it was started: nothing that belongs to the run
+    passed = [*where, "epochs", "steps", "batch_size", "seed", "low", "sample_every", "checkpoint_every"]
+    settings = {key: value for key, value in vars(flags).items() if key not in where}
     return {**{key: getattr(flags, key) for key in passed}, "settings": settings}
 
 
+def describe(images: ImageData, gan: GAN) -> None:
+    """Print what is learned from, and the two networks layer by layer."""
+    tables = gan.generator.summary(), gan.discriminator.summary(images.image_shape)
+    print("{}\n\nG\n{}\n\nD\n{}\n".format(images.description, *tables))
+
+
 def launch(
-    main: Callable[[argparse.Namespace], object], doc: str, recipe: Recipe, argv: Sequence[str] | None = None
+    main: Callable[[argparse.Namespace], Path | None], doc: str, *recipes: Recipe, argv: Sequence[str] | None = None
 ) -> None:
-    """Parse the command line and call ``main(flags)``; whatever is wrong comes out as one line, and an exit code.
+    """Parse the command line, call ``main(flags)``, and say what lies in the folder that it returns.
+
+    Several recipes are several models of one example: ``--model`` takes their names, and ``flags.model`` is the one
+    that was taken. Whatever is wrong comes out as one line, and an exit code.
 
     The code is 2 for a bad command line, 1 for any other error that tinygan or the operating system reports, and 130
     after Ctrl-C.
     """
     try:
-        main(parse(make_parser(doc, recipe), recipe, argv))
+        folder = main(parse(doc, *recipes, argv=argv))
+        if folder is not None:
+            print(f"Look at {folder / 'samples.png'}, {folder / 'film.gif'} and {folder / 'losses.png'}.")
     except (TinyGANError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -213,32 +277,36 @@ def _best_backend() -> str:
         return "numpy"
 
 
-def _number(text: str, kind: type, what: str, allowed: Callable[[float], bool]) -> Any:
-    """Convert ``text``, or raise the error that argparse shows after the name of the flag."""
-    try:
-        value = kind(text)
-    except ValueError:
-        value = math.nan
-    if not allowed(value):  # a NaN never is
-        raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
-    return value
+def _number(kind: type, what: str, allowed: Callable[[float], bool]) -> Callable[[str], Any]:
+    """A conversion for argparse, which shows its errors after the name of the flag."""
+
+    def convert(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not allowed(value):  # a NaN never is
+            raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
+        return value
+
+    return convert
 
 
-def _count(text: str) -> int:
-    return _number(text, int, "a whole number of at least 1", lambda x: x >= 1)
+_count = _number(int, "a whole number of at least 1", lambda x: x >= 1)
+_seed = _number(int, "a whole number of at least 0", lambda x: x >= 0)
+_byte = _number(int, "a whole number from 0 to 255", lambda x: 0 <= x <= 255)
+_positive = _number(float, "a positive number", lambda x: 0.0 < x < math.inf)
+_fraction = _number(float, "a number in [0, 1)", lambda x: 0.0 <= x < 1.0)
+_label = _number(float, "a number in (0, 1]", lambda x: 0.0 < x <= 1.0)
 
 
-def _seed(text: str) -> int:
-    return _number(text, int, "a whole number of at least 0", lambda x: x >= 0)
+def _multiple(unit: int) -> Callable[[str], int]:
+    return _number(int, f"a multiple of {unit}", lambda x: x >= 1 and x % unit == 0) if unit > 1 else _count
 
 
-def _positive(text: str) -> float:
-    return _number(text, float, "a positive number", lambda x: 0.0 < x < math.inf)
-
-
-def _fraction(text: str) -> float:
-    return _number(text, float, "a number in [0, 1)", lambda x: 0.0 <= x < 1.0)
-
-
-def _label(text: str) -> float:
-    return _number(text, float, "a number in (0, 1]", lambda x: 0.0 < x <= 1.0)
+def _colour(text: str) -> int | list[int]:
+    """A grey level, or red, green and blue with commas between."""
+    levels = [_byte(level) for level in text.split(",")]
+    if len(levels) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"expected one grey level, or red,green,blue, got {text!r}")
+    return levels if len(levels) == 3 else levels[0]

@@ -123,7 +123,8 @@ def lsgan(
     image_shape = _image_shape(image_shape, "lsgan")
     own = {"rng": as_generator(rng), "dtype": dtype}
     generator = _dense_stack((noise_dim, *g_hidden), False, own)
-    generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), **own), Reshape(*image_shape)]
+    # No function at the end bounds the images: they must start small, or D's gradients are as large as its errors
+    generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), init=dcgan_normal, **own), Reshape(*image_shape)]
     return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 4, "lsgan"), False, own)
 
 
@@ -229,8 +230,8 @@ def _growth(image_shape: tuple[int, int, int], levels: int, name: str) -> tuple[
     doublings = next((k for k in range(levels, 1, -1) if gcd(h, w) % 2**k == 0), None)
     if doublings is None:
         raise ArgumentError(
-            f"{name}: height and width must be multiples of 4, since G doubles a small image, got {h}x{w}. Load the "
-            "images in such a size, load(..., size=64)."
+            f"{name}: height and width must be multiples of 4, since G doubles a small image, got {h}x{w}. Bring "
+            "the images to such a size: --size 64, or load(..., size=64)."
         )
     return h >> doublings, w >> doublings, [1] * (levels - doublings) + [2] * doublings
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backend import Array, get_xp
 from . import cpu, plain
-from .elementwise import accumulate, accumulate_matmul, in_blocks, sigmoid, softplus
+from .elementwise import accumulate, accumulate_matmul, in_blocks, sigmoid, softplus, sum_in_order, sum_rows
 from .plain import Window
 
 __all__ = [
@@ -23,6 +23,8 @@ __all__ = [
     "in_blocks",
     "sigmoid",
     "softplus",
+    "sum_in_order",
+    "sum_rows",
 ]
 
 

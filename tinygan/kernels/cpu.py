@@ -10,14 +10,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..threads import one_blas_thread, share_out
+from ..threads import one_blas_thread, share_out, workers
+from . import winograd
 from .plain import Window
 
-PIECE = 1 << 19  # numbers in a piece of columns
+PIECE, ROWS = 1 << 19, 128  # numbers in a piece of columns, and rows that it has at least, as products like them
+FEW = 8  # channels; a run of so few numbers takes as long as one several times as long
 
 
 def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None = None) -> np.ndarray:
     """As :func:`tinygan.kernels.plain.convolve`: each product is written where it belongs in y."""
+    if winograd.saves(window, W.shape[2], len(x) // workers()):
+        return winograd.convolve(x, W, window, b)
     flat_W = W.reshape(-1, W.shape[3])
     y = np.empty((len(x), *window.grid, W.shape[3]), dtype=x.dtype)
 
@@ -35,6 +39,8 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
 
 def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
     """As :func:`tinygan.kernels.plain.convolve_weights`: a sum for each core, added up in the order of the images."""
+    if winograd.saves(window, x.shape[3], len(x) // workers()):
+        return winograd.convolve_weights(x, y, window)
     b = y.shape[3]
     sums = []
 
@@ -61,7 +67,12 @@ def convolve_adjoint(
     y: np.ndarray, W: np.ndarray, hw: tuple[int, int], window: Window, b: np.ndarray | None = None
 ) -> np.ndarray:
     """As :func:`tinygan.kernels.plain.convolve_adjoint`: columns are made and added to their pixels piece by piece."""
-    (kh, kw), (ho, wo), (top, bottom, left, right) = window.kernel, window.grid, window.pads
+    (kh, kw), (sh, sw), (top, bottom, left, right), (ho, wo) = window
+    size = y.itemsize
+    if winograd.saves(window, W.shape[2], len(y) // workers(), winograd.PIECE // 4):  # adding columns up takes longer
+        return winograd.convolve_adjoint(y, W, hw, window, b)
+    if W.shape[2] <= FEW:
+        return _convolve_adjoint_to_few_channels(y, W, hw, window, b)
     (h, w), a = hw, W.shape[2]
     flat_WT = W.reshape(-1, W.shape[3]).T
     x = np.empty((len(y), h, w, a), dtype=y.dtype)
@@ -75,19 +86,66 @@ def convolve_adjoint(
             n = j - i
             piece = columns[: n * ho * wo]
             np.matmul(y[i:j].reshape(-1, W.shape[3]), flat_WT, out=piece)
-            piece = piece.reshape(n, ho, wo, kh, kw, a)
+            piece = piece.reshape(n, ho, wo, kh, kw * a)
             sums = padded[:n]
             sums[...] = 0.0
-            for p, q, rows, cols in window.spans():
-                sums[:, rows, cols] += piece[:, :, :, p, q]
-            inside = sums[:, top : top + h, left : left + w]
-            if b is None:
-                x[i:j] = inside
-            else:
-                np.add(inside, b, out=x[i:j])
+            for p in range(kh):
+                rows = slice(p, p + (ho - 1) * sh + 1, sh)
+                for q in range(0, kw, sw):  # as many entries of the kernel at once as lie between two of its places
+                    wide = min(sw, kw - q) * a
+                    place = np.lib.stride_tricks.as_strided(
+                        sums[:, rows, q:], (n, ho, wo, wide), (*sums[:, rows].strides[:2], sw * a * size, size)
+                    )
+                    place += piece[:, :, :, p, q * a : q * a + wide]
+            _store(sums[:, top : top + h, left : left + w], b, x[i:j])
 
     _share_images(work, len(y))
     return x
+
+
+def _convolve_adjoint_to_few_channels(
+    y: np.ndarray, W: np.ndarray, hw: tuple[int, int], window: Window, b: np.ndarray | None
+) -> np.ndarray:
+    """The same with long runs of memory where single pixels are short: the sh x sw pixels that a stride keeps together
+    are one *cell* of sh·sw·a numbers; over cells the kernel has ⌈kh/sh⌉ x ⌈kw/sw⌉ entries and moves in steps of 1.
+    """
+    (kh, kw), (sh, sw), (top, _, left, _), (ho, wo) = window
+    (h, w), a = hw, W.shape[2]
+    rh, rw = -(-kh // sh), -(-kw // sw)
+    whole = np.zeros((rh * sh, rw * sw, *W.shape[2:]), dtype=W.dtype)
+    whole[:kh, :kw] = W
+    # (rh, sh, rw, sw, a, B) -> (rh, rw, B, sh·sw·a)
+    cells_W = whole.reshape(rh, sh, rw, sw, a, -1).transpose(0, 2, 5, 1, 3, 4).reshape(rh, rw, W.shape[3], -1)
+    x = np.empty((len(y), h, w, a), dtype=y.dtype)
+    high, wide = max(ho + rh - 1, -(-(top + h) // sh)), max(wo + rw - 1, -(-(left + w) // sw))  # in cells
+
+    def work(start: int, stop: int) -> None:
+        step = max(1, min(stop - start, PIECE // (ho * wo * W.shape[3])))
+        product = np.empty((step, ho, wo, sh * sw * a), dtype=y.dtype)
+        cells, image = (np.empty((step, high * wide, sh * sw * a), dtype=y.dtype) for _ in range(2))
+        for i in range(start, stop, step):
+            j = min(i + step, stop)
+            n = j - i
+            sums = cells[:n].reshape(n, high, wide, -1)
+            sums[...] = 0.0
+            for p in range(rh):
+                for q in range(rw):
+                    np.matmul(y[i:j].reshape(-1, W.shape[3]), cells_W[p, q], out=product[:n].reshape(n * ho * wo, -1))
+                    sums[:, p : p + ho, q : q + wo] += product[:n]
+            pixels = image[:n].reshape(n, high, sh, wide, sw * a)
+            pixels[...] = sums.reshape(n, high, wide, sh, sw * a).transpose(0, 1, 3, 2, 4)
+            inside = pixels.reshape(n, high * sh, wide * sw, a)[:, top : top + h, left : left + w]
+            _store(inside, b, x[i:j])
+
+    _share_images(work, len(y))
+    return x
+
+
+def _store(image: np.ndarray, b: np.ndarray | None, out: np.ndarray) -> None:
+    if b is None:
+        out[...] = image
+    else:
+        np.add(image, b, out=out)
 
 
 class _Gather:
@@ -122,7 +180,7 @@ class _Gather:
 
 def _images_in_a_piece(window: Window, channels: int, n: int) -> int:
     (kh, kw), (ho, wo) = window.kernel, window.grid
-    return max(1, min(n, PIECE // (ho * wo * kh * kw * channels)))
+    return max(1, min(n, max(PIECE // (ho * wo * kh * kw * channels), ROWS // (ho * wo))))
 
 
 def _share_images(work: Callable[[int, int], None], n: int) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from ..backend import Array, get_xp
 from ..threads import share_out
 
-BLOCK = 1 << 17  # numbers: long enough for the cores not to fight over the interpreter, short enough for their caches
+BLOCK = 1 << 18  # numbers: long enough for the cores not to fight over the interpreter, short enough for their caches
 
 
 def accumulate(out: Array, value: Array, *, add: bool) -> None:
@@ -28,25 +30,43 @@ def accumulate_matmul(out: Array, a: Array, b: Array, *, add: bool) -> None:
         get_xp(a, b).matmul(a, b, out=out)
 
 
-def in_blocks(update: Callable[..., None], *vectors: Array, scratch: int) -> None:
-    """Call ``update(*blocks, *scratch_blocks)`` for each block of flat vectors of one length, to change them in place.
+def in_blocks(update: Callable[..., Any], *arrays: Array, scratch: int = 0) -> list[Any]:
+    """Call ``update(*blocks, *scratch_blocks)`` for each block of rows of arrays of one shape; return what it returned.
 
-    On the CPU a block stays in cache while all the operations of ``update`` pass over it, where whole vectors would
-    wait for memory at each, and the cores share the blocks. On a GPU one call over everything is best.
+    On the CPU a block stays in cache while all the operations of ``update`` pass over it, where whole arrays would
+    wait for memory at each, and the cores share the blocks. On a GPU one call over everything is best. What the blocks
+    are does not depend on the number of cores, so neither do sums of what they return.
     """
-    xp, size, dtype = get_xp(*vectors), vectors[0].size, vectors[0].dtype
-    length = BLOCK if xp is np else max(size, 1)
+    xp, n, dtype = get_xp(*arrays), len(arrays[0]), arrays[0].dtype
+    rest = arrays[0].shape[1:]
+    rows = max(1, BLOCK // prod(rest)) if xp is np else max(n, 1)
+    count = -(-n // rows)
+    results: list[Any] = [None] * count
 
-    def part(start: int, stop: int) -> None:
-        between = [xp.empty(min(length, stop - start), dtype=dtype) for _ in range(scratch)]
-        for i in range(start, stop, length):
-            j = min(i + length, stop)
-            update(*(v[i:j] for v in vectors), *(s[: j - i] for s in between))
+    def part(first: int, last: int) -> None:
+        between = [xp.empty((min(rows, n), *rest), dtype=dtype) for _ in range(scratch)]
+        for k in range(first, last):
+            i, j = k * rows, min((k + 1) * rows, n)
+            results[k] = update(*(a[i:j] for a in arrays), *(s[: j - i] for s in between))
 
-    if xp is np:
-        share_out(part, size, least=2 * BLOCK)
+    if count > 1:
+        share_out(part, count, least=2)
     else:
-        part(0, size)
+        part(0, count)
+    return results
+
+
+def sum_rows(a: Array) -> Array:
+    """The sum of a (M, C) over its rows."""
+    return sum_in_order(in_blocks(lambda block: block.sum(axis=0), a))
+
+
+def sum_in_order(parts: Sequence[Array]) -> Array:
+    """The sum of arrays, in new memory."""
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    return total
 
 
 def sigmoid(s: Array) -> Array:

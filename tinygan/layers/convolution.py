@@ -15,7 +15,7 @@ from ..arguments import positive_int
 from ..backend import Array
 from ..errors import ArgumentError, ShapeError
 from ..initializers import Initializer, Rng, as_generator, he_normal
-from ..kernels import Window, accumulate, convolve, convolve_adjoint, convolve_weights
+from ..kernels import Window, accumulate, convolve, convolve_adjoint, convolve_weights, sum_rows
 from .base import GradMode, Layer, Shape
 
 Pair = int | tuple[int, int]
@@ -59,7 +59,7 @@ class _Convolution(Layer):
     def _store_grads(self, dW: Array, dy: Array, grads: GradMode) -> None:
         accumulate(self.grads["W"], dW, add=grads == "add")
         if "b" in self.grads:
-            accumulate(self.grads["b"], dy.sum(axis=(0, 1, 2)), add=grads == "add")
+            accumulate(self.grads["b"], sum_rows(dy.reshape(-1, self.c_out)), add=grads == "add")
 
     def _window(self, hw: tuple[int, int]) -> Window:
         return _window(hw, self.kernel_size, self.stride, self.padding)

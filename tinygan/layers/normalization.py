@@ -9,7 +9,7 @@ import numpy as np
 from ..arguments import fraction, positive, positive_int
 from ..backend import Array, get_xp
 from ..errors import ShapeError
-from ..kernels import accumulate
+from ..kernels import accumulate, in_blocks, sum_in_order
 from .base import GradMode, Layer, Shape
 
 
@@ -96,43 +96,75 @@ class BatchNorm(_Normalization):
         self._check_input(x)
         rows = x.reshape(-1, self.c)  # (M, C)
         if train:
+            mean, var = self._statistics(rows, x.shape)
             m = len(rows)
-            if m < 2:
-                raise ShapeError(
-                    f"{self.name}: a training batch of shape {x.shape} has one value per channel, and so no variance. "
-                    "Use a batch of at least 2, or train=False."
-                )
-            mean = rows.mean(axis=0)
-            centred = rows - mean  # x̂ σ: to keep this rather than x̂ saves a pass over memory
-            var = get_xp(x).einsum("mc,mc->c", centred, centred)  # one pass, no squares in memory
-            var /= m
             for running, new in ((self.running_mean, mean), (self.running_var, var * (m / (m - 1.0)))):
                 running *= self.momentum
                 running += (1.0 - self.momentum) * new
         else:
-            var = self.running_var
-            centred = rows - self.running_mean
-        inv_std = 1.0 / get_xp(x).sqrt(var + self.eps)
-        y = centred * (inv_std * self.params["gamma"])
-        y += self.params["beta"]
-        return self._remember(y.reshape(x.shape), centred, inv_std, train)
+            mean, var = self.running_mean.copy(), self.running_var
+        xp = get_xp(x)
+        inv_std = 1.0 / xp.sqrt(var + self.eps)
+        scale, beta = inv_std * self.params["gamma"], self.params["beta"]
+        y = xp.empty(rows.shape, dtype=x.dtype)
+
+        def normalise(x, y):
+            xp.subtract(x, mean, out=y)
+            y *= scale
+            y += beta
+
+        in_blocks(normalise, rows, y)
+        return self._remember(y.reshape(x.shape), rows, mean, inv_std, train)
+
+    def _statistics(self, rows: Array, shape: Shape) -> tuple[Array, Array]:
+        """Mean and variance of each channel, from those of blocks of rows that fit into the cache: the blocks' means
+        scatter around the mean, and that belongs to the variance (Chan, Golub and LeVeque, 1979)."""
+        m, xp = len(rows), get_xp(rows)
+        if m < 2:
+            raise ShapeError(
+                f"{self.name}: a training batch of shape {shape} has one value per channel, and so no variance. "
+                "Use a batch of at least 2, or train=False."
+            )
+
+        def of_block(x, centred):
+            mean = x.mean(axis=0)
+            xp.subtract(x, mean, out=centred)
+            return len(x), mean, xp.einsum("mc,mc->c", centred, centred)  # one pass, no squares in memory
+
+        blocks = in_blocks(of_block, rows, scratch=1)
+        mean = sum_in_order([block_mean * (n / m) for n, block_mean, _ in blocks])
+        squares = [s + n * (block_mean - mean) ** 2 for n, block_mean, s in blocks]
+        return mean, sum_in_order(squares) / m
 
     def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
-        centred, inv_std, train = self._recall(dy, grads)
-        rows = dy.reshape(-1, self.c)  # (M, C)
+        x, mean, inv_std, train = self._recall(dy, grads)
+        xp, rows = get_xp(dy), dy.reshape(-1, self.c)  # (M, C)
         m = len(rows)
-        dgamma = get_xp(dy).einsum("mc,mc->c", rows, centred) * inv_std
-        dbeta = rows.sum(axis=0)
+
+        def sums(x, dy, centred):
+            xp.subtract(x, mean, out=centred)
+            return xp.einsum("mc,mc->c", dy, centred), dy.sum(axis=0)
+
+        parts = in_blocks(sums, x, rows, scratch=1)
+        dgamma, dbeta = sum_in_order([p for p, _ in parts]) * inv_std, sum_in_order([p for _, p in parts])
         self._store_grads(dgamma, dbeta, grads)
         if not need_dx:
             return None
-        if train:
-            dx = centred * (inv_std * dgamma / -m)
-            dx += rows
-            dx -= dbeta / m
-            dx *= self.params["gamma"] * inv_std
-        else:
-            dx = rows * (self.params["gamma"] * inv_std)
+        dx = xp.empty(rows.shape, dtype=dy.dtype)
+        scale = self.params["gamma"] * inv_std
+        by_mean, by_x = dbeta / m, inv_std * dgamma / -m
+
+        def slope(x, dy, dx):
+            if not train:
+                xp.multiply(dy, scale, out=dx)
+                return
+            xp.subtract(x, mean, out=dx)
+            dx *= by_x
+            dx += dy
+            dx -= by_mean
+            dx *= scale
+
+        in_blocks(slope, x, rows, dx)
         return dx.reshape(dy.shape)
 
 

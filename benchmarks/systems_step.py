@@ -1,0 +1,242 @@
+"""One full training step of each of the five systems, tinygan beside PyTorch on the CPU.
+
+    pip install -e '.[bench]'
+    python benchmarks/systems_step.py                    # about eight minutes; prints the table that RESULTS.md keeps
+    python benchmarks/systems_step.py --only dcgan64
+
+A step is: D on real and generated images, Adam; then G through the updated D from fresh noise, Adam. PyTorch runs the
+same layers (translated one by one from tinygan's), eagerly, with its fused Adam and as many threads, in both of its
+memory layouts, and in two loops: *as usual*, in the way that DCGAN tutorials are written (fakes detached, D's parameter
+gradients computed in G's step although nobody reads them), and *tuned*, without that work. The faster layout counts.
+The libraries run in turn, each in a process of its own, so that a drift of the machine's speed meets both; ratios are
+medians over the rounds. Above 1, tinygan is faster.
+
+The floor is the time that the operations of those matrix products whose results somebody reads would take at the rate
+of one large product (2048 x 2048 x 2048, NumPy's, measured in the same rounds), each counted as the plain sum of
+products that defines it; tinygan does some with fewer. Memory is what a process holds at its peak beyond what it held
+after its imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from math import prod
+from typing import NamedTuple
+
+
+class System(NamedTuple):
+    """A row of the table: a function of tinygan.models, its images and its batch."""
+
+    model: str
+    image_shape: tuple[int, int, int]
+    batch: int
+    loss: str = "cross-entropy"
+
+
+SYSTEMS = {
+    "mlp_conv": System("mlp_conv", (28, 28, 1), 128),
+    "lsgan": System("lsgan", (28, 28, 1), 64, "least squares"),
+    "mlp": System("mlp", (28, 28, 1), 128),
+    "dcgan64": System("dcgan64", (64, 64, 3), 64),
+    "dcgan": System("dcgan", (32, 32, 3), 32),
+}
+ADAM = {"lr": 2e-4, "betas": (0.5, 0.999)}
+
+
+def median_ms(step, *, seconds: float) -> float:
+    """Median time of ``step`` in milliseconds, after a warm-up."""
+    for _ in range(2):
+        step()
+    times, end = [], time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times)
+
+
+def held_mb(which: str) -> float:
+    """Memory of this process in MB: ``VmRSS`` now, ``VmHWM`` at its peak."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(which)) / 1024
+
+
+def build(system: System):
+    from tinygan import models
+
+    options = {"batch_norm": False} if system.model == "mlp" else {}
+    return getattr(models, system.model)(system.image_shape, **options)
+
+
+def operations(system: System) -> float:
+    """Floating-point operations of the products in one step, counting only what is read."""
+    from tinygan.layers import ConvTranspose2D
+
+    def forward(network, shape, *, data_gradient=False):
+        """Of one sample; or of the gradient of its data, which only layers above the first pass on."""
+        total, first = 0, True
+        for layer in network.layers:
+            after = layer.output_shape(shape)
+            if "W" in layer.params:
+                W = layer.params["W"]
+                places = prod((shape if isinstance(layer, ConvTranspose2D) else after)[:-1])
+                total += 0 if data_gradient and first else 2 * W.size * places
+                first = False
+            shape = after
+        return total
+
+    G, D = build(system)
+    g, d = forward(G, (100,)), forward(D, system.image_shape)
+    g_dx, d_dx = forward(G, (100,), data_gradient=True), forward(D, system.image_shape, data_gradient=True)
+    d_step = g + 2 * (d + d + d_dx)
+    g_step = g + d + d + g + g_dx
+    return float(system.batch * (d_step + g_step))
+
+
+def run_tinygan(system: System, seconds: float) -> dict[str, float]:
+    from tinygan import GAN, losses, optim  # isort: skip (before NumPy, as in the examples; see tinygan.threads)
+    import numpy as np
+
+    before = held_mb("VmRSS")
+    loss = losses.LeastSquares() if system.loss == "least squares" else losses.NonSaturating()
+    G, D = build(system)
+    adams = [optim.Adam(network, ADAM["lr"], *ADAM["betas"]) for network in (G, D)]
+    gan = GAN(G, D, noise_dim=100, loss=loss, g_optimizer=adams[0], d_optimizer=adams[1])
+    real = np.random.default_rng(0).uniform(-1, 1, (system.batch, *system.image_shape)).astype(np.float32)
+    measured = {"tinygan": median_ms(lambda: gan.step(real), seconds=seconds), "memory": held_mb("VmHWM") - before}
+    a = np.random.default_rng(0).standard_normal((2048, 2048), dtype=np.float32)
+    out = np.empty_like(a)
+    product = median_ms(lambda: np.matmul(a, a, out=out), seconds=1.0)
+    return {**measured, "peak": 2 * 2048**3 / product / 1e6, "operations": operations(system)}
+
+
+def translate(network):
+    """The same layers in PyTorch. Padding that differs from side to side is the same on both there: as costly."""
+    from torch import nn
+
+    from tinygan import layers
+
+    def one(layer):
+        if isinstance(layer, layers.Dense):
+            return nn.Linear(layer.n_in, layer.n_out, bias="b" in layer.params)
+        if isinstance(layer, layers.Conv2D | layers.ConvTranspose2D):
+            (k, _), (s, _) = layer.kernel_size, layer.stride
+            options = {"stride": s, "padding": (k - s + 1) // 2, "bias": "b" in layer.params}
+            if isinstance(layer, layers.Conv2D):
+                return nn.Conv2d(layer.c_in, layer.c_out, k, **options)
+            return nn.ConvTranspose2d(layer.c_in, layer.c_out, k, output_padding=(s - k) % 2, **options)
+        if isinstance(layer, layers.Reshape):
+            h, w, c = layer.shape
+            return nn.Unflatten(1, (c, h, w))
+        kinds = {layers.Tanh: nn.Tanh, layers.Sigmoid: nn.Sigmoid, layers.Flatten: nn.Flatten}
+        if type(layer) in kinds:
+            return kinds[type(layer)]()
+        return nn.ReLU(inplace=True) if isinstance(layer, layers.ReLU) else nn.LeakyReLU(layer.slope, inplace=True)
+
+    def norm(layer, images):
+        return nn.BatchNorm2d(layer.c) if images else nn.BatchNorm1d(layer.c)
+
+    modules, shape = [], network.input_shape
+    for layer in network.layers:
+        shape = shape and layer.output_shape(shape)
+        modules.append(norm(layer, len(shape) == 3) if isinstance(layer, layers.BatchNorm) else one(layer))
+    return nn.Sequential(*modules)
+
+
+def run_torch(system: System, seconds: float) -> dict[str, float]:
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+
+    before = held_mb("VmRSS")
+    torch.manual_seed(0)
+    cross_entropy = mse_loss if system.loss == "least squares" else binary_cross_entropy_with_logits
+    n, (h, w, c) = system.batch, system.image_shape
+    ones, zeros = torch.ones(n, 1), torch.zeros(n, 1)
+    measured = {}
+    for layout, name in ((torch.contiguous_format, "channels first"), (torch.channels_last, "channels last")):
+        G, D = (translate(network) for network in build(system))
+        for network in (G, D):
+            for module in network.modules():
+                if hasattr(module, "weight") and module.weight.dim() == 4:
+                    module.weight.data = module.weight.data.contiguous(memory_format=layout)
+        g_adam, d_adam = (torch.optim.Adam(network.parameters(), **ADAM, fused=True) for network in (G, D))
+        real = (torch.rand(n, c, h, w) * 2 - 1).contiguous(memory_format=layout)
+
+        def learn(fake, *, D=D, d_adam=d_adam, real=real):
+            d_adam.zero_grad()
+            cross_entropy(D(real), ones).backward()
+            cross_entropy(D(fake), zeros).backward()
+            d_adam.step()
+
+        def usual(*, G=G, D=D, g_adam=g_adam, learn=learn):
+            learn(G(torch.randn(n, 100)).detach())
+            g_adam.zero_grad()
+            cross_entropy(D(G(torch.randn(n, 100))), ones).backward()
+            g_adam.step()
+
+        def tuned(*, G=G, D=D, g_adam=g_adam, learn=learn):
+            with torch.no_grad():
+                fake = G(torch.randn(n, 100))
+            learn(fake)
+            g_adam.zero_grad()
+            D.requires_grad_(False)
+            cross_entropy(D(G(torch.randn(n, 100))), ones).backward()
+            D.requires_grad_(True)
+            g_adam.step()
+
+        measured[f"usual, {name}"] = median_ms(usual, seconds=seconds / 2)
+        measured[f"tuned, {name}"] = median_ms(tuned, seconds=seconds / 2)
+    return {**measured, "memory": held_mb("VmHWM") - before}
+
+
+def turn(library: str, name: str, seconds: float) -> dict[str, float]:
+    """One library's measurement, in a process of its own."""
+    command = [sys.executable, __file__, "--turn", library, "--only", name, "--seconds", str(seconds)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="how often the two take turns (default: 3)")
+    parser.add_argument("--seconds", type=float, default=6.0, help="for each measurement (default: 6)")
+    parser.add_argument("--only", choices=list(SYSTEMS), help="only this system")
+    parser.add_argument("--turn", choices=["tinygan", "torch"], help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.turn:
+        print(json.dumps({"tinygan": run_tinygan, "torch": run_torch}[args.turn](SYSTEMS[args.only], args.seconds)))
+        return
+
+    heads = "system, batch|tinygan ms|PyTorch as usual|ratio|tuned|ratio|floor ms|reached|memory MB|PyTorch's"
+    print(f"| {heads.replace('|', ' | ')} |\n{'|---' * 10}|", flush=True)
+    means: list[tuple[float, float]] = []
+    for name in [args.only] if args.only else SYSTEMS:
+        system = SYSTEMS[name]
+        rounds = [(turn("tinygan", name, args.seconds), turn("torch", name, args.seconds)) for _ in range(args.rounds)]
+        ours = [own["tinygan"] for own, _ in rounds]
+        floors = [own["operations"] / own["peak"] / 1e6 for own, _ in rounds]
+        cells, ratios = [], []
+        for loop in ("usual", "tuned"):
+            theirs = [min(v for k, v in other.items() if k.startswith(loop)) for _, other in rounds]
+            each = [b / a for a, b in zip(ours, theirs, strict=True)]
+            ratios.append(statistics.median(each))
+            cells.append(f"{statistics.median(theirs):.0f} | **{ratios[-1]:.2f}** ({min(each):.2f} - {max(each):.2f})")
+        means.append((ratios[0], ratios[1]))
+        reached = statistics.median(floor / own for floor, own in zip(floors, ours, strict=True))
+        memory = [statistics.median(m["memory"] for m in side) for side in zip(*rounds, strict=True)]
+        print(
+            f"| {name} {'x'.join(map(str, system.image_shape))}, {system.batch} | {statistics.median(ours):.0f} | "
+            f"{' | '.join(cells)} | {statistics.median(floors):.0f} | {reached:.0%} | "
+            f"{memory[0]:.0f} | {memory[1]:.0f} |",
+            flush=True,
+        )
+    usual, tuned = (statistics.geometric_mean(column) for column in zip(*means, strict=True))
+    print(f"\nGeometric mean: {usual:.2f} as usual, {tuned:.2f} tuned.")
+
+
+if __name__ == "__main__":
+    main()

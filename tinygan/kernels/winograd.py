@@ -1,0 +1,170 @@
+"""Convolutions in steps of 1 or 2 with about half of the multiplications (Winograd, 1980; Lavin and Gray, 2016).
+
+In one dimension and steps of 1, two neighbouring outputs y of a kernel g with two taps need four products. Three do:
+
+    m₀ = (d₀ − d₁) g₀      m₁ = d₁ (g₀ + g₁)      m₂ = (d₂ − d₁) g₁      y₀ = m₀ + m₁      y₁ = m₁ + m₂
+
+With B, G and A for the three sets of signs this is m = (B d) · (G g), y = Aᵀ m. Three taps need four products in
+place of six. In two dimensions the same is done along rows and columns: 9 products for a tile of 2 x 2 outputs in place
+of 16, or 16 in place of 36. Over channels and tiles each product r, c is one of matrices,
+
+    M_rc = V_rc U_rc        V = B d Bᵀ of each tile d of x        U = G W Gᵀ        y = Aᵀ M A
+
+In steps of 2, a kernel's taps meet even pixels or odd ones: with both (the *phases*) side by side as channels, it is a
+convolution in steps of 1 with half as many taps, 4 -> 2 and 5 -> 3 (odd pixels: 2). Products with taps that are not
+there are left out: 49 remain in place of 100 for a kernel of 5 x 5, and 36 in place of 64 for 4 x 4.
+
+All of it is linear in x and in W, and so the derivatives are the same steps, transposed, in reverse order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..threads import one_blas_thread, share_out
+from .plain import Window
+from .tiles import PIECE, SIGNS, Axis, Tiles, add, mix
+
+
+def axes(window: Window) -> tuple[Axis, Axis] | None:
+    """Both dimensions, or None where kernel and stride have no such form."""
+    if any(s > 2 or -(-k // s) not in SIGNS for k, s in zip(window.kernel, window.stride, strict=True)):
+        return None
+    rows, columns = (Axis.of(*of) for of in zip(window.kernel, window.stride, window.grid, strict=True))
+    return rows, columns
+
+
+def saves(window: Window, channels: int, images: int, least: int = PIECE // 2) -> bool:
+    """Whether a core with so many images is faster this way than with the plain sum of products. Measured: it is with
+    few tiles in vain, and with so many channels and tiles that V_rc has ``least`` numbers."""
+    both = axes(window)
+    if both is None or channels < 32:
+        return False
+    (kh, kw), (sh, sw), _, (ho, wo) = window
+    rows, columns = both
+    tiles = rows.tiles * columns.tiles
+    fewer = sum(rows.phases) * sum(columns.phases) * tiles < 0.65 * kh * kw * ho * wo
+    return fewer and images * tiles * sh * sw * channels >= least
+
+
+def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None = None) -> np.ndarray:
+    """As :func:`tinygan.kernels.plain.convolve`: y = Aᵀ M A, plus b."""
+    rows, columns = axes(window)
+    U = _transform_weights(W, rows, columns)
+    y = np.empty((len(x), *window.grid, W.shape[3]), dtype=x.dtype)
+
+    def work(start: int, stop: int) -> None:
+        tiles = Tiles(rows, columns, window, *W.shape[2:], x.dtype, stop - start)
+        for i, j in tiles.pieces(start, stop):
+            tiles.read_image(x[i:j])
+            for r in range(len(rows.B)):
+                tiles.transform_rows(r)
+                for c in range(len(columns.B)):
+                    np.matmul(tiles.V(r, c), U[r][c], out=tiles.M(c))
+                tiles.add_outputs(r)
+            tiles.write_outputs(y[i:j], b)
+
+    _share_images(work, len(x))
+    return y
+
+
+def convolve_adjoint(
+    y: np.ndarray, W: np.ndarray, hw: tuple[int, int], window: Window, b: np.ndarray | None = None
+) -> np.ndarray:
+    """As :func:`tinygan.kernels.plain.convolve_adjoint`: M = A y Aᵀ, V = M Uᵀ, x = Bᵀ V B, plus b."""
+    rows, columns = axes(window)
+    U = _transform_weights(W, rows, columns)
+    x = np.empty((len(y), *hw, W.shape[2]), dtype=y.dtype)
+
+    def work(start: int, stop: int) -> None:
+        tiles = Tiles(rows, columns, window, *W.shape[2:], y.dtype, stop - start)
+        for i, j in tiles.pieces(start, stop):
+            tiles.read_outputs(y[i:j])
+            for r in range(len(rows.B)):
+                tiles.spread_outputs(r)
+                for c in range(len(columns.B)):
+                    tiles.add_columns(r, c, np.matmul(tiles.M(c), U[r][c].T, out=tiles.room(r, c)))
+                tiles.add_rows(r)
+            tiles.write_image(x[i:j], b)
+
+    _share_images(work, len(y))
+    return x
+
+
+def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
+    """As :func:`tinygan.kernels.plain.convolve_weights`: U = Vᵀ M with V = B x Bᵀ and M = A y Aᵀ, W = Gᵀ U G."""
+    rows, columns = axes(window)
+    shape = (*window.kernel, x.shape[3], y.shape[3])
+    sums = []
+
+    def work(start: int, stop: int) -> None:
+        tiles = Tiles(rows, columns, window, *shape[2:], x.dtype, stop - start)
+        U: list[list[np.ndarray | None]] = [[None] * len(columns.B) for _ in rows.B]
+        for i, j in tiles.pieces(start, stop):
+            tiles.read_image(x[i:j])
+            tiles.read_outputs(y[i:j])
+            for r in range(len(rows.B)):
+                tiles.transform_rows(r)
+                tiles.spread_outputs(r)
+                for c in range(len(columns.B)):
+                    product = tiles.V(r, c).T @ tiles.M(c)
+                    if U[r][c] is None:
+                        U[r][c] = product
+                    else:
+                        U[r][c] += product
+        sums.append((start, U))
+
+    _share_images(work, len(x))
+    sums.sort(key=lambda item: item[0])  # in the order of the images, whichever core was first
+    return _collect_weights([U for _, U in sums], shape, rows, columns)
+
+
+def _transform_weights(W: np.ndarray, rows: Axis, columns: Axis) -> list[list[np.ndarray]]:
+    """U_rc (f·f·k, o) for all products r and c."""
+    _, kw, k, o = W.shape
+    U = [[np.empty((f, g, k, o), dtype=W.dtype) for g in columns.phases] for f in rows.phases]
+
+    def work(start: int, stop: int) -> None:
+        strip = np.empty((kw, stop - start, o), dtype=W.dtype)
+        for r, f in _products(rows):
+            mix(rows.G[r], W[f :: rows.step, :, start:stop], strip, rows.factors[r])
+            for c, g in _products(columns):
+                mix(columns.G[c], strip[g :: columns.step], U[r][c][f, g, start:stop], columns.factors[c])
+
+    share_out(work, k, least=max(1, (1 << 16) // (kw * o)))
+    return [[u.reshape(-1, o) for u in row] for row in U]
+
+
+def _collect_weights(
+    parts: Sequence[list[list[np.ndarray]]], shape: tuple[int, ...], rows: Axis, columns: Axis
+) -> np.ndarray:
+    """W = Gᵀ U G, with U the sum of the parts: the transpose of the above."""
+    _, kw, k, o = shape
+    W = np.zeros(shape, dtype=parts[0][0][0].dtype)
+
+    def work(start: int, stop: int) -> None:
+        strip, total = np.empty((kw, stop - start, o), dtype=W.dtype), np.empty((stop - start, o), dtype=W.dtype)
+        for r, f in _products(rows):
+            strip[...] = 0.0
+            for c, g in _products(columns):
+                own = [U[r][c].reshape(rows.phases[r], columns.phases[c], k, o)[f, g, start:stop] for U in parts]
+                mix([1] * len(own), own, total, rows.factors[r] * columns.factors[c])
+                for sign, place in zip(columns.G[c], strip[g :: columns.step], strict=False):
+                    add(sign, total, place)
+            for sign, place in zip(rows.G[r], W[f :: rows.step, :, start:stop], strict=False):
+                add(sign, strip, place)
+
+    share_out(work, k, least=max(1, (1 << 16) // (kw * o)))
+    return W
+
+
+def _products(axis: Axis) -> Iterator[tuple[int, int]]:
+    """All products with each of their phases."""
+    return ((i, f) for i, phases in enumerate(axis.phases) for f in range(phases))
+
+
+def _share_images(work, n: int) -> None:
+    with one_blas_thread():
+        share_out(work, n, least=1)
