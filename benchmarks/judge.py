@@ -1,51 +1,42 @@
-"""A classifier of digits made of tinygan's own layers, for the benchmarks that need an opinion."""
+"""The classifier of examples/mnist_classifier.py, for the benchmarks that need an opinion on digits."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
-from tqdm import trange
 
-from tinygan import Sequential, data, losses, optim
-from tinygan.layers import BatchNorm, Dense, Dropout, Flatten, LeakyReLU
+from tinygan import data
 
-BATCH = 128
+sys.path.append(str(Path(__file__).resolve().parent.parent / "examples"))
+from mnist_classifier import classifier, fit
 
 
 class Judge:
-    """784-512-256-10 with BatchNorm and Dropout, trained with softmax cross-entropy and a falling learning rate.
+    """Two convolutions and two dense layers, trained with softmax cross-entropy and a falling learning rate.
 
     ``accuracy`` is the part of ``test`` that it names rightly, ``test_features`` what its last hidden layer says there.
     """
 
     def __init__(self, train: data.ImageData, test: data.ImageData, *, epochs: int, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
-        self.features = Sequential(
-            *(Flatten(), Dense(784, 512, rng=rng), BatchNorm(512), LeakyReLU(), Dropout(0.3, rng=rng)),
-            *(Dense(512, 256, rng=rng), BatchNorm(256), LeakyReLU()),
-        )
-        self.head = Sequential(Dense(256, 10, rng=rng))
-        self._fit(train, epochs, seed)
+        self.network = classifier(np.random.default_rng(seed))
+        for _ in fit(self.network, train, epochs=epochs, seed=seed):
+            pass
         logits, self.test_features = self.look(test.batch(np.arange(len(test))))
         self.accuracy = float((logits.argmax(axis=1) == test.labels).mean())
 
-    def _fit(self, train: data.ImageData, epochs: int, seed: int) -> None:
-        loss, networks = losses.SoftmaxCrossEntropy(), (self.features, self.head)
-        optimizers = [optim.Adam(network, beta1=0.9) for network in networks]
-        last = epochs * data.steps_per_epoch(len(train), BATCH)
-        order = data.batches(len(train), BATCH, seed=seed)
-        for step in trange(last, desc="the judge learns", unit="step", leave=False):
-            rows = next(order)
-            logits = self.head.forward(self.features.forward(train.batch(rows)))
-            _, dlogits = loss(logits, train.labels[rows])
-            self.features.backward(self.head.backward(dlogits, grads="write"), grads="write", need_dx=False)
-            for optimizer in optimizers:
-                optimizer.lr = 2e-3 * (1.0 - step / last)
-                optimizer.step()
-
     def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits (N, 10) and features (N, 256) of images (N, 28, 28, 1) in [−1, 1]."""
-        features = np.concatenate([self.features(images[i : i + 500]) for i in range(0, len(images), 500)])
-        return self.head(features), features
+        """Logits (N, 10) and features (N, 128) of images (N, 28, 28, 1) in [−1, 1]."""
+        *hidden, head = self.network.layers
+        features = []
+        for i in range(0, len(images), 500):
+            x = images[i : i + 500]
+            for layer in hidden:
+                x = layer(x)
+            features.append(x)
+        features = np.concatenate(features)
+        return head(features), features
 
     def row(self, images: np.ndarray) -> str:
         """The columns share, sure, IS and FD (see mnist_quality.py) for images (N, 28, 28, 1) in [−1, 1]."""

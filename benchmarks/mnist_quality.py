@@ -1,16 +1,19 @@
 """How good are the digits? A classifier made of tinygan's own layers judges 10,000 samples of each recipe.
 
     python benchmarks/mnist_quality.py --data FOLDER_WITH_MNIST                   # the recipes below, five epochs each
-    python benchmarks/mnist_quality.py --data FOLDER_WITH_MNIST --run runs/mnist_mlp_gan     # a run that is there
+    python benchmarks/mnist_quality.py --data FOLDER_WITH_MNIST --run runs/mnist_mlp_gan runs/dcgan    # runs there are
 
-The classifier (784-512-256-10, BatchNorm, Dropout) is trained on MNIST's training digits. Of the samples it says
+The classifier, that of examples/mnist_classifier.py, is trained on MNIST's training digits. Of the samples it says
 - share: how often each digit is named (real digits: about 10 % each); ``rarest`` is the least of the ten,
 - sure: the mean of its largest probability, high where samples look like digits,
 - IS: the Inception Score with this classifier in Inception's place, exp of the mean KL(p(y|x) || p(y)); 10 at best
   (Salimans et al., 2016),
-- FD: the Fréchet distance between its features (the 256 of the last hidden layer) of the samples and of the 10,000 test
+- FD: the Fréchet distance between its features (the 128 of the last hidden layer) of the samples and of the 10,000 test
   digits (Heusel et al., 2017, with this classifier in Inception's place): it grows with unreadable digits and with
   missing variety alike. Real training digits against the test digits show what 0 looks like in practice.
+
+Samples are rounded to the 256 levels of pictures; those of other sizes or with colours are made grey and 28x28. Real
+digits, brought to such a size and back, show what that alone changes.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ import numpy as np
 from judge import Judge
 from tqdm import tqdm, trange
 
-from tinygan import GAN, checkpoints, data, losses, models, optim
+from tinygan import GAN, data, losses, models, optim
+from tinygan.trained import load_trained
 
 SAMPLES = 10_000
 
@@ -76,26 +80,28 @@ def train(recipe: Recipe, images: data.ImageData, *, epochs: int, seed: int) -> 
     return gan.sample(SAMPLES), time.perf_counter() - start
 
 
-def samples_of_run(folder: Path) -> np.ndarray:
-    """10,000 samples of the averaged generator in a run's checkpoint."""
-    path = folder / "checkpoint.safetensors"
-    arrays, _ = checkpoints.read(path)
-    prefix = "average." if any(key.startswith("average.") for key in arrays) else "generator."
-    generator, _ = models.mlp()
-    own = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
-    generator.load_state_arrays(own, source=str(path))
-    z = np.random.default_rng(0).standard_normal((SAMPLES, 100), dtype=np.float32)
-    return np.concatenate([generator(z[i : i + 500]) for i in range(0, SAMPLES, 500)])
+def samples_of_run(folder: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """10,000 samples of a run, as the judge wants them, and the shape they were made in."""
+    run = load_trained(folder)
+    z = run.noise(SAMPLES)
+    images = np.concatenate([run.generator(z[i : i + 500]) for i in range(0, SAMPLES, 500)])
+    images = data.ImageData.from_floats(images.clip(run.low, run.high), low=run.low, high=run.high, name=str(folder))
+    return as_digits(images), run.image_shape
+
+
+def as_digits(images: data.ImageData) -> np.ndarray:
+    """Images of any size, grey or in colours, as (N, 28, 28, 1) in [−1, 1]."""
+    return data.refit(images, size=28, channels=1).batch(np.arange(len(images)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="mnist", help="where MNIST is, as in the examples (default: mnist)")
     parser.add_argument("--epochs", type=int, default=5, help="for each recipe (default: 5)")
-    parser.add_argument("--judge-epochs", type=int, default=10, help="for the classifier (default: 10)")
+    parser.add_argument("--judge-epochs", type=int, default=4, help="for the classifier (default: 4)")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each recipe (default: 1)")
     parser.add_argument("--only", help="only the recipes whose name contains this")
-    parser.add_argument("--run", type=Path, help="judge this run's checkpoint and train nothing")
+    parser.add_argument("--run", type=Path, nargs="+", help="judge the checkpoints of these runs, and train nothing")
     args = parser.parse_args()
 
     train_digits, test_digits = (data.load(args.data, split=split) for split in ("train", "test"))
@@ -103,8 +109,13 @@ def main() -> None:
     print(f"The judge names {judge.accuracy:.2%} of the test digits. {SAMPLES:,} samples a row.\n")
     print("| recipe | share of each digit | sure | IS | FD | seconds |\n|---|---|---|---|---|---|")
     print(f"| real training digits | {judge.row(train_digits.batch(np.arange(SAMPLES)))} | |")
+    for folder in args.run or ():
+        samples, shape = samples_of_run(folder)
+        if shape != train_digits.image_shape:
+            there = data.refit(data.ImageData(train_digits.images[:SAMPLES]), size=shape[:2], channels=shape[2])
+            print(f"| real training digits, as {shape} and back | {judge.row(as_digits(there))} | |")
+        print(f"| {folder.name} | {judge.row(samples)} | |")
     if args.run:
-        print(f"| {args.run.name} | {judge.row(samples_of_run(args.run))} | |")
         return
     for recipe in RECIPES:
         for seed in range(args.seeds) if args.only is None or args.only in recipe.name else ():

@@ -30,6 +30,7 @@ ORDER = [
     "data",
     "plotting",
     "runs",
+    "trained",
     "training",
     "commandline",
     "testing",

@@ -34,6 +34,7 @@ def cores(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "workers", lambda: request.param)
         patch.setattr(cpu, "PIECE", 200)  # small images come in pieces too
+        patch.setattr(cpu, "LONG", 200)
         patch.setattr(cpu, "ROWS", 1)
         patch.setattr(tiles, "PIECE", 100)
         yield

@@ -14,7 +14,9 @@ from ..threads import one_blas_thread, share_out, workers
 from . import winograd
 from .plain import Window
 
-PIECE, ROWS = 1 << 19, 128  # numbers in a piece of columns, and rows that it has at least, as products like them
+PIECE = 1 << 19  # numbers in a piece of columns
+LONG = 1 << 21  # and in one whose many short sums the cores would fight over the interpreter for
+ROWS = 128  # that a piece has at least, as products like them
 FEW = 8  # channels; a run of so few numbers takes as long as one several times as long
 
 
@@ -78,7 +80,7 @@ def convolve_adjoint(
     x = np.empty((len(y), h, w, a), dtype=y.dtype)
 
     def work(start: int, stop: int) -> None:
-        step = _images_in_a_piece(window, a, stop - start)
+        step = _images_in_a_piece(window, a, stop - start, LONG)
         columns = np.empty((step * ho * wo, kh * kw * a), dtype=y.dtype)
         padded = np.empty((step, h + top + bottom, w + left + right, a), dtype=y.dtype)
         for i in range(start, stop, step):
@@ -155,7 +157,7 @@ class _Gather:
         _, h, w, c = x.shape
         (kh, kw), (ho, wo), (top, bottom, left, right) = window.kernel, window.grid, window.pads
         self.x, self.inside = x, (slice(top, top + h), slice(left, left + w))
-        self.step = _images_in_a_piece(window, c, n)
+        self.step = _images_in_a_piece(window, c, n, PIECE)
         self.padded = (
             np.zeros((self.step, h + top + bottom, w + left + right, c), dtype=x.dtype) if any(window.pads) else None
         )
@@ -178,9 +180,9 @@ class _Gather:
         return columns.reshape(-1, columns[0, 0, 0].size)
 
 
-def _images_in_a_piece(window: Window, channels: int, n: int) -> int:
+def _images_in_a_piece(window: Window, channels: int, n: int, size: int) -> int:
     (kh, kw), (ho, wo) = window.kernel, window.grid
-    return max(1, min(n, max(PIECE // (ho * wo * kh * kw * channels), ROWS // (ho * wo))))
+    return max(1, min(n, max(size // (ho * wo * kh * kw * channels), ROWS // (ho * wo))))
 
 
 def _share_images(work: Callable[[int, int], None], n: int) -> None:

@@ -1,0 +1,211 @@
+"""What a trained GAN is good for: walks between images, repairs, and features for other tasks.
+
+    python examples/explore_run.py runs/dcgan
+
+takes both networks of a finished run of any example, and images like those they learned from. In about a minute on two
+cores it writes into runs/dcgan/explored:
+
+  walk.png, walk.gif   From a noise vector a to another one, b, at an angle of ω, on the arc between them, since G knows
+                       no noise that is much shorter: z(t) = [sin((1 − t) ω) a + sin(t ω) b] / sin ω (White, 2016)
+  inpainting.png       Images with a hole; below, the hole filled; below, the truth. The filling is from the image G(z)
+                       that fits the visible pixels (m = 1) of x and that D takes for real (Yeh et al., 2017). The
+                       networks stay as they are; gradient descent, through D and G, is on the noise:
+                       L(z) = Σ m (G(z) − x)² / Σ m + λ softplus(−D(G(z)))
+  features.png         What D's last hidden layer says of labelled images: its two principal components. D has never
+                       seen a label (Radford et al., 2016, section 5).
+
+and prints how well a linear classifier and k-means tell the labels from these features, from those of a D that has
+learned nothing, and from raw pixels.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from tqdm import trange
+
+from tinygan import GAN, Sequential, losses, models, optim, plotting
+from tinygan.data import ImageData, batches, digits, load, steps_per_epoch
+from tinygan.errors import TinyGANError
+from tinygan.layers import Dense
+from tinygan.trained import Trained, load_trained
+from tinygan.training import train
+
+LAMBDA = 0.003  # what D's opinion of a repair weighs, beside the error in the visible pixels
+GUESSES, STEPS = 2000, 300  # noise vectors from which the start of a repair is chosen; steps of gradient descent
+LABELLED = 4000  # images whose features are looked at: the first half is learned from, the second judged
+
+
+def outputs(layers, x: np.ndarray) -> np.ndarray:
+    """What the layers make of x one after the other, a few hundred samples at a time."""
+    pieces = np.split(x, range(500, len(x), 500))
+    for layer in layers:
+        pieces = [layer(piece) for piece in pieces]
+    return np.concatenate(pieces)
+
+
+# ---- walks ---------------------------------------------------------------------------------------------------------
+
+
+def between(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+    """The noise (N, noise_dim) at t in [0, 1] on the arc from each row of a to that of b."""
+    cos = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    w = np.arccos(np.clip(cos, -0.999, 0.999))[:, None]
+    return (np.sin((1.0 - t) * w) * a + np.sin(t * w) * b) / np.sin(w)
+
+
+def draw_walks(run: Trained, out: Path) -> None:
+    shades = {"low": run.low, "high": run.high}
+    a, b = np.split(run.noise(16), 2)  # eight walks, a row each
+    steps = [run.generator(between(a, b, t)) for t in np.linspace(0.0, 1.0, 12).tolist()]  # 12 x (8, H, W, C)
+    images = np.stack(steps, axis=1).reshape(-1, *run.image_shape)
+    plotting.save_png(out / "walk.png", plotting.grid(images, columns=12, **shades))
+
+    stations = np.split(run.noise(4 * 25, seed=1), 4)  # of 25 round trips
+    with TemporaryDirectory() as folder:
+        frames = []
+        for here, there in zip(stations, stations[1:] + stations[:1], strict=True):
+            for t in np.linspace(0.0, 1.0, 16, endpoint=False).tolist():
+                frames.append(Path(folder, f"{len(frames)}.png"))
+                plotting.save_png(frames[-1], plotting.grid(run.generator(between(here, there, t)), **shades))
+        plotting.save_film(out / "walk.gif", frames, seconds=0.1, hold=0.1)
+
+
+# ---- filling in missing parts ----------------------------------------------------------------------------------------
+
+
+def fill_in(run: Trained, x: np.ndarray, m: np.ndarray, *, guesses: int = GUESSES, steps: int = STEPS) -> np.ndarray:
+    """Return x (N, H, W, C) with other pixels where m (H, W, 1) is 0: those that G finds likely beside the rest."""
+    G, D, n = run.generator, run.discriminator, len(x)
+    z = run.noise(guesses, seed=2)
+    drawn = outputs(G.layers, z)
+    start = z[[np.argmin((m * (drawn - image) ** 2).sum(axis=(1, 2, 3))) for image in x]]
+    # A dense layer makes its weights of the unit matrix: so z becomes what an optimiser learns
+    codes = Sequential(Dense(n, run.noise_dim, bias=False, init=lambda shape, **_: start, dtype=x.dtype))
+    unit, adam = np.eye(n, dtype=x.dtype), optim.Adam(codes, lr=0.03, beta1=0.9)
+    visible = float(m.sum()) * x.shape[3]
+    for _ in trange(steps, desc="filling in", unit=" steps", leave=False):
+        fake = G.forward(codes.forward(unit), train=False)
+        _, dlogits = losses.NonSaturating().generator(D.forward(fake, train=False))
+        dfake = D.backward(dlogits * (LAMBDA * n), grads="skip")  # times n: that loss is a mean, L is of one image
+        dfake += (2.0 / visible) * m * (fake - x)
+        codes.backward(G.backward(dfake, grads="skip"), grads="write", need_dx=False)
+        adam.step()
+    return m * x + (1.0 - m) * G(codes(unit))
+
+
+def draw_repairs(run: Trained, images: ImageData, out: Path, **effort: int) -> None:
+    shades, (h, w, _) = {"low": run.low, "high": run.high}, run.image_shape
+    x = images.batch(np.linspace(0, len(images) - 1, 12).astype(int), **shades)
+    m = np.ones((h, w, 1), dtype=x.dtype)
+    m[h * 3 // 10 : h * 7 // 10, w * 3 // 10 : w * 7 // 10] = 0.0
+    filled, masked = fill_in(run, x, m, **effort), m * x + (1.0 - m) * (run.low + run.high) / 2
+    picture = plotting.grid(np.concatenate([masked, filled, x]), columns=len(x), **shades)
+    plotting.save_png(out / "inpainting.png", picture)
+    mean = images.batch(np.arange(min(1000, len(images))), **shades).mean(axis=0)
+    off = [np.abs(y - x)[:, m[..., 0] == 0.0].mean() / (run.high - run.low) for y in (filled, mean)]
+    print("pixels in holes are off by {:.0%} of white, and by {:.0%} if the mean image fills them".format(*off))
+
+
+# ---- features --------------------------------------------------------------------------------------------------------
+
+
+def untrained(D: Sequential) -> Sequential:
+    """A copy of D as before training: weights normal with variance 2 / fan_in; no shifts, no scales."""
+    new, rng = D.copy(), np.random.default_rng(3)
+    for key, p in {**new.params, **new.buffers}.items():
+        if key.endswith("W"):
+            p[...] = rng.standard_normal(p.shape) * (2.0 * p.shape[-1] / p.size) ** 0.5
+        else:
+            p[...] = key.endswith(("gamma", "running_var"))
+    return new
+
+
+def linear_accuracy(f: np.ndarray, labels: np.ndarray, *, epochs: int = 30) -> float:
+    """The part of the second half of (f, labels) that a linear classifier names rightly, having learned the first."""
+    half, loss = len(f) // 2, losses.SoftmaxCrossEntropy()
+    network = Sequential(Dense(f.shape[1], int(labels.max()) + 1, dtype=f.dtype))
+    adam, order = optim.Adam(network, lr=1e-3, beta1=0.9), batches(half, 50, seed=0)
+    for _ in range(epochs * steps_per_epoch(half, 50)):
+        rows = next(order)
+        _, dlogits = loss(network.forward(f[rows]), labels[rows])
+        network.backward(dlogits, grads="write", need_dx=False)
+        adam.step()
+    return float((network(f[half:]).argmax(axis=1) == labels[half:]).mean())
+
+
+def principal(f: np.ndarray, k: int) -> np.ndarray:
+    """The k coordinates (N, k) in which the rows of f vary most, from the eigenvectors of f fᵀ, which is only N x N."""
+    f = f - f.mean(axis=0)
+    values, vectors = np.linalg.eigh(f @ f.T)
+    return vectors[:, : -k - 1 : -1] * np.sqrt(values[: -k - 1 : -1].clip(0))
+
+
+def cluster_accuracy(f: np.ndarray, labels: np.ndarray, *, rounds: int = 50) -> float:
+    """The part of images that have the commonest label of their cluster; k-means makes two clusters for each label."""
+    centres = f[: 2 * (int(labels.max()) + 1)]
+    for _ in range(rounds):
+        own = ((f[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)  # (N,)
+        centres = np.stack([f[own == j].mean(axis=0) if (own == j).any() else c for j, c in enumerate(centres)])
+    return sum(np.bincount(labels[own == j]).max(initial=0) for j in range(len(centres))) / len(f)
+
+
+def draw_features(run: Trained, images: ImageData, out: Path, *, labelled: int = LABELLED) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = np.random.default_rng(4).permutation(len(images))[:labelled]
+    x, labels, half = images.batch(rows, low=run.low, high=run.high), images.labels[rows], len(rows) // 2
+    views = {
+        "raw pixels": x.reshape(len(x), -1),
+        "D before training": outputs(untrained(run.discriminator).layers[:-1], x),
+        "D after training": outputs(run.discriminator.layers[:-1], x),
+    }
+    figure = Figure(figsize=(15, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    for ax, (name, f) in zip(figure.subplots(1, 3), views.items(), strict=True):
+        f = (f - f[:half].mean(axis=0)) / (f[:half].std(axis=0) + 1e-3)
+        points = principal(f[:half], 30)
+        line, means = linear_accuracy(f, labels), cluster_accuracy(points, labels[:half])
+        print(f"{name + ':':<20}linear classifier {line:.1%}, k-means {means:.1%}")
+        dots = ax.scatter(*points.T[:2], c=labels[:half], s=4, cmap="tab10")
+        ax.set(title=f"{name}: {line:.1%}", xticks=[], yticks=[])
+    figure.legend(*dots.legend_elements(num=None), loc="outside right center", frameon=False)
+    figure.savefig(out / "features.png", dpi=80)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", type=Path, default="runs/dcgan", help="folder of a run (default: runs/dcgan)")
+    parser.add_argument("--data", help="images to repair and to look at (default: what the run learned from)")
+    parser.add_argument("--out", type=Path, help="output folder (default: explored, in the folder of the run)")
+    parser.add_argument("--quick", action="store_true", help="make a tiny run first, to see that everything works")
+    args = parser.parse_args()
+    if args.quick:
+        G, D = models.dcgan((28, 28, 1), noise_dim=8, width=4)
+        args.run, args.data = Path("runs/explore_run"), "digits"
+        train(GAN(G, D, noise_dim=8), digits(600), out=args.run, steps=40, overwrite=True)
+
+    run = load_trained(args.run)
+    height, width, channels = run.image_shape
+    data = str(args.data or run.settings.get("data", "auto"))
+    images = load(data, split="test", size=(height, width), channels=channels, fit=run.settings.get("fit", "crop"))
+    print(f"{args.run} after {run.step:,} steps; {images.description}")
+    out = args.out or args.run / "explored"
+    out.mkdir(parents=True, exist_ok=True)
+    draw_walks(run, out)
+    draw_repairs(run, images, out, **({"guesses": 100, "steps": 20} if args.quick else {}))
+    if images.labels is None or len(images) < 200:
+        print("there are too few labelled images to judge features with")
+    else:
+        draw_features(run, images, out, labelled=400 if args.quick else LABELLED)
+    print(f"Look at {out}.")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (TinyGANError, OSError) as error:
+        sys.exit(f"error: {error}")
