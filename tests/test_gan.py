@@ -54,6 +54,30 @@ def test_stacked_and_separate_batches_give_the_same_gradients(device):
     np.testing.assert_allclose(*(to_numpy(g.discriminator.grad) for g in (stacked, separate)), rtol=1e-10, atol=1e-14)
 
 
+class CouplesWhole(Sequential):
+    """Batch normalisation that takes a batch only as a whole, as a layer of a user's own might."""
+
+    parts = None
+
+
+def test_batch_norm_sees_real_and_generated_samples_apart(device):
+    """In one batch of two parts, and in two batches: the same losses, gradients and running statistics."""
+    gans = []
+    for layer in (BatchNorm(7, dtype=np.float64), CouplesWhole(BatchNorm(7, dtype=np.float64))):
+        gan = small_gan(device.name, d_layers=[layer], dtype=np.float64)
+        gan.losses = gan.step(real_batch(device, dtype=np.float64))
+        gans.append(gan)
+    parts, whole = gans
+    assert parts.discriminator.parts == 1
+    assert whole.discriminator.parts is None
+    np.testing.assert_allclose([float(v) for v in parts.losses], [float(v) for v in whole.losses], rtol=1e-9)
+    for a, b in (
+        (parts.discriminator.grad, whole.discriminator.grad),
+        *zip(parts.discriminator.buffers.values(), whole.discriminator.buffers.values(), strict=True),
+    ):
+        np.testing.assert_allclose(to_numpy(a), to_numpy(b), rtol=1e-9, atol=1e-12)
+
+
 def test_generator_step_leaves_the_discriminator_untouched(device):
     gan = small_gan(device.name)
     D = gan.discriminator

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from tinygan import to_numpy
+from tinygan.errors import ShapeError
 from tinygan.layers import BatchNorm, Dense, Dropout, LayerNorm, LeakyReLU, ReLU, Sigmoid, Tanh
 from tinygan.testing import check_layer, strategies
 from tinygan.testing.strategies import batches, rngs
@@ -154,6 +155,42 @@ def test_batch_norm_normalises_and_layer_norm_does_for_each_sample():
     np.testing.assert_allclose(y.std(axis=(0, 1, 2)), 1.0, atol=1e-5)
     y = LayerNorm(6, dtype=np.float64).forward(x)
     np.testing.assert_allclose(y.mean(axis=-1), 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+@given(m=st.integers(2, 5), c=st.integers(1, 4), rng=rngs)
+def test_parts_of_a_batch_are_batches(parts, m, c, rng):
+    """Normalised in one pass, or one after the other: the same outputs, gradients and running statistics."""
+    together, apart = (BatchNorm(c, dtype=np.float64) for _ in range(2))
+    for layer in (together, apart):
+        layer.params["gamma"][...], layer.params["beta"][...] = np.arange(1, c + 1), np.arange(c)
+    x, dy = rng.standard_normal((2, parts * m, c))
+    together.parts = parts
+    y = together.forward(x)
+    together.parts = 1  # backward knows what forward did
+    dx = together.backward(dy)
+    for i in range(0, parts * m, m):
+        np.testing.assert_allclose(y[i : i + m], apart.forward(x[i : i + m]), rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(dx[i : i + m], apart.backward(dy[i : i + m]), rtol=1e-7, atol=1e-7)
+    for kind in ("grads", "buffers"):
+        for key, value in getattr(together, kind).items():
+            np.testing.assert_allclose(value, getattr(apart, kind)[key], rtol=1e-8, atol=1e-8)
+
+
+@settings(max_examples=30)
+@given(m=st.integers(3, 5), c=st.integers(1, 3), rng=rngs)
+def test_gradients_of_parts(m, c, rng):
+    layer = BatchNorm(c, dtype=np.float64)
+    layer.parts = 2
+    counting.check_gradients(layer, rng.standard_normal((2 * m, c)))
+
+
+@pytest.mark.parametrize(("n", "parts"), [(5, 2), (2, 2), (4, 3)])
+def test_a_batch_that_has_no_such_parts_is_refused(n, parts):
+    layer = BatchNorm(3)
+    layer.parts = parts
+    with pytest.raises(ShapeError, match=f"BatchNorm.*cannot be split into {parts} equal parts"):
+        layer.forward(np.ones((n, 3), dtype=np.float32))
 
 
 def test_running_statistics_reach_those_of_the_data():

@@ -136,7 +136,7 @@ class GAN:
         z = self.noise(len(real))
         fake = self.generator.forward(z)  # made as in training, but G will not learn from these
         self.generator.forget()
-        if D.couples_samples:  # BatchNorm in D: real and fake samples must not share statistics
+        if D.parts is None:  # a layer that mixes the samples of a batch: real and fake ones pass apart
             real_logits = D.forward(real)
             real_pass = D.take_pass()
             value, d_real, d_fake = self.loss.discriminator(real_logits, D.forward(fake))
@@ -144,7 +144,11 @@ class GAN:
             D.restore_pass(real_pass)
             D.backward(d_real, grads="add", need_dx=False)
         else:  # one batch of both is the same sum, in fewer and larger products
-            logits = D.forward(xp.concatenate([real, fake]))
+            D.parts = 2  # in batch normalisation each half has its own statistics
+            try:
+                logits = D.forward(xp.concatenate([real, fake]))
+            finally:
+                D.parts = 1
             value, d_real, d_fake = self.loss.discriminator(logits[: len(real)], logits[len(real) :])
             D.backward(xp.concatenate([d_real, d_fake]), grads="write", need_dx=False)
         if check:

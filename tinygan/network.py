@@ -184,6 +184,18 @@ class Sequential(Layer):
     def couples_samples(self) -> bool:
         return any(layer.couples_samples for layer in self.layers)
 
+    @property
+    def parts(self) -> int | None:
+        """As how many batches of their own the layers that couple samples take a training batch; None if one cannot."""
+        parts = {layer.parts for layer in self.layers if layer.couples_samples}
+        return None if None in parts or len(parts) > 1 else max(parts, default=1)
+
+    @parts.setter
+    def parts(self, value: int) -> None:
+        for layer in self.layers:
+            if layer.couples_samples:
+                layer.parts = value
+
     def forget(self) -> None:
         for layer in getattr(self, "layers", ()):
             layer.forget()

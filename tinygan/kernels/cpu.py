@@ -71,7 +71,7 @@ def convolve_adjoint(
     """As :func:`tinygan.kernels.plain.convolve_adjoint`: columns are made and added to their pixels piece by piece."""
     (kh, kw), (sh, sw), (top, bottom, left, right), (ho, wo) = window
     size = y.itemsize
-    if winograd.saves(window, W.shape[2], len(y) // workers(), winograd.PIECE // 4):  # adding columns up takes longer
+    if winograd.saves(window, W.shape[2], len(y) // workers()):
         return winograd.convolve_adjoint(y, W, hw, window, b)
     if W.shape[2] <= FEW:
         return _convolve_adjoint_to_few_channels(y, W, hw, window, b)

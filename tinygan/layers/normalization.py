@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,11 @@ class BatchNorm(_Normalization):
     momentum : the part of the old running statistics that is kept at each training step, in [0, 1].
     dtype : of the parameters.
 
+    Attributes
+    ----------
+    parts : into how many equal parts, one after the other, a training batch is split that are normalised each on its
+        own (1); real and generated images pass through a discriminator at once, and do not mix.
+
     Notes
     -----
     Shapes    x, y (N, ..., C), read as M rows of C channels; gamma, beta, running_mean, running_var (C,)
@@ -71,6 +77,7 @@ class BatchNorm(_Normalization):
     """
 
     couples_samples = True
+    parts = 1
 
     def __init__(self, c: int, *, eps: float = 1e-5, momentum: float = 0.9, dtype: Any = np.float32) -> None:
         super().__init__(c, eps=eps, dtype=dtype)
@@ -95,9 +102,28 @@ class BatchNorm(_Normalization):
     def forward(self, x: Array, *, train: bool = True) -> Array:
         self._check_input(x)
         rows = x.reshape(-1, self.c)  # (M, C)
+        y = get_xp(x).empty(rows.shape, dtype=x.dtype)
+        parts = list(self._split(len(x), len(rows), x.shape)) if train else [slice(0, len(rows))]
+        passes = [(part, *self._normalise(rows[part], y[part], train)) for part in parts]
+        return self._remember(y.reshape(x.shape), rows, passes, train)
+
+    def _split(self, n: int, m: int, shape: Shape) -> Iterator[slice]:
+        """The rows of each part of a training batch."""
+        if n % self.parts or m // self.parts < 2:
+            raise ShapeError(
+                f"{self.name}: a training batch of shape {shape} has one value per channel, and so no variance. "
+                "Use a batch of at least 2, or train=False."
+                if self.parts == 1
+                else f"{self.name}: a training batch of shape {shape} cannot be split into {self.parts} equal parts of "
+                "at least 2 values per channel."
+            )
+        return (slice(k * m // self.parts, (k + 1) * m // self.parts) for k in range(self.parts))
+
+    def _normalise(self, x: Array, y: Array, train: bool) -> tuple[Array, Array]:
+        """Fill y (M, C); return μ and 1/σ."""
         if train:
-            mean, var = self._statistics(rows, x.shape)
-            m = len(rows)
+            mean, var = self._statistics(x)
+            m = len(x)
             for running, new in ((self.running_mean, mean), (self.running_var, var * (m / (m - 1.0)))):
                 running *= self.momentum
                 running += (1.0 - self.momentum) * new
@@ -106,51 +132,56 @@ class BatchNorm(_Normalization):
         xp = get_xp(x)
         inv_std = 1.0 / xp.sqrt(var + self.eps)
         scale, beta = inv_std * self.params["gamma"], self.params["beta"]
-        y = xp.empty(rows.shape, dtype=x.dtype)
 
-        def normalise(x, y):
+        def block(x, y):
             xp.subtract(x, mean, out=y)
             y *= scale
             y += beta
 
-        in_blocks(normalise, rows, y)
-        return self._remember(y.reshape(x.shape), rows, mean, inv_std, train)
+        in_blocks(block, x, y)
+        return mean, inv_std
 
-    def _statistics(self, rows: Array, shape: Shape) -> tuple[Array, Array]:
+    def _statistics(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of each channel, from those of blocks of rows that fit into the cache: the blocks' means
         scatter around the mean, and that belongs to the variance (Chan, Golub and LeVeque, 1979)."""
-        m, xp = len(rows), get_xp(rows)
-        if m < 2:
-            raise ShapeError(
-                f"{self.name}: a training batch of shape {shape} has one value per channel, and so no variance. "
-                "Use a batch of at least 2, or train=False."
-            )
+        m, xp = len(x), get_xp(x)
 
         def of_block(x, centred):
             mean = x.mean(axis=0)
             xp.subtract(x, mean, out=centred)
             return len(x), mean, xp.einsum("mc,mc->c", centred, centred)  # one pass, no squares in memory
 
-        blocks = in_blocks(of_block, rows, scratch=1)
+        blocks = in_blocks(of_block, x, scratch=1)
         mean = sum_in_order([block_mean * (n / m) for n, block_mean, _ in blocks])
         squares = [s + n * (block_mean - mean) ** 2 for n, block_mean, s in blocks]
         return mean, sum_in_order(squares) / m
 
     def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
-        x, mean, inv_std, train = self._recall(dy, grads)
-        xp, rows = get_xp(dy), dy.reshape(-1, self.c)  # (M, C)
-        m = len(rows)
+        x, passes, train = self._recall(dy, grads)
+        rows = dy.reshape(-1, self.c)  # (M, C)
+        dx = get_xp(dy).empty(rows.shape, dtype=dy.dtype) if need_dx else None
+        sums = [
+            self._backward_of(x[part], mean, inv_std, rows[part], dx[part] if need_dx else None, train)
+            for part, mean, inv_std in passes
+        ]
+        self._store_grads(
+            sum_in_order([dgamma for dgamma, _ in sums]), sum_in_order([dbeta for _, dbeta in sums]), grads
+        )
+        return dx.reshape(dy.shape) if need_dx else None
+
+    def _backward_of(
+        self, x: Array, mean: Array, inv_std: Array, dy: Array, dx: Array | None, train: bool
+    ) -> tuple[Array, Array]:
+        """Fill dx (M, C); return dgamma and dbeta."""
+        xp, m = get_xp(dy), len(dy)
 
         def sums(x, dy, centred):
             xp.subtract(x, mean, out=centred)
             return xp.einsum("mc,mc->c", dy, centred), dy.sum(axis=0)
 
-        parts = in_blocks(sums, x, rows, scratch=1)
-        dgamma, dbeta = sum_in_order([p for p, _ in parts]) * inv_std, sum_in_order([p for _, p in parts])
-        self._store_grads(dgamma, dbeta, grads)
-        if not need_dx:
-            return None
-        dx = xp.empty(rows.shape, dtype=dy.dtype)
+        blocks = in_blocks(sums, x, dy, scratch=1)
+        dgamma = sum_in_order([products for products, _ in blocks]) * inv_std
+        dbeta = sum_in_order([plain for _, plain in blocks])
         scale = self.params["gamma"] * inv_std
         by_mean, by_x = dbeta / m, inv_std * dgamma / -m
 
@@ -164,8 +195,9 @@ class BatchNorm(_Normalization):
             dx -= by_mean
             dx *= scale
 
-        in_blocks(slope, x, rows, dx)
-        return dx.reshape(dy.shape)
+        if dx is not None:
+            in_blocks(slope, x, dy, dx)
+        return dgamma, dbeta
 
 
 class LayerNorm(_Normalization):
