@@ -69,7 +69,7 @@ def held_mb(which: str) -> float:
 def build(system: System):
     from tinygan import models
 
-    options = {"batch_norm": False} if system.model == "mlp" else {}
+    options = {} if system.model.startswith("dcgan") else {"batch_norm": False}
     return getattr(models, system.model)(system.image_shape, **options)
 
 

@@ -21,11 +21,12 @@ from tinygan.training import train
 # ---- the recipe; each has a flag of the same name ----
 RECIPE = Recipe(
     name="mnist_conv_gan",
-    steps=3000,
+    steps=2500,
     batch_size=128,
     loss="nonsaturating",
-    lr=2e-4,
-    beta1=0.5,
+    lr=1e-3,
+    beta1=0.0,  # as in the recipe of mnist_mlp_gan.py
+    beta2=0.99,
     average=0.999,
     noise_dim=100,
     width=64,  # channels of D's first convolution; the second has 128

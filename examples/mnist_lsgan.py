@@ -23,10 +23,11 @@ from tinygan.training import train
 # ---- the recipe; each has a flag of the same name ----
 RECIPE = Recipe(
     name="mnist_lsgan",
-    steps=2000,
+    steps=3000,
     batch_size=64,
     loss="leastsquares",
-    lr=2e-4,
+    lr=1e-3,
+    d_lr=2e-4,  # D is much the stronger network; G has to keep up
     beta1=0.5,
     average=0.999,
     noise_dim=100,

@@ -66,7 +66,7 @@ LAYERS = {
         ["Flatten()", *dense(784, 512, 256), "Dense(256, 1)"],
     ),
     ("mlp_conv", (28, 28, 1)): (
-        [*dense(100, 128, 256), "Dense(256, 784)", "Sigmoid()", "Reshape(28, 28, 1)"],
+        [*dense(100, 128, 256, norm=True), "Dense(256, 784)", "Sigmoid()", "Reshape(28, 28, 1)"],
         [*conv(1, 64), *conv(64, 128), "Flatten()", f"Dense({7 * 7 * 128}, 1)"],
     ),
     ("lsgan", (28, 28, 1)): (
@@ -129,6 +129,13 @@ LAYERS = {
 def test_the_layers_are_those_of_the_system(name, shape):
     for network, layers in zip(MODELS[name](shape), LAYERS[name, shape], strict=True):
         assert [repr(layer) for layer in network.layers] == layers
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp_conv", "lsgan"])
+def test_batch_norm_is_a_choice_for_dense_generators(name):
+    with_, without = (narrow(name, batch_norm=choice)[0] for choice in (True, False))
+    assert [repr(x) for x in with_.layers if not isinstance(x, BatchNorm)] == [repr(x) for x in without.layers]
+    assert len(with_.layers) > len(without.layers)
 
 
 def test_the_defaults_are_the_shapes_of_the_systems():

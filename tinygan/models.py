@@ -70,6 +70,7 @@ def mlp_conv(
     noise_dim: int = 100,
     width: int = 64,
     g_hidden: Sequence[int] = (128, 256),
+    batch_norm: bool = True,
     rng: Rng = 0,
     dtype: Any = np.float32,
 ) -> Pair:
@@ -81,6 +82,7 @@ def mlp_conv(
     noise_dim : length of z.
     width : channels of D's first convolution, 5x5 in steps of 2; the second has twice as many.
     g_hidden : widths of G's hidden layers.
+    batch_norm : whether G normalises its hidden layers; without it, it soon gives one picture for every z.
     rng : Generator or seed for all weights.
 
     Returns
@@ -90,7 +92,7 @@ def mlp_conv(
     """
     image_shape = _image_shape(image_shape, "mlp_conv")
     own = {"rng": as_generator(rng), "dtype": dtype}
-    generator = _dense_stack((noise_dim, *g_hidden), False, own)
+    generator = _dense_stack((noise_dim, *g_hidden), batch_norm, own)
     generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), **own), Sigmoid(), Reshape(*image_shape)]
     return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 2, "mlp_conv"), False, own)
 
@@ -101,6 +103,7 @@ def lsgan(
     noise_dim: int = 100,
     width: int = 64,
     g_hidden: Sequence[int] = (128, 128, 128),
+    batch_norm: bool = False,
     rng: Rng = 0,
     dtype: Any = np.float32,
 ) -> Pair:
@@ -112,6 +115,7 @@ def lsgan(
     noise_dim : length of z.
     width : channels of D's first convolution, 5x5 in steps of 2; each of the next three has twice as many.
     g_hidden : widths of G's hidden layers.
+    batch_norm : whether G normalises its hidden layers.
     rng : Generator or seed for all weights.
 
     Returns
@@ -122,7 +126,7 @@ def lsgan(
     """
     image_shape = _image_shape(image_shape, "lsgan")
     own = {"rng": as_generator(rng), "dtype": dtype}
-    generator = _dense_stack((noise_dim, *g_hidden), False, own)
+    generator = _dense_stack((noise_dim, *g_hidden), batch_norm, own)
     # No function at the end bounds the images: they must start small, or D's gradients are as large as its errors
     generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), init=dcgan_normal, **own), Reshape(*image_shape)]
     return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 4, "lsgan"), False, own)
