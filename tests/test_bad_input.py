@@ -317,6 +317,11 @@ CASES = {
         r"one logit for a sample, \(N, 1\), but gives \(N, 2\)",
     ),
     "optimiser of another network": (other_optimizer, ArgumentError, "g_optimizer was made for another network"),
+    "D ends in a sigmoid": (
+        lambda: GAN(Sequential(Dense(2, 3)), Sequential(Dense(3, 1), Sigmoid()), noise_dim=2),
+        ArgumentError,
+        r"D ends in Sigmoid\(\), but NonSaturating\(\) takes logits.*leave the layer out",
+    ),
     "noise_dim 0": (lambda: GAN(Sequential(Tanh()), Sequential(Tanh()), noise_dim=0), ArgumentError, "noise_dim"),
     "d_steps 0": (lambda: small_gan(d_steps=0), ArgumentError, "d_steps"),
     "average of 1": (lambda: small_gan(average=1.0), ArgumentError, "decay"),

@@ -12,6 +12,7 @@ from .arguments import positive_int
 from .arguments import seed as check_seed
 from .backend import Array, Backend, backend_of, get_backend, get_xp
 from .errors import ArgumentError, BackendError, CheckpointError, DTypeError, ShapeError
+from .layers import Sigmoid
 from .layers.base import show_shape
 from .losses import Loss, NonSaturating
 from .network import Sequential
@@ -44,6 +45,8 @@ class GAN:
     ------
     ShapeError
         z does not fit G, G's samples do not fit D, or D gives more than one logit for a sample.
+    ArgumentError
+        D ends in a sigmoid although the loss takes logits, or an argument is of the wrong kind.
 
     Notes
     -----
@@ -81,6 +84,11 @@ class GAN:
         self.d_steps = positive_int(d_steps, "GAN: d_steps")
         self.loss = NonSaturating() if loss is None else loss
         self.sample_shape = self._check_fit()
+        if isinstance(discriminator.layers[-1], Sigmoid) and getattr(self.loss, "from_logits", False):
+            raise ArgumentError(
+                f"GAN: D ends in Sigmoid(), but {self.loss!r} takes logits and applies σ itself. With two of them D "
+                "could not call a sample fake; leave the layer out."
+            )
         self.g_optimizer = Adam(generator) if g_optimizer is None else g_optimizer
         self.d_optimizer = Adam(discriminator) if d_optimizer is None else d_optimizer
         for what, optimizer, network in (("g", self.g_optimizer, generator), ("d", self.d_optimizer, discriminator)):

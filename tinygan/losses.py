@@ -31,6 +31,7 @@ class Loss:
     """
 
     compares = False  # whether generator() needs real_logits
+    from_logits = True  # whether it applies σ itself, so that a D that ends in Sigmoid would apply it twice
 
     def __init__(self, *, real_label: float = 1.0) -> None:
         self.real_label = fraction(real_label, f"{type(self).__name__}: real_label", closed="(]")
@@ -103,6 +104,8 @@ class LeastSquares(Loss):
         L_G = ½ mean (f − 1)²
         ∂L_G/∂f = (f − 1) / N
     """
+
+    from_logits = False
 
     def discriminator(self, real_logits: Array, fake_logits: Array) -> tuple[Array, Array, Array]:
         xp = _check_logits(self, real_logits, fake_logits)
