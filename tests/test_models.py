@@ -70,7 +70,7 @@ LAYERS = {
         [*conv(1, 64), *conv(64, 128), "Flatten()", f"Dense({7 * 7 * 128}, 1)"],
     ),
     ("lsgan", (28, 28, 1)): (
-        [*dense(100, 128, 128, 128), "Dense(128, 784)", "Reshape(28, 28, 1)"],
+        [*dense(100, 128, 128, 128, norm=True), "Dense(128, 784)", "Reshape(28, 28, 1)"],
         [
             *conv(1, 64),
             *conv(64, 128),

@@ -103,7 +103,7 @@ def lsgan(
     noise_dim: int = 100,
     width: int = 64,
     g_hidden: Sequence[int] = (128, 128, 128),
-    batch_norm: bool = False,
+    batch_norm: bool = True,
     rng: Rng = 0,
     dtype: Any = np.float32,
 ) -> Pair:
