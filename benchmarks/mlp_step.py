@@ -3,8 +3,8 @@
     pip install -e '.[bench]'
     python benchmarks/mlp_step.py                 # about two minutes; prints the table that RESULTS.md keeps
 
-Two rows: the plain networks with DCGAN's Adam, and those of the main job's recipe (BatchNorm in G, beta1 = 0). A step
-is: D on real and fake samples, Adam; then G through the updated D from fresh noise, Adam. PyTorch runs eagerly with its
+Two rows: the plain networks with DCGAN's Adam, and those of the default run (BatchNorm in G, beta1 = 0). A step is: D
+on real and fake samples, Adam; then G through the updated D from fresh noise, Adam. PyTorch runs eagerly with its
 fused Adam, and is measured twice: *as usual*, in the way that DCGAN tutorials are written (D on two batches, fakes
 detached, D's parameter gradients computed in G's step although nobody reads them), and *tuned by hand* until it does no
 more work than tinygan (fakes without a graph, D frozen in G's step, and one stacked batch for D or two, whichever is
@@ -26,7 +26,7 @@ import sys
 import time
 from itertools import pairwise
 
-BETAS = {False: (0.5, 0.999), True: (0.0, 0.99)}  # DCGAN's; those of the main job's recipe, which has BatchNorm
+BETAS = {False: (0.5, 0.999), True: (0.0, 0.99)}  # DCGAN's; those of the default run's recipe, which has BatchNorm
 SIZES_G, SIZES_D, BATCH = (100, 256, 512, 1024, 784), (784, 512, 256, 1), 128
 
 

@@ -34,7 +34,7 @@ SAMPLES = 10_000
 
 
 class Recipe(NamedTuple):
-    """What is varied from row to row; the default values are the main job's recipe."""
+    """What is varied from row to row; the default values are the default run's recipe."""
 
     name: str
     batch_norm: bool = True

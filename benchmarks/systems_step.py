@@ -148,7 +148,7 @@ def translate(network):
     return nn.Sequential(*modules)
 
 
-def run_torch(system: System, seconds: float) -> dict[str, float]:
+def run_torch(system: System, seconds: float, layout: str) -> dict[str, float]:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
@@ -157,46 +157,44 @@ def run_torch(system: System, seconds: float) -> dict[str, float]:
     cross_entropy = mse_loss if system.loss == "least squares" else binary_cross_entropy_with_logits
     n, (h, w, c) = system.batch, system.image_shape
     ones, zeros = torch.ones(n, 1), torch.zeros(n, 1)
-    measured = {}
-    for layout, name in ((torch.contiguous_format, "channels first"), (torch.channels_last, "channels last")):
-        G, D = (translate(network) for network in build(system))
-        for network in (G, D):
-            for module in network.modules():
-                if hasattr(module, "weight") and module.weight.dim() == 4:
-                    module.weight.data = module.weight.data.contiguous(memory_format=layout)
-        g_adam, d_adam = (torch.optim.Adam(network.parameters(), **ADAM, fused=True) for network in (G, D))
-        real = (torch.rand(n, c, h, w) * 2 - 1).contiguous(memory_format=layout)
+    memory_format = {"first": torch.contiguous_format, "last": torch.channels_last}[layout]
+    G, D = (translate(network) for network in build(system))
+    for network in (G, D):
+        for module in network.modules():
+            if hasattr(module, "weight") and module.weight.dim() == 4:
+                module.weight.data = module.weight.data.contiguous(memory_format=memory_format)
+    g_adam, d_adam = (torch.optim.Adam(network.parameters(), **ADAM, fused=True) for network in (G, D))
+    real = (torch.rand(n, c, h, w) * 2 - 1).contiguous(memory_format=memory_format)
 
-        def learn(fake, *, D=D, d_adam=d_adam, real=real):
-            d_adam.zero_grad()
-            cross_entropy(D(real), ones).backward()
-            cross_entropy(D(fake), zeros).backward()
-            d_adam.step()
+    def learn(fake):
+        d_adam.zero_grad()
+        cross_entropy(D(real), ones).backward()
+        cross_entropy(D(fake), zeros).backward()
+        d_adam.step()
 
-        def usual(*, G=G, D=D, g_adam=g_adam, learn=learn):
-            learn(G(torch.randn(n, 100)).detach())
-            g_adam.zero_grad()
-            cross_entropy(D(G(torch.randn(n, 100))), ones).backward()
-            g_adam.step()
+    def usual():
+        learn(G(torch.randn(n, 100)).detach())
+        g_adam.zero_grad()
+        cross_entropy(D(G(torch.randn(n, 100))), ones).backward()
+        g_adam.step()
 
-        def tuned(*, G=G, D=D, g_adam=g_adam, learn=learn):
-            with torch.no_grad():
-                fake = G(torch.randn(n, 100))
-            learn(fake)
-            g_adam.zero_grad()
-            D.requires_grad_(False)
-            cross_entropy(D(G(torch.randn(n, 100))), ones).backward()
-            D.requires_grad_(True)
-            g_adam.step()
+    def tuned():
+        with torch.no_grad():
+            fake = G(torch.randn(n, 100))
+        learn(fake)
+        g_adam.zero_grad()
+        D.requires_grad_(False)
+        cross_entropy(D(G(torch.randn(n, 100))), ones).backward()
+        D.requires_grad_(True)
+        g_adam.step()
 
-        measured[f"usual, {name}"] = median_ms(usual, seconds=seconds / 2)
-        measured[f"tuned, {name}"] = median_ms(tuned, seconds=seconds / 2)
-    return {**measured, "memory": held_mb("VmHWM") - before}
+    measured = {"usual": median_ms(usual, seconds=seconds / 2), "memory": held_mb("VmHWM") - before}
+    return {**measured, "tuned": median_ms(tuned, seconds=seconds / 2)}
 
 
-def turn(library: str, name: str, seconds: float) -> dict[str, float]:
-    """One library's measurement, in a process of its own."""
-    command = [sys.executable, __file__, "--turn", library, "--only", name, "--seconds", str(seconds)]
+def turn(which: str, name: str, seconds: float) -> dict[str, float]:
+    """tinygan, or PyTorch in one of its layouts, measured in a process of its own."""
+    command = [sys.executable, __file__, "--turn", which, "--only", name, "--seconds", str(seconds)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -205,10 +203,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often the two take turns (default: 3)")
     parser.add_argument("--seconds", type=float, default=6.0, help="for each measurement (default: 6)")
     parser.add_argument("--only", choices=list(SYSTEMS), help="only this system")
-    parser.add_argument("--turn", choices=["tinygan", "torch"], help=argparse.SUPPRESS)
+    parser.add_argument("--turn", choices=["tinygan", "first", "last"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.turn:
-        print(json.dumps({"tinygan": run_tinygan, "torch": run_torch}[args.turn](SYSTEMS[args.only], args.seconds)))
+        system = SYSTEMS[args.only]
+        ours = args.turn == "tinygan"
+        print(json.dumps(run_tinygan(system, args.seconds) if ours else run_torch(system, args.seconds, args.turn)))
         return
 
     heads = "system, batch|tinygan ms|PyTorch as usual|ratio|tuned|ratio|floor ms|reached|memory MB|PyTorch's"
@@ -216,12 +216,15 @@ def main() -> None:
     means: list[tuple[float, float]] = []
     for name in [args.only] if args.only else SYSTEMS:
         system = SYSTEMS[name]
-        rounds = [(turn("tinygan", name, args.seconds), turn("torch", name, args.seconds)) for _ in range(args.rounds)]
+        rounds = []
+        for _ in range(args.rounds):
+            own, *layouts = (turn(which, name, args.seconds) for which in ("tinygan", "first", "last"))
+            rounds.append((own, min(layouts, key=lambda measured: measured["usual"])))
         ours = [own["tinygan"] for own, _ in rounds]
         floors = [own["operations"] / own["peak"] / 1e6 for own, _ in rounds]
         cells, ratios = [], []
         for loop in ("usual", "tuned"):
-            theirs = [min(v for k, v in other.items() if k.startswith(loop)) for _, other in rounds]
+            theirs = [other[loop] for _, other in rounds]
             each = [b / a for a, b in zip(ours, theirs, strict=True)]
             ratios.append(statistics.median(each))
             cells.append(f"{statistics.median(theirs):.0f} | **{ratios[-1]:.2f}** ({min(each):.2f} - {max(each):.2f})")

@@ -104,6 +104,8 @@ def main() -> None:
         train = ImageData(train.images[:1280], train.labels[:1280], "digits", "1,280 digits drawn by tinygan")
     if train.labels is None or test.labels is None:
         raise DataError(f"{train.name}: there are no labels to learn; try --data digits.")
+    if len(train) == len(test) and np.array_equal(train.images[:100], test.images[:100]):
+        raise DataError(f"{train.name}: there are no images apart to be tested with; give digits, fashion or MNIST.")
     print(train.description)
     network = classifier(np.random.default_rng(args.seed))
     print(f"\n{network.summary((28, 28, 1))}\n")

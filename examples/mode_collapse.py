@@ -104,6 +104,8 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0, help="fixes weights, noise and data (default: 0)")
     parser.add_argument("--quick", action="store_true", help="100 steps of each, to see that everything works")
     args = parser.parse_args()
+    if args.seed < 0:
+        parser.error("--seed: at least 0")
     steps = 100 if args.quick else STEPS
 
     looks = [steps * percent // 100 for percent in (5, 25, 50, 75, 100)]

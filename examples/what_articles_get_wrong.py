@@ -275,7 +275,7 @@ ERRORS = [
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="nothing to shorten here; every example takes this flag")
+    parser.add_argument("--quick", action="store_true", help="nothing to shorten; all small examples take it")
     parser.parse_args()
 
     for error in ERRORS:

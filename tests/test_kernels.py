@@ -75,7 +75,7 @@ def test_tiles_need_about_half_of_the_products(kernel, products):
 
 
 @pytest.mark.parametrize(("kernel", "size"), [(4, 16), (5, 16), (5, 14)])
-def test_tiles_are_as_exact_in_float32(monkeypatch, kernel, size):
+def test_tiles_are_as_exact_in_float32(kernel, size):
     """They take sums and differences before they multiply, which must not cost more than a digit."""
     rng = np.random.default_rng(0)
     x, W = rng.standard_normal((32, size, size, 64)), rng.standard_normal((kernel, kernel, 64, 32))
@@ -83,8 +83,28 @@ def test_tiles_are_as_exact_in_float32(monkeypatch, kernel, size):
     y = rng.standard_normal((32, *window.grid, 32))
     singles = [a.astype(np.float32) for a in (x, W, y)]
     assert_equal(ToFloat64(winograd), plain, *(a.astype(np.float64) for a in singles), window, rtol=2e-6)
-    monkeypatch.setattr(threads, "workers", lambda: 1)
-    assert winograd.saves(window, 64, 64 * 16)  # and this is what runs in such a network
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize(("channels", "in_tiles"), [(32, True), (31, False)])
+def test_tiles_are_what_runs_where_they_save_time(monkeypatch, cores, channels, in_tiles):
+    monkeypatch.setattr(threads, "workers", lambda: cores)
+    calls = []
+
+    def spy(function):
+        def called(*arguments):
+            calls.append(function.__name__)
+            return function(*arguments)
+
+        monkeypatch.setattr(winograd, function.__name__, called)
+
+    for function in (winograd.convolve, winograd.convolve_adjoint, winograd.convolve_weights):
+        spy(function)
+    monkeypatch.setattr(winograd, "PIECE", 1 << 14)
+    rng = np.random.default_rng(0)
+    x, W, y = (rng.standard_normal(s) for s in ((8, 16, 16, channels), (4, 4, channels, 3), (8, 8, 8, 3)))
+    assert_equal(cpu, plain, x, W, y, Window((4, 4), (2, 2), (1, 1, 1, 1), (8, 8)))
+    assert sorted(set(calls)) == (["convolve", "convolve_adjoint", "convolve_weights"] if in_tiles else [])
 
 
 class ToFloat64:

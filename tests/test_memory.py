@@ -1,5 +1,6 @@
 """Freed memory is kept for the next array, unless the user has said otherwise."""
 
+import os
 import subprocess
 import sys
 
@@ -21,19 +22,22 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(first: str, **environment: str) -> int:
+def faults(first: str) -> int:
     """Pages that the system had to clear while large arrays came and went."""
     code = FAULTS.format(first=first)
+    environment = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}  # 512 pages at once would hide what is counted
     return int(subprocess.check_output([sys.executable, "-c", code], text=True, env=environment))
 
 
 @pytest.mark.skipif(not memory.keep(), reason="a C library other than glibc, or variables that decide otherwise")
 def test_large_arrays_get_their_memory_back():
-    assert faults("import tinygan") < 1000
-    assert faults("") > 10_000  # which is what makes the difference
+    anew = faults("")
+    if anew < 100_000:
+        pytest.skip("this system has huge pages everywhere")
+    assert faults("import tinygan") < anew / 100
 
 
-@pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"])
+@pytest.mark.parametrize("name", sorted(memory.USERS))
 def test_the_users_word_counts(monkeypatch, name):
     monkeypatch.setenv(name, "131072")
     assert memory.keep() is False

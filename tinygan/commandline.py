@@ -35,10 +35,10 @@ from .runs import CHECKPOINT, read_checkpoint
 LOSSES: dict[str, type[Loss]] = {"minimax": Minimax, "nonsaturating": NonSaturating, "leastsquares": LeastSquares}
 
 #: The optimisers, each with the defaults of its flags in a recipe that was made for another one.
-OPTIMIZERS: dict[str, dict[str, float]] = {
-    "adam": {"lr": 2e-4, "beta1": 0.5, "beta2": 0.999},
-    "rmsprop": {"lr": 1e-4, "beta2": 0.9},
-    "sgd": {"lr": 1e-2, "beta1": 0.0},
+OPTIMIZERS: dict[str, dict[str, float | None]] = {
+    "adam": {"lr": 2e-4, "d_lr": None, "beta1": 0.5, "beta2": 0.999},
+    "rmsprop": {"lr": 1e-4, "d_lr": None, "beta2": 0.9},
+    "sgd": {"lr": 1e-2, "d_lr": None, "beta1": 0.0},
 }
 
 EPILOG = """\
@@ -130,9 +130,9 @@ def make_parser(doc: str, recipe: Recipe, models: Sequence[str] = ()) -> argpars
     group = parser.add_argument_group("how they learn")
     add("--batch-size", _count, "N", "real images for each step of D")
     add("--d-steps", _count, "N", "steps of D for one of G")
-    add("--optimizer", list(OPTIMIZERS), None, "another comes with its own --lr, --beta1 and --beta2")
-    add("--lr", _positive, "X", "learning rate of both networks")
-    add("--d-lr", _positive, "X", "learning rate of D, if it shall be another", none="--lr")
+    add("--optimizer", list(OPTIMIZERS), None, "another comes with its own --lr, --d-lr, --beta1 and --beta2")
+    add("--lr", _positive, "X", "learning rate of G, and of D where --d-lr does not say otherwise")
+    add("--d-lr", _positive, "X", "learning rate of D, if it is another", none="--lr")
     add("--beta1", _fraction, "X", "memory of the momentum of adam and sgd, in [0, 1)")
     add("--beta2", _fraction, "X", "memory of adam and rmsprop for the sizes of gradients, in [0, 1)")
     add("--clip-norm", _positive, "X", "length beyond which a network's gradient is scaled down")
@@ -263,6 +263,9 @@ def launch(
             print(f"Look at {folder / 'samples.png'}, {folder / 'film.gif'} and {folder / 'losses.png'}.")
     except (TinyGANError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except MemoryError as error:
+        print(f"error: not enough memory ({error}). Use a smaller --width, --size or --batch-size.", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -152,11 +152,11 @@ class GAN:
             D.restore_pass(real_pass)
             D.backward(d_real, grads="add", need_dx=False)
         else:  # one batch of both is the same sum, in fewer and larger products
-            D.parts = 2  # in batch normalisation each half has its own statistics
+            before, D.parts = D.parts, 2  # in batch normalisation each half has its own statistics
             try:
                 logits = D.forward(xp.concatenate([real, fake]))
             finally:
-                D.parts = 1
+                D.parts = before
             value, d_real, d_fake = self.loss.discriminator(logits[: len(real)], logits[len(real) :])
             D.backward(xp.concatenate([d_real, d_fake]), grads="write", need_dx=False)
         if check:

@@ -40,7 +40,7 @@ def mlp(
     rng: Rng = 0,
     dtype: Any = np.float32,
 ) -> Pair:
-    """The fully connected GAN of the main job, for images in [−1, 1] (Goodfellow et al., 2014).
+    """The fully connected GAN of ``examples/mnist_mlp_gan.py``, for images in [−1, 1] (Goodfellow et al., 2014).
 
     Parameters
     ----------
@@ -82,7 +82,8 @@ def mlp_conv(
     noise_dim : length of z.
     width : channels of D's first convolution, 5x5 in steps of 2; the second has twice as many.
     g_hidden : widths of G's hidden layers.
-    batch_norm : whether G normalises its hidden layers; without it, it soon gives one picture for every z.
+    batch_norm : whether G normalises its hidden layers; without, as articles describe it, it soon gives one
+        picture for every z.
     rng : Generator or seed for all weights.
 
     Returns
@@ -115,7 +116,7 @@ def lsgan(
     noise_dim : length of z.
     width : channels of D's first convolution, 5x5 in steps of 2; each of the next three has twice as many.
     g_hidden : widths of G's hidden layers.
-    batch_norm : whether G normalises its hidden layers.
+    batch_norm : whether G normalises its hidden layers; articles describe it without.
     rng : Generator or seed for all weights.
 
     Returns
@@ -206,7 +207,7 @@ def dcgan64(
 def _dense_stack(sizes: Sequence[int], batch_norm: bool, own: dict[str, Any]) -> list[Layer]:
     layers: list[Layer] = []
     for n_in, n_out in pairwise(sizes):
-        # A bias before BatchNorm would be subtracted again with the mean; it stays, at no cost, for simplicity.
+        # A bias before BatchNorm is subtracted again with the mean; over rows it costs next to nothing
         layers += [Dense(n_in, n_out, **own)]
         layers += [BatchNorm(n_out, dtype=own["dtype"])] if batch_norm else []
         layers += [LeakyReLU(0.2)]

@@ -186,7 +186,7 @@ class Sequential(Layer):
 
     @property
     def parts(self) -> int | None:
-        """As how many batches of their own the layers that couple samples take a training batch; None if one cannot."""
+        """Into how many parts the layers that couple samples split a training batch; None if one of them cannot."""
         parts = {layer.parts for layer in self.layers if layer.couples_samples}
         return None if None in parts or len(parts) > 1 else max(parts, default=1)
 

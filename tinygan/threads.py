@@ -1,7 +1,7 @@
 """Elementwise work on every core: NumPy runs an operation on one, but lets go of the interpreter while it runs.
 
-Matrix products bring threads of their own, so only long elementwise passes are shared out, such as an optimiser's. Each
-number is computed by the same operations whatever the number of cores: the results are the same to the bit.
+Matrix products bring threads of their own. What is shared out is long elementwise passes, such as an optimiser's, and
+convolutions, whose products then use one thread each.
 
 Importing this module before NumPy also settles how long OpenBLAS's idle threads wait for the next product in a busy
 loop, in which they keep a core from everybody else: 2^18 clock ticks, some 0.1 milliseconds, rather than 2^26.

@@ -91,7 +91,7 @@ def load_trained(folder: str | Path) -> Trained:
             raise CheckpointError(f"images range from {low} to {high}")
     except KeyError as error:
         raise CheckpointError(f"{path}: the networks cannot be built, there is no {error} in the record.") from error
-    except (TypeError, ValueError) as error:  # such as an ArgumentError or ShapeError
+    except (ArithmeticError, TypeError, ValueError) as error:  # such as an ArgumentError or ShapeError
         raise CheckpointError(f"{path}: the networks cannot be built. {error}") from error
     return Trained(G, D, noise_dim, image_shape, low, high, about["step"], about["settings"])
 

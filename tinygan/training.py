@@ -94,6 +94,7 @@ def train(
     per_epoch = steps_per_epoch(len(data), rows)
     last = positive_int(epochs, "train: epochs") * per_epoch if steps is None else positive_int(steps, "train: steps")
 
+    _try_out(gan, data, batch_size, low, high)
     run = Run(out, gan, data, batch_size=batch_size, seed=seed, low=low, high=high, settings=settings)
     if resume:
         run.resume(last)
@@ -140,6 +141,16 @@ def train(
         _say(f"stopped at step {gan.t} of {last}, which is kept in {run.checkpoint}; --resume goes on", progress)
         raise KeyboardInterrupt
     return run.folder
+
+
+def _try_out(gan: GAN, data: ImageData, batch_size: int, low: float, high: float) -> None:
+    """Let copies of both networks refuse a batch, such as one too small for BatchNorm, before any file is written."""
+    G, D = gan.generator.copy(), gan.discriminator.copy()
+    z = gan.noise(batch_size, rng=np.random.default_rng(0))
+    real = data.batch(np.arange(batch_size), low=low, high=high, dtype=D.theta.dtype)
+    with np.errstate(all="ignore"):
+        G.forward(z)
+        D.forward(to_backend(real, backend_of(D.theta)))
 
 
 class _Signals:

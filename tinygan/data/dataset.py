@@ -195,7 +195,8 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
         raise ArgumentError(f"batch size: expected at least 1, got {batch_size}.")
     if batch_size > n:
         raise DataError(
-            f"a batch of {batch_size} is larger than the data, which has {n} images; use a batch size of {n} or less."
+            f"a batch of {batch_size} is larger than the data, which has {n} image{'' if n == 1 else 's'}. "
+            + ("Use a smaller batch: --batch-size, or batch_size=." if n > 1 else "A GAN needs many more.")
         )
     return n // batch_size
 

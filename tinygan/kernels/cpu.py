@@ -1,7 +1,8 @@
 """The three products of a convolution on the CPU: the same as in ``plain``, a few images at a time, on all cores.
 
-A piece of columns (about half a million numbers) is made, multiplied and forgotten while it is in cache; each core goes
-through images of its own with BLAS kept to one thread, so that the copies are shared too, which NumPy does on one core.
+A piece of columns (about half a million numbers, or one image if that has more) is made, multiplied and forgotten while
+it is in cache; each core goes through images of its own with BLAS kept to one thread, so that the copies are shared
+too, which NumPy does on one core.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..threads import one_blas_thread, share_out, workers
+from .. import threads
+from ..threads import one_blas_thread, share_out
 from . import winograd
 from .plain import Window
 
@@ -22,7 +24,7 @@ FEW = 8  # channels; a run of so few numbers takes as long as one several times 
 
 def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None = None) -> np.ndarray:
     """As :func:`tinygan.kernels.plain.convolve`: each product is written where it belongs in y."""
-    if winograd.saves(window, W.shape[2], len(x) // workers()):
+    if winograd.saves(window, W.shape[2], len(x) // threads.workers()):
         return winograd.convolve(x, W, window, b)
     flat_W = W.reshape(-1, W.shape[3])
     y = np.empty((len(x), *window.grid, W.shape[3]), dtype=x.dtype)
@@ -41,7 +43,7 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
 
 def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
     """As :func:`tinygan.kernels.plain.convolve_weights`: a sum for each core, added up in the order of the images."""
-    if winograd.saves(window, x.shape[3], len(x) // workers()):
+    if winograd.saves(window, x.shape[3], len(x) // threads.workers()):
         return winograd.convolve_weights(x, y, window)
     b = y.shape[3]
     sums = []
@@ -71,7 +73,7 @@ def convolve_adjoint(
     """As :func:`tinygan.kernels.plain.convolve_adjoint`: columns are made and added to their pixels piece by piece."""
     (kh, kw), (sh, sw), (top, bottom, left, right), (ho, wo) = window
     size = y.itemsize
-    if winograd.saves(window, W.shape[2], len(y) // workers()):
+    if winograd.saves(window, W.shape[2], len(y) // threads.workers()):
         return winograd.convolve_adjoint(y, W, hw, window, b)
     if W.shape[2] <= FEW:
         return _convolve_adjoint_to_few_channels(y, W, hw, window, b)

@@ -25,7 +25,8 @@ class Layer:
     name : what errors call the layer; a network adds the position.
     input_shape : shape of one input sample if the layer's own sizes fix it (None for a size that is free), else None.
     couples_samples : True if a sample's output depends on the rest of its batch, as in batch normalisation.
-    parts : for such a layer, as how many batches, one after the other, it takes a training batch; None if only as one.
+    parts : for such a layer, into how many equal parts that do not see each other a training batch is split; None: it
+        cannot be split.
 
     Notes
     -----

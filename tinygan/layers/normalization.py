@@ -54,7 +54,8 @@ class BatchNorm(_Normalization):
     Attributes
     ----------
     parts : into how many equal parts, one after the other, a training batch is split that are normalised each on its
-        own (1); real and generated images pass through a discriminator at once, and do not mix.
+        own (1), and moves the running statistics once; real and generated images pass through a discriminator at once,
+        and do not mix. A class of yours with another ``forward`` has parts = None, if it does not say otherwise.
 
     Notes
     -----
@@ -78,6 +79,11 @@ class BatchNorm(_Normalization):
 
     couples_samples = True
     parts = 1
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" in vars(cls) and "parts" not in vars(cls):
+            cls.parts = None  # whoever writes another forward does not know of parts
 
     def __init__(self, c: int, *, eps: float = 1e-5, momentum: float = 0.9, dtype: Any = np.float32) -> None:
         super().__init__(c, eps=eps, dtype=dtype)
@@ -109,7 +115,7 @@ class BatchNorm(_Normalization):
 
     def _split(self, n: int, m: int, shape: Shape) -> Iterator[slice]:
         """The rows of each part of a training batch."""
-        if n % self.parts or m // self.parts < 2:
+        if self.parts < 1 or n % self.parts or m // self.parts < 2:
             raise ShapeError(
                 f"{self.name}: a training batch of shape {shape} has one value per channel, and so no variance. "
                 "Use a batch of at least 2, or train=False."
