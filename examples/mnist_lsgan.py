@@ -23,14 +23,14 @@ from tinygan.training import train
 # ---- the recipe; each has a flag of the same name ----
 RECIPE = Recipe(
     name="mnist_lsgan",
-    steps=2000,
+    steps=1500,
     batch_size=64,
     loss="leastsquares",
     lr=1e-3,
     d_lr=5e-5,  # D is much the stronger network; G has to keep up
     beta1=0.0,
     beta2=0.99,
-    average=0.999,
+    average=0.995,
     noise_dim=100,
     width=64,  # channels of D's first convolution; the next ones have 128, 256 and 512
     size=28,  # of MNIST, and what pictures of yours become

@@ -71,8 +71,7 @@ def convolve_adjoint(
     y: np.ndarray, W: np.ndarray, hw: tuple[int, int], window: Window, b: np.ndarray | None = None
 ) -> np.ndarray:
     """As :func:`tinygan.kernels.plain.convolve_adjoint`: columns are made and added to their pixels piece by piece."""
-    (kh, kw), (sh, sw), (top, bottom, left, right), (ho, wo) = window
-    size = y.itemsize
+    (kh, kw), (sh, sw), (top, bottom, left, _), (ho, wo) = window
     if winograd.saves(window, W.shape[2], len(y) // threads.workers()):
         return winograd.convolve_adjoint(y, W, hw, window, b)
     if W.shape[2] <= FEW:
@@ -84,7 +83,9 @@ def convolve_adjoint(
     def work(start: int, stop: int) -> None:
         step = _images_in_a_piece(window, a, stop - start, LONG)
         columns = np.empty((step * ho * wo, kh * kw * a), dtype=y.dtype)
-        padded = np.empty((step, h + top + bottom, w + left + right, a), dtype=y.dtype)
+        # Rows are made of cells of sw pixels, which a stride keeps together: that much of the kernel is added at once
+        cells = max(wo + -(-kw // sw) - 1, -(-(left + w) // sw))
+        padded = np.empty((step, h + top + bottom, cells, sw * a), dtype=y.dtype)
         for i in range(start, stop, step):
             j = min(i + step, stop)
             n = j - i
@@ -95,13 +96,11 @@ def convolve_adjoint(
             sums[...] = 0.0
             for p in range(kh):
                 rows = slice(p, p + (ho - 1) * sh + 1, sh)
-                for q in range(0, kw, sw):  # as many entries of the kernel at once as lie between two of its places
+                for q in range(0, kw, sw):
                     wide = min(sw, kw - q) * a
-                    place = np.lib.stride_tricks.as_strided(
-                        sums[:, rows, q:], (n, ho, wo, wide), (*sums[:, rows].strides[:2], sw * a * size, size)
-                    )
-                    place += piece[:, :, :, p, q * a : q * a + wide]
-            _store(sums[:, top : top + h, left : left + w], b, x[i:j])
+                    place = sums[:, rows, q // sw : q // sw + wo, :wide]
+                    np.add(place, piece[:, :, :, p, q * a : q * a + wide], out=place)
+            _store(sums.reshape(n, -1, cells * sw, a)[:, top : top + h, left : left + w], b, x[i:j])
 
     _share_images(work, len(y))
     return x

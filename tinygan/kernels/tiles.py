@@ -6,6 +6,7 @@ All of it is sums and differences of slices, made a few images at a time in memo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,8 @@ SIGNS = {
 
 
 class Axis(NamedTuple):
-    """One dimension: B, G, A, the factors, the step, how many tiles there are, and how many phases product i has."""
+    """One dimension: B, G, A, the factors, the step, how many tiles there are, how many phases product i has, and of
+    each sign in B whether it is the first that reaches what its tap meets, in the same tile or the one before."""
 
     B: tuple[tuple[int, ...], ...]
     G: tuple[tuple[int, ...], ...]
@@ -36,22 +38,26 @@ class Axis(NamedTuple):
     step: int
     tiles: int
     phases: tuple[int, ...]
+    first: tuple[tuple[bool, ...], ...]
 
     @classmethod
     def of(cls, kernel: int, step: int, places: int) -> Axis:
         B, G, A, factors = SIGNS[-(-kernel // step)]
         # phase f has ⌈(kernel − f) / step⌉ taps; product i needs it if one of them has a sign in G's row
         phases = tuple(sum(any(g[: -(-(kernel - f) // step)]) for f in range(step)) for g in G)
-        return cls(B, G, A, factors, step, -(-places // 2), phases)
+        first = tuple(
+            tuple(
+                tap < 2 and not any(row[t] for row in B[:i] for t in range(tap, len(row), 2))
+                for tap in range(len(B[i]))
+            )
+            for i in range(len(B))
+        )
+        return cls(B, G, A, factors, step, -(-places // 2), phases, first)
 
     @property
     def pixels(self) -> int:
         """Of the image that the tiles cover: each begins two steps after the one before, and the last needs more."""
         return 2 * self.step * (self.tiles + 1)
-
-    def first(self, i: int, tap: int) -> bool:
-        """Whether product i is the first that reaches what this tap meets, in the same tile or the one before."""
-        return tap < 2 and not any(row[t] for row in self.B[:i] for t in range(tap, len(row), 2))
 
 
 class Tiles:
@@ -69,9 +75,10 @@ class Tiles:
         tiles = self.size * self.th * self.tw
         self.padded = np.zeros((self.size, rows.pixels, columns.pixels, k), dtype=dtype)
         self.strips = np.empty((self.size, self.th, rows.step, self.tw + 1, 2, columns.step * k), dtype=dtype)
+        self.across = self.strips.transpose(0, 1, 3, 4, 2, 5)
         self.v = np.empty(tiles * phases, dtype=dtype)
         self.m = np.empty((len(columns.B), tiles, o), dtype=dtype)
-        self.halves = np.empty((2, tiles, o), dtype=dtype)
+        self.half = np.empty((tiles, o), dtype=dtype)
         self.outputs = np.zeros((self.size, self.th, 2, self.tw, 2, o), dtype=dtype)
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -88,14 +95,14 @@ class Tiles:
 
     def transform_rows(self, r: int) -> None:
         """Strips: the rows of product r, as wide as the image still."""
-        taps = [self._down(r, tap) for tap in range(len(self.rows.B[r]))]
-        mix(self.rows.B[r], taps, self._strips(r))
+        signs = self.rows.B[r]
+        mix(signs, [self._down(r, tap) if sign else None for tap, sign in enumerate(signs)], self._strips(r))
 
     def V(self, r: int, c: int) -> np.ndarray:
         """V_rc (n·th·tw, f·f·k), of the strips of product r."""
-        taps = [self._across(r, c, tap) for tap in range(len(self.columns.B[c]))]
-        V = self.room(r, c)
-        mix(self.columns.B[c], taps, V.reshape(taps[0].shape))
+        V, signs = self.room(r, c), self.columns.B[c]
+        taps = [self._across(r, c, tap) if sign else None for tap, sign in enumerate(signs)]
+        mix(signs, taps, V.reshape(self.n, self.th, self.tw, self.rows.phases[r], -1))
         return V
 
     def room(self, r: int, c: int) -> np.ndarray:
@@ -109,15 +116,18 @@ class Tiles:
         """Add V_rc to the strips of product r; whoever comes first to a place writes."""
         if c == 0:
             self.strips[: self.n, :, : self.rows.phases[r], -1] = 0.0
+        V = V.reshape(self.n, self.th, self.tw, self.rows.phases[r], -1)
         for tap, sign in enumerate(self.columns.B[c]):
-            place = self._across(r, c, tap)
-            add(sign, V.reshape(place.shape), place, first=self.columns.first(c, tap))
+            if sign:
+                add(sign, V, self._across(r, c, tap), first=self.columns.first[c][tap])
 
     def add_rows(self, r: int) -> None:
         if r == 0:
             self.padded[: self.n, -2 * self.rows.step :] = 0.0
+        strips = self._strips(r)
         for tap, sign in enumerate(self.rows.B[r]):
-            add(sign, self._strips(r), self._down(r, tap), first=self.rows.first(r, tap))
+            if sign:
+                add(sign, strips, self._down(r, tap), first=self.rows.first[r][tap])
 
     def write_image(self, x: np.ndarray, b: np.ndarray | None) -> None:
         inside, covered = self._overlap(x)
@@ -134,13 +144,13 @@ class Tiles:
         return self.m[c, : self.count]
 
     def add_outputs(self, r: int) -> None:
-        products = self.m[:, : self.count]
-        for q in (0, 1):
-            signs = [row[q] for row in self.columns.A]
-            own = [p for p in (0, 1) if self.rows.A[r][p]]
-            new = next((p for p in own if not any(row[p] for row in self.rows.A[:r])), None)
-            half = self._output(new, q) if new is not None else self.halves[0, : self.count].reshape(self._tile_shape())
-            mix(signs, [M.reshape(half.shape) for M in products], half)
+        own = [p for p in (0, 1) if self.rows.A[r][p]]
+        new = next((p for p in own if not any(row[p] for row in self.rows.A[:r])), None)
+        shape = (self.n, self.th, self.tw, self.o)
+        products = [M.reshape(shape) for M in self.m[:, : self.count]]
+        for q, signs in enumerate(zip(*self.columns.A, strict=True)):
+            half = self.half[: self.count].reshape(shape) if new is None else self._output(new, q)
+            mix(signs, products, half)
             for p in own:
                 if p != new:
                     add(self.rows.A[r][p], half, self._output(p, q))
@@ -162,7 +172,7 @@ class Tiles:
         A = self.columns.A
         ends = self.m[0, : self.count], self.m[len(A) - 1, : self.count]  # where A has one sign: (1, 0) and (0, 1)
         for q, half in enumerate(ends):
-            mix(self.rows.A[r], [self._output(p, q) for p in (0, 1)], half.reshape(self._tile_shape()))
+            mix(self.rows.A[r], [self._output(p, q) for p in (0, 1)], half.reshape(self.n, self.th, self.tw, self.o))
         for c in range(1, len(A) - 1):
             mix(A[c], ends, self.m[c, : self.count])
 
@@ -180,9 +190,8 @@ class Tiles:
 
     def _across(self, r: int, c: int, tap: int) -> np.ndarray:
         """Of the strips of product r, what this tap of product c meets, (n, th, tw, f, f·k)."""
-        run = self.columns.phases[c] * self.k
-        tiles = slice(tap // 2, tap // 2 + self.tw)
-        return self.strips[: self.n, :, : self.rows.phases[r], tiles, tap % 2, :run].transpose(0, 1, 3, 2, 4)
+        tiles, run = slice(tap // 2, tap // 2 + self.tw), self.columns.phases[c] * self.k
+        return self.across[: self.n, :, tiles, tap % 2, : self.rows.phases[r], :run]
 
     def _overlap(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the tiles cover of an image: as part of the padded memory, and of x."""
@@ -192,31 +201,32 @@ class Tiles:
     def _output(self, p: int, q: int) -> np.ndarray:
         return self.outputs[: self.n, :, p, :, q]
 
-    def _tile_shape(self) -> tuple[int, ...]:
-        return self.n, self.th, self.tw, self.o
-
     def _whole(self) -> np.ndarray:
         return self.outputs.reshape(self.size, 2 * self.th, 2 * self.tw, self.o)[: self.n]
 
 
-def mix(signs: Sequence[int], arrays: Sequence[np.ndarray], out: np.ndarray, factor: float = 1) -> None:
-    """out = factor · Σ sign · array; one of the signs is +."""
-    first, *rest = sorted(((s, a) for s, a in zip(signs, arrays, strict=False) if s), key=lambda term: -term[0])
+def mix(signs: tuple[int, ...], arrays: Sequence[np.ndarray | None], out: np.ndarray, factor: float = 1) -> None:
+    """out = factor · Σ sign · array; one of the signs is +. Arrays beyond those that are given count as zeros."""
+    (i, _), *rest = _terms(signs[: len(arrays)])
     if rest:
-        sign, second = rest.pop(0)
-        (np.add if sign > 0 else np.subtract)(first[1], second, out=out)
+        j, sign = rest[0]
+        (np.add if sign > 0 else np.subtract)(arrays[i], arrays[j], out=out)
     else:
-        out[...] = first[1]
-    for sign, other in rest:
-        add(sign, other, out)
+        out[...] = arrays[i]
+    for j, sign in rest[1:]:
+        add(sign, arrays[j], out)
     if factor != 1:
         out *= factor
 
 
+@cache
+def _terms(signs: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """Where signs stand, and which; one that is + comes first."""
+    return tuple(sorted(((i, sign) for i, sign in enumerate(signs) if sign), key=lambda term: -term[1]))
+
+
 def add(sign: int, array: np.ndarray, to: np.ndarray, *, first: bool = False) -> None:
-    """to += sign · array, or to = sign · array if it is the first."""
-    if not sign:
-        return
+    """to += sign · array, or to = sign · array if it is the first; sign is + or −."""
     if not first:
         (np.add if sign > 0 else np.subtract)(to, array, out=to)
     elif sign > 0:

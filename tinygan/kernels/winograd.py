@@ -19,11 +19,13 @@ All of it is linear in x and in W, and so the derivatives are the same steps, tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import numpy as np
 
 from ..threads import one_blas_thread, share_out
+from .elementwise import accumulate_matmul
 from .plain import Window
 from .tiles import PIECE, SIGNS, Axis, Tiles, add, mix
 
@@ -101,68 +103,93 @@ def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray
 
     def work(start: int, stop: int) -> None:
         tiles = Tiles(rows, columns, window, *shape[2:], x.dtype, stop - start)
-        U: list[list[np.ndarray | None]] = [[None] * len(columns.B) for _ in rows.B]
+        weights = _Weights(rows, columns, *shape[2:], x.dtype)
         for i, j in tiles.pieces(start, stop):
             tiles.read_image(x[i:j])
             tiles.read_outputs(y[i:j])
             for r in range(len(rows.B)):
                 tiles.transform_rows(r)
                 tiles.spread_outputs(r)
-                for c in range(len(columns.B)):
-                    product = tiles.V(r, c).T @ tiles.M(c)
-                    if U[r][c] is None:
-                        U[r][c] = product
-                    else:
-                        U[r][c] += product
-        sums.append((start, U))
+                for c, U in enumerate(weights.U[r]):
+                    accumulate_matmul(U, tiles.V(r, c).T, tiles.M(c), add=i > start)
+        sums.append((start, weights))
 
     _share_images(work, len(x))
     sums.sort(key=lambda item: item[0])  # in the order of the images, whichever core was first
-    return _collect_weights([U for _, U in sums], shape, rows, columns)
+    return _collect_weights([weights for _, weights in sums], shape, rows, columns)
+
+
+class _Weights:
+    """Memory for U_rc (f·f·k, o) of all products r and c; rows with equally many phases lie together, in one block."""
+
+    def __init__(self, rows: Axis, columns: Axis, k: int, o: int, dtype: np.dtype) -> None:
+        self.rows, self.columns = rows, columns
+        self.runs = [list(run) for _, run in groupby(range(len(rows.phases)), key=rows.phases.__getitem__)]
+        # blocks[run][c] is (rows of the run, f, g, k, o) with f and g phases
+        self.blocks = [
+            [np.empty((len(run), rows.phases[run[0]], g, k, o), dtype=dtype) for g in columns.phases]
+            for run in self.runs
+        ]
+        self.U = [
+            [block[i].reshape(-1, o) for block in blocks]
+            for run, blocks in zip(self.runs, self.blocks, strict=True)
+            for i in range(len(run))
+        ]
+
+    def strips(self, run: list[int], kw: int, k: int, o: int) -> np.ndarray:
+        """Memory for what has been transformed along one axis only."""
+        return np.empty((len(run), self.rows.phases[run[0]], kw, k, o), dtype=self.U[0][0].dtype)
+
+    def share_out(self, work: Callable[[int, int], None], k: int, o: int) -> None:
+        share_out(work, k, least=max(1, (1 << 17) // (len(self.U) * len(self.U[0]) * o)))
 
 
 def _transform_weights(W: np.ndarray, rows: Axis, columns: Axis) -> list[list[np.ndarray]]:
-    """U_rc (f·f·k, o) for all products r and c."""
+    """U = G W Gᵀ."""
     _, kw, k, o = W.shape
-    U = [[np.empty((f, g, k, o), dtype=W.dtype) for g in columns.phases] for f in rows.phases]
+    weights = _Weights(rows, columns, k, o, W.dtype)
 
     def work(start: int, stop: int) -> None:
-        strip = np.empty((kw, stop - start, o), dtype=W.dtype)
-        for r, f in _products(rows):
-            mix(rows.G[r], W[f :: rows.step, :, start:stop], strip, rows.factors[r])
-            for c, g in _products(columns):
-                mix(columns.G[c], strip[g :: columns.step], U[r][c][f, g, start:stop], columns.factors[c])
+        for run, blocks in zip(weights.runs, weights.blocks, strict=True):
+            strips = weights.strips(run, kw, stop - start, o)
+            for i, r in enumerate(run):
+                for f in range(rows.phases[r]):
+                    mix(rows.G[r], W[f :: rows.step, :, start:stop], strips[i, f], rows.factors[r])
+            for c, block in enumerate(blocks):
+                for g in range(columns.phases[c]):
+                    taps = [strips[:, :, q] for q in range(g, kw, columns.step)]
+                    mix(columns.G[c], taps, block[:, :, g, start:stop], columns.factors[c])
 
-    share_out(work, k, least=max(1, (1 << 16) // (kw * o)))
-    return [[u.reshape(-1, o) for u in row] for row in U]
+    weights.share_out(work, k, o)
+    return weights.U
 
 
-def _collect_weights(
-    parts: Sequence[list[list[np.ndarray]]], shape: tuple[int, ...], rows: Axis, columns: Axis
-) -> np.ndarray:
+def _collect_weights(parts: Sequence[_Weights], shape: tuple[int, ...], rows: Axis, columns: Axis) -> np.ndarray:
     """W = Gᵀ U G, with U the sum of the parts: the transpose of the above."""
     _, kw, k, o = shape
-    W = np.zeros(shape, dtype=parts[0][0][0].dtype)
+    W = np.zeros(shape, dtype=parts[0].U[0][0].dtype)
 
     def work(start: int, stop: int) -> None:
-        strip, total = np.empty((kw, stop - start, o), dtype=W.dtype), np.empty((stop - start, o), dtype=W.dtype)
-        for r, f in _products(rows):
-            strip[...] = 0.0
-            for c, g in _products(columns):
-                own = [U[r][c].reshape(rows.phases[r], columns.phases[c], k, o)[f, g, start:stop] for U in parts]
-                mix([1] * len(own), own, total, rows.factors[r] * columns.factors[c])
-                for sign, place in zip(columns.G[c], strip[g :: columns.step], strict=False):
-                    add(sign, total, place)
-            for sign, place in zip(rows.G[r], W[f :: rows.step, :, start:stop], strict=False):
-                add(sign, strip, place)
+        for n, run in enumerate(parts[0].runs):
+            strips = parts[0].strips(run, kw, stop - start, o)
+            total = np.empty_like(strips[:, :, 0])
+            strips[...] = 0.0
+            for c in range(len(columns.B)):
+                for g in range(columns.phases[c]):
+                    own = [part.blocks[n][c][:, :, g, start:stop] for part in parts]
+                    mix((1,) * len(own), own, total, columns.factors[c])
+                    for sign, q in zip(columns.G[c], range(g, kw, columns.step), strict=False):
+                        if sign:
+                            add(sign, total, strips[:, :, q])
+            for i, r in enumerate(run):
+                strips[i] *= rows.factors[r]
+                for f in range(rows.phases[r]):
+                    for sign, place in zip(rows.G[r], W[f :: rows.step, :, start:stop], strict=False):
+                        if sign:
+                            add(sign, strips[i, f], place)
 
-    share_out(work, k, least=max(1, (1 << 16) // (kw * o)))
+    parts[0].share_out(work, k, o)
     return W
-
-
-def _products(axis: Axis) -> Iterator[tuple[int, int]]:
-    """All products with each of their phases."""
-    return ((i, f) for i, phases in enumerate(axis.phases) for f in range(phases))
 
 
 def _share_images(work, n: int) -> None:
