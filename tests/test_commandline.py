@@ -175,7 +175,7 @@ def test_so_is_that_of_every_system(system, capsys):
     assert max(len(line) for line in text.splitlines()) <= 120
 
 
-@pytest.mark.parametrize("name", {line.split()[0] for line in SYSTEMS})
+@pytest.mark.parametrize("name", sorted({line.split()[0] for line in SYSTEMS}))
 def test_an_example_is_read_on_a_page(name):
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 90
 

@@ -115,15 +115,16 @@ class BatchNorm(_Normalization):
 
     def _split(self, n: int, m: int, shape: Shape) -> Iterator[slice]:
         """The rows of each part of a training batch."""
-        if self.parts < 1 or n % self.parts or m // self.parts < 2:
+        parts = 1 if self.parts is None else self.parts
+        if parts < 1 or n % parts or m // parts < 2:
             raise ShapeError(
                 f"{self.name}: a training batch of shape {shape} has one value per channel, and so no variance. "
                 "Use a batch of at least 2, or train=False."
-                if self.parts == 1
-                else f"{self.name}: a training batch of shape {shape} cannot be split into {self.parts} equal parts of "
+                if parts == 1
+                else f"{self.name}: a training batch of shape {shape} cannot be split into {parts} equal parts of "
                 "at least 2 values per channel."
             )
-        return (slice(k * m // self.parts, (k + 1) * m // self.parts) for k in range(self.parts))
+        return (slice(k * m // parts, (k + 1) * m // parts) for k in range(parts))
 
     def _normalise(self, x: Array, y: Array, train: bool) -> tuple[Array, Array]:
         """Fill y (M, C); return μ and 1/σ."""
