@@ -56,6 +56,15 @@ def share_out(work: Callable[[int, int], None], size: int, *, least: int) -> Non
         other.result()  # raises what was raised there
 
 
+def share_images(work: Callable[[int, int], None], n: int) -> None:
+    """Call ``work(start, stop)`` for each core's part of n images, BLAS with one thread; one image has it whole."""
+    if n == 1:
+        work(0, 1)
+        return
+    with one_blas_thread():
+        share_out(work, n, least=1)
+
+
 @cache
 def _blas() -> Any:
     from threadpoolctl import ThreadpoolController

@@ -7,12 +7,10 @@ too, which NumPy does on one core.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from .. import threads
-from ..threads import one_blas_thread, share_out
+from ..threads import share_images
 from . import winograd
 from .plain import Window
 
@@ -37,7 +35,7 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
             if b is not None:
                 rows += b
 
-    _share_images(work, len(x))
+    share_images(work, len(x))
     return y
 
 
@@ -59,7 +57,7 @@ def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray
                 total += product
         sums.append((start, total))
 
-    _share_images(work, len(x))
+    share_images(work, len(x))
     sums.sort(key=lambda item: item[0])  # in the order of the images, whichever core was first
     dW = sums[0][1]
     for _, other in sums[1:]:
@@ -102,7 +100,7 @@ def convolve_adjoint(
                     np.add(place, piece[:, :, :, p, q * a : q * a + wide], out=place)
             _store(sums.reshape(n, -1, cells * sw, a)[:, top : top + h, left : left + w], b, x[i:j])
 
-    _share_images(work, len(y))
+    share_images(work, len(y))
     return x
 
 
@@ -140,7 +138,7 @@ def _convolve_adjoint_to_few_channels(
             inside = pixels.reshape(n, high * sh, wide * sw, a)[:, top : top + h, left : left + w]
             _store(inside, b, x[i:j])
 
-    _share_images(work, len(y))
+    share_images(work, len(y))
     return x
 
 
@@ -184,11 +182,3 @@ class _Gather:
 def _images_in_a_piece(window: Window, channels: int, n: int, size: int) -> int:
     (kh, kw), (ho, wo) = window.kernel, window.grid
     return max(1, min(n, max(size // (ho * wo * kh * kw * channels), ROWS // (ho * wo))))
-
-
-def _share_images(work: Callable[[int, int], None], n: int) -> None:
-    if n == 1:
-        work(0, 1)
-        return
-    with one_blas_thread():
-        share_out(work, n, least=1)

@@ -24,7 +24,7 @@ from itertools import groupby
 
 import numpy as np
 
-from ..threads import one_blas_thread, share_out
+from ..threads import share_images, share_out
 from .elementwise import accumulate_matmul
 from .plain import Window
 from .tiles import PIECE, SIGNS, Axis, Tiles, add, mix
@@ -68,7 +68,7 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
                 tiles.add_outputs(r)
             tiles.write_outputs(y[i:j], b)
 
-    _share_images(work, len(x))
+    share_images(work, len(x))
     return y
 
 
@@ -91,7 +91,7 @@ def convolve_adjoint(
                 tiles.add_rows(r)
             tiles.write_image(x[i:j], b)
 
-    _share_images(work, len(y))
+    share_images(work, len(y))
     return x
 
 
@@ -114,7 +114,7 @@ def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray
                     accumulate_matmul(U, tiles.V(r, c).T, tiles.M(c), add=i > start)
         sums.append((start, weights))
 
-    _share_images(work, len(x))
+    share_images(work, len(x))
     sums.sort(key=lambda item: item[0])  # in the order of the images, whichever core was first
     return _collect_weights([weights for _, weights in sums], shape, rows, columns)
 
@@ -190,8 +190,3 @@ def _collect_weights(parts: Sequence[_Weights], shape: tuple[int, ...], rows: Ax
 
     parts[0].share_out(work, k, o)
     return W
-
-
-def _share_images(work, n: int) -> None:
-    with one_blas_thread():
-        share_out(work, n, least=1)
