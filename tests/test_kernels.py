@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tinygan import threads
 from tinygan.kernels import cpu, elementwise, plain, tiles, winograd
 from tinygan.kernels.plain import Window
+from tinygan.layers import BatchNorm
 from tinygan.testing.strategies import rngs
 
 KERNEL_AND_STRIDE = st.tuples(st.integers(1, 7), st.integers(1, 4))
@@ -72,6 +73,13 @@ def test_tiles_need_about_half_of_the_products(kernel, products):
     """Of kernel² · 4 for the four outputs of a tile."""
     rows, columns = winograd.axes(Window((kernel, kernel), (2, 2), (0, 0, 0, 0), (2, 2)))
     assert sum(rows.phases) * sum(columns.phases) == products
+
+
+@pytest.mark.parametrize(("kernel", "places", "products"), [(5, 8, 28), (5, 7, 27), (5, 1, 6), (4, 8, 24), (4, 7, 22)])
+def test_an_odd_number_of_outputs_leaves_products_out(kernel, places, products):
+    """Along one dimension, of 5 (kernel 4: 4) for each output."""
+    rows, _ = winograd.axes(Window((kernel, kernel), (2, 2), (0, 0, 0, 0), (places, places)))
+    assert rows.products == products
 
 
 @pytest.mark.parametrize(("kernel", "size"), [(4, 16), (5, 16), (5, 14)])
@@ -187,6 +195,7 @@ def test_blocks_cover_every_row_once_and_do_not_depend_on_the_cores(n, c, rng):
     sums, doubled = [], []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(elementwise, "BLOCK", 16)
+        patch.setattr(elementwise, "WIDE", 5)
         for cores in (1, 2, 5):
             patch.setattr(threads, "workers", lambda cores=cores: cores)
             sums.append(elementwise.sum_rows(a).tobytes())
@@ -206,3 +215,31 @@ def test_the_same_bytes_every_time(monkeypatch):
     x, y = rng.standard_normal((30, 9, 9, 3), dtype=np.float32), rng.standard_normal((30, 9, 9, 5), dtype=np.float32)
     window = Window((3, 3), (1, 1), (1, 1, 1, 1), (9, 9))
     assert len({cpu.convolve_weights(x, y, window).tobytes() for _ in range(10)}) == 1
+
+
+@given(m=st.integers(0, 70), c=st.integers(1, 9), rng=rngs)
+def test_short_rows_side_by_side(m, c, rng):
+    a, row = rng.standard_normal((m, c)), rng.standard_normal(c)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elementwise, "WIDE", 6)
+        wide = elementwise.widen(a)
+    g = wide.shape[1] // c
+    assert (g > 1) == (c < 6 and m * c >= 48 and m % {1: 8, 2: 4, 3: 2, 4: 2, 5: 2}[c] == 0)
+    np.testing.assert_array_equal((wide + elementwise.spread(row, g * c)).reshape(a.shape), a + row)
+    np.testing.assert_allclose(elementwise.fold(wide.sum(axis=0), c), a.sum(axis=0), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_batch_normalisation_is_the_same_in_wide_rows_and_in_short_ones(monkeypatch, parts):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 32, 6, 6, 3)) + 5.0
+    results = []
+    for wide in (1, 50):  # not at all, and 32 rows side by side
+        monkeypatch.setattr(elementwise, "WIDE", wide)
+        monkeypatch.setattr(elementwise, "BLOCK", 500)
+        layer = BatchNorm(3, dtype=np.float64)
+        layer.parts = parts
+        y = layer.forward(x)
+        results.append([y, layer.backward(dy), *layer.grads.values(), *layer.buffers.values(), layer(x)])
+    for short, long in zip(*results, strict=True):
+        np.testing.assert_allclose(short, long, rtol=1e-12, atol=1e-12)

@@ -10,7 +10,18 @@ import numpy as np
 
 from ..backend import Array, get_xp
 from . import cpu, plain
-from .elementwise import accumulate, accumulate_matmul, in_blocks, sigmoid, softplus, sum_in_order, sum_rows
+from .elementwise import (
+    accumulate,
+    accumulate_matmul,
+    fold,
+    in_blocks,
+    sigmoid,
+    softplus,
+    spread,
+    sum_in_order,
+    sum_rows,
+    widen,
+)
 from .plain import Window
 
 __all__ = [
@@ -20,11 +31,14 @@ __all__ = [
     "convolve",
     "convolve_adjoint",
     "convolve_weights",
+    "fold",
     "in_blocks",
     "sigmoid",
     "softplus",
+    "spread",
     "sum_in_order",
     "sum_rows",
+    "widen",
 ]
 
 

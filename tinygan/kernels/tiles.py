@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from math import prod
+from operator import mul
 from typing import NamedTuple
 
 import numpy as np
 
 from .plain import Window
 
-PIECE = 1 << 18  # numbers in one V_rc: enough rows for fast matrix products, and little enough for the cache
+PIECE = 1 << 17  # numbers in one V_rc: enough rows for fast matrix products, and little enough for the cache
 
 # By the number of taps: B, G and A as signs, one row for each product, and the factors of G's rows
 SIGNS = {
@@ -28,7 +30,7 @@ SIGNS = {
 
 
 class Axis(NamedTuple):
-    """One dimension: B, G, A, the factors, the step, how many tiles there are, how many phases product i has, and of
+    """One dimension: B, G, A, the factors, the step, how many tiles need product i and how many phases it has, and of
     each sign in B whether it is the first that reaches what its tap meets, in the same tile or the one before."""
 
     B: tuple[tuple[int, ...], ...]
@@ -36,13 +38,15 @@ class Axis(NamedTuple):
     A: tuple[tuple[int, ...], ...]
     factors: tuple[float, ...]
     step: int
-    tiles: int
+    tiles: tuple[int, ...]
     phases: tuple[int, ...]
     first: tuple[tuple[bool, ...], ...]
 
     @classmethod
     def of(cls, kernel: int, step: int, places: int) -> Axis:
         B, G, A, factors = SIGNS[-(-kernel // step)]
+        # the last tile of an odd number of outputs has only the first of its two
+        tiles = tuple(-(-places // 2) if a[0] else places // 2 for a in A)
         # phase f has ⌈(kernel − f) / step⌉ taps; product i needs it if one of them has a sign in G's row
         phases = tuple(sum(any(g[: -(-(kernel - f) // step)]) for f in range(step)) for g in G)
         first = tuple(
@@ -52,46 +56,59 @@ class Axis(NamedTuple):
             )
             for i in range(len(B))
         )
-        return cls(B, G, A, factors, step, -(-places // 2), phases, first)
+        return cls(B, G, A, factors, step, tiles, phases, first)
 
     @property
-    def pixels(self) -> int:
-        """Of the image that the tiles cover: each begins two steps after the one before, and the last needs more."""
-        return 2 * self.step * (self.tiles + 1)
+    def products(self) -> int:
+        """Of a number of x with one of W, along all the tiles."""
+        return sum(map(mul, self.tiles, self.phases))
+
+    @property
+    def cells(self) -> int:
+        """How many steps of the image the tiles cover: each begins two after the one before, the last needs more."""
+        return 2 * self.tiles[0] + len(self.B[0]) - 2
+
+    def pixels(self, size: int, before: int) -> Iterator[tuple[int, slice, slice]]:
+        """Of each phase: which of its cells hold pixels of an image of ``size`` with zeros ``before``, and which."""
+        for f in range(self.step):
+            cell = -(-(before - f) // self.step)
+            pixel = cell * self.step + f - before
+            n = max(0, min(self.cells - cell, -(-(size - pixel) // self.step)))
+            yield f, slice(cell, cell + n), slice(pixel, pixel + n * self.step, self.step)
 
 
 class Tiles:
     """A few images at a time, cut into tiles: x -> V and y -> M, and the transposes V -> x and M -> y.
 
-    Axes: n images, th and tw tiles down and across, f phases, k channels of the image x, o channels of the outputs y.
+    Axes: th and tw tiles down and across, n images, f phases, k channels of the image x, o channels of the outputs y.
+    The images stand next to the channels, so that every sum runs over long stretches of memory.
     """
 
     def __init__(self, rows: Axis, columns: Axis, window: Window, k: int, o: int, dtype: np.dtype, n: int) -> None:
         self.rows, self.columns, self.k, self.o = rows, columns, k, o
-        self.th, self.tw = rows.tiles, columns.tiles
-        self.grid, (self.top, _, self.left, _) = window.grid, window.pads
-        phases = rows.step * columns.step * k
-        self.size = max(1, min(n, PIECE // (self.th * self.tw * phases)))  # images in a piece
-        tiles = self.size * self.th * self.tw
-        self.padded = np.zeros((self.size, rows.pixels, columns.pixels, k), dtype=dtype)
-        self.strips = np.empty((self.size, self.th, rows.step, self.tw + 1, 2, columns.step * k), dtype=dtype)
-        self.across = self.strips.transpose(0, 1, 3, 4, 2, 5)
-        self.v = np.empty(tiles * phases, dtype=dtype)
-        self.m = np.empty((len(columns.B), tiles, o), dtype=dtype)
-        self.half = np.empty((tiles, o), dtype=dtype)
-        self.outputs = np.zeros((self.size, self.th, 2, self.tw, 2, o), dtype=dtype)
+        self.top, _, self.left, _ = window.pads
+        grid = rows.tiles[0], columns.tiles[0]
+        numbers = rows.step * columns.step * k
+        pieces = -(-n // max(1, PIECE // (prod(grid) * numbers)))
+        self.size = -(-n // pieces)  # images in a piece
+        image = self.size, rows.step, columns.step, k
+        self.cells = np.zeros((rows.cells, columns.cells, *image), dtype=dtype)
+        self.strips = np.empty((grid[0], columns.cells, *image), dtype=dtype)
+        self.v = np.empty(prod(grid) * self.size * numbers, dtype=dtype)
+        self.m = np.empty((len(columns.B), prod(grid) * self.size * o), dtype=dtype)
+        self.half = np.empty((2, *grid, self.size, o), dtype=dtype)
+        self.outputs = np.zeros((2, 2, *grid, self.size, o), dtype=dtype)
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         for i in range(start, stop, self.size):
             self.n = min(self.size, stop - i)
-            self.count = self.n * self.th * self.tw
             yield i, i + self.n
 
     # ---- from the image to V: V_rc = Σ_pq B_rp B_cq d_pq -------------------------------------------------------------
 
     def read_image(self, x: np.ndarray) -> None:
-        inside, x = self._overlap(x)
-        inside[...] = x  # the zeros around it stay
+        for cells, pixels in self._overlap(x):
+            cells[...] = pixels  # the zeros around it stay
 
     def transform_rows(self, r: int) -> None:
         """Strips: the rows of product r, as wide as the image still."""
@@ -99,110 +116,120 @@ class Tiles:
         mix(signs, [self._down(r, tap) if sign else None for tap, sign in enumerate(signs)], self._strips(r))
 
     def V(self, r: int, c: int) -> np.ndarray:
-        """V_rc (n·th·tw, f·f·k), of the strips of product r."""
+        """V_rc (th·tw·n, f·f·k), of the strips of product r."""
         V, signs = self.room(r, c), self.columns.B[c]
         taps = [self._across(r, c, tap) if sign else None for tap, sign in enumerate(signs)]
-        mix(signs, taps, V.reshape(self.n, self.th, self.tw, self.rows.phases[r], -1))
+        mix(signs, taps, V.reshape(self._shape(r, c)))
         return V
 
     def room(self, r: int, c: int) -> np.ndarray:
         """Memory of V_rc's shape."""
-        width = self.rows.phases[r] * self.columns.phases[c] * self.k
-        return self.v[: self.count * width].reshape(self.count, width)
+        shape = self._shape(r, c)
+        rows, numbers = prod(shape[:3]), prod(shape[3:])
+        return self.v[: rows * numbers].reshape(rows, numbers)
 
     # ---- and its transpose: d_pq = Σ_rc B_rp B_cq V_rc ---------------------------------------------------------------
 
     def add_columns(self, r: int, c: int, V: np.ndarray) -> None:
         """Add V_rc to the strips of product r; whoever comes first to a place writes."""
         if c == 0:
-            self.strips[: self.n, :, : self.rows.phases[r], -1] = 0.0
-        V = V.reshape(self.n, self.th, self.tw, self.rows.phases[r], -1)
+            self._strips(r)[:, 2 * self.columns.tiles[0] :] = 0.0
+        V = V.reshape(self._shape(r, c))
         for tap, sign in enumerate(self.columns.B[c]):
             if sign:
                 add(sign, V, self._across(r, c, tap), first=self.columns.first[c][tap])
 
     def add_rows(self, r: int) -> None:
         if r == 0:
-            self.padded[: self.n, -2 * self.rows.step :] = 0.0
+            self.cells[2 * self.rows.tiles[0] :] = 0.0
         strips = self._strips(r)
         for tap, sign in enumerate(self.rows.B[r]):
             if sign:
                 add(sign, strips, self._down(r, tap), first=self.rows.first[r][tap])
 
     def write_image(self, x: np.ndarray, b: np.ndarray | None) -> None:
-        inside, covered = self._overlap(x)
-        if covered.shape != x.shape:
+        rows, columns = self.rows, self.columns
+        if x.shape[1] > rows.cells * rows.step - self.top or x.shape[2] > columns.cells * columns.step - self.left:
             x[...] = 0.0 if b is None else b  # pixels that no kernel reaches
-        if b is None:
-            covered[...] = inside
-        else:
-            np.add(inside, b, out=covered)
+        for cells, pixels in self._overlap(x):
+            if b is None:
+                pixels[...] = cells
+            else:
+                np.add(cells, b, out=pixels)
 
     # ---- from M to the outputs: y_pq = Σ_rc A_rp A_cq M_rc -----------------------------------------------------------
 
-    def M(self, c: int) -> np.ndarray:
-        return self.m[c, : self.count]
+    def M(self, r: int, c: int) -> np.ndarray:
+        """Memory for M_rc (th·tw·n, o); that of another r is the same."""
+        rows = prod(self._shape(r, c)[:3])
+        return self.m[c, : rows * self.o].reshape(rows, self.o)
 
     def add_outputs(self, r: int) -> None:
         own = [p for p in (0, 1) if self.rows.A[r][p]]
         new = next((p for p in own if not any(row[p] for row in self.rows.A[:r])), None)
-        shape = (self.n, self.th, self.tw, self.o)
-        products = [M.reshape(shape) for M in self.m[:, : self.count]]
+        th = self.rows.tiles[r]
+        products = [self.M(r, c).reshape(*self._shape(r, c)[:3], self.o) for c in range(len(self.columns.A))]
         for q, signs in enumerate(zip(*self.columns.A, strict=True)):
-            half = self.half[: self.count].reshape(shape) if new is None else self._output(new, q)
-            mix(signs, products, half)
+            tw = self.columns.tiles[-q]  # of the last product if q is 1
+            half = (self.half[0] if new is None else self.outputs[new, q])[:th, :tw, : self.n]
+            mix(signs, [M[:, :tw] for M in products], half)
             for p in own:
                 if p != new:
-                    add(self.rows.A[r][p], half, self._output(p, q))
+                    add(self.rows.A[r][p], half, self.outputs[p, q, :th, :tw, : self.n])
 
     def write_outputs(self, y: np.ndarray, b: np.ndarray | None) -> None:
-        inside = self._whole()[:, : self.grid[0], : self.grid[1]]
-        if b is None:
-            y[...] = inside
-        else:
-            np.add(inside, b, out=y)
+        for outputs, places in self._places(y):
+            if b is None:
+                places[...] = outputs
+            else:
+                np.add(outputs, b, out=places)
 
     # ---- and its transpose: M_rc = Σ_pq A_rp A_cq y_pq ---------------------------------------------------------------
 
     def read_outputs(self, y: np.ndarray) -> None:
-        self._whole()[:, : self.grid[0], : self.grid[1]] = y  # beyond the grid there are zeros, and stay
+        for outputs, places in self._places(y):
+            outputs[...] = places  # beyond them there are zeros, and stay
 
     def spread_outputs(self, r: int) -> None:
         """M_rc of one r and all c."""
-        A = self.columns.A
-        ends = self.m[0, : self.count], self.m[len(A) - 1, : self.count]  # where A has one sign: (1, 0) and (0, 1)
-        for q, half in enumerate(ends):
-            mix(self.rows.A[r], [self._output(p, q) for p in (0, 1)], half.reshape(self.n, self.th, self.tw, self.o))
-        for c in range(1, len(A) - 1):
-            mix(A[c], ends, self.m[c, : self.count])
+        halves = self.half[:, : self.rows.tiles[r], :, : self.n]
+        for q in (0, 1):
+            mix(self.rows.A[r], self.outputs[:, q, : self.rows.tiles[r], :, : self.n], halves[q])
+        for c, signs in enumerate(self.columns.A):
+            th, tw, n, *_ = self._shape(r, c)
+            mix(signs, halves[:, :, :tw], self.M(r, c).reshape(th, tw, n, self.o))
 
     # ---- views of the memory -----------------------------------------------------------------------------------------
 
+    def _shape(self, r: int, c: int) -> tuple[int, ...]:
+        """Of V_rc, with all its axes: (th, tw, n, f, f, k)."""
+        rows, columns = self.rows, self.columns
+        return rows.tiles[r], columns.tiles[c], self.n, rows.phases[r], columns.phases[c], self.k
+
     def _down(self, r: int, tap: int) -> np.ndarray:
-        """Rows of pixels (n, th, f, W·k) that this tap of product r meets; two taps further is the next tile."""
-        s = self.rows.step
-        pairs = self.padded.reshape(self.size, self.th + 1, 2, s, -1)
-        return pairs[: self.n, tap // 2 : tap // 2 + self.th, tap % 2, : self.rows.phases[r]]
+        """Rows of cells that this tap of product r meets."""
+        return self.cells[tap : tap + 2 * self.rows.tiles[r] : 2, :, : self.n, : self.rows.phases[r]]
 
     def _strips(self, r: int) -> np.ndarray:
-        """(n, th, f, W·k)"""
-        return self.strips.reshape(self.size, self.th, self.rows.step, -1)[: self.n, :, : self.rows.phases[r]]
+        return self.strips[: self.rows.tiles[r], :, : self.n, : self.rows.phases[r]]
 
     def _across(self, r: int, c: int, tap: int) -> np.ndarray:
-        """Of the strips of product r, what this tap of product c meets, (n, th, tw, f, f·k)."""
-        tiles, run = slice(tap // 2, tap // 2 + self.tw), self.columns.phases[c] * self.k
-        return self.across[: self.n, :, tiles, tap % 2, : self.rows.phases[r], :run]
+        """Of the strips of product r, what this tap of product c meets."""
+        tiles, phases = slice(tap, tap + 2 * self.columns.tiles[c], 2), self.columns.phases[c]
+        return self._strips(r)[:, tiles, :, :, :phases]
 
-    def _overlap(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the tiles cover of an image: as part of the padded memory, and of x."""
-        h, w = min(x.shape[1], self.rows.pixels - self.top), min(x.shape[2], self.columns.pixels - self.left)
-        return self.padded[: self.n, self.top : self.top + h, self.left : self.left + w], x[:, :h, :w]
+    def _overlap(self, x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Cells and the pixels of x that belong there, (n, rows, columns, k), for each pair of phases."""
+        for f, down, rows in self.rows.pixels(x.shape[1], self.top):
+            for g, across, columns in self.columns.pixels(x.shape[2], self.left):
+                yield self.cells[down, across, : self.n, f, g].transpose(2, 0, 1, 3), x[:, rows, columns]
 
-    def _output(self, p: int, q: int) -> np.ndarray:
-        return self.outputs[: self.n, :, p, :, q]
-
-    def _whole(self) -> np.ndarray:
-        return self.outputs.reshape(self.size, 2 * self.th, 2 * self.tw, self.o)[: self.n]
+    def _places(self, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """First and second outputs of the tiles, down and across, and their places in y, (n, th, tw, o)."""
+        for p in (0, 1):
+            for q in (0, 1):
+                outputs = self.outputs[p, q, : self.rows.tiles[-p], : self.columns.tiles[-q], : self.n]
+                yield outputs.transpose(2, 0, 1, 3), y[:, p::2, q::2]
 
 
 def mix(signs: tuple[int, ...], arrays: Sequence[np.ndarray | None], out: np.ndarray, factor: float = 1) -> None:

@@ -12,7 +12,8 @@ of 16, or 16 in place of 36. Over channels and tiles each product r, c is one of
 
 In steps of 2, a kernel's taps meet even pixels or odd ones: with both (the *phases*) side by side as channels, it is a
 convolution in steps of 1 with half as many taps, 4 -> 2 and 5 -> 3 (odd pixels: 2). Products with taps that are not
-there are left out: 49 remain in place of 100 for a kernel of 5 x 5, and 36 in place of 64 for 4 x 4.
+there are left out: 49 remain in place of 100 for a kernel of 5 x 5, and 36 in place of 64 for 4 x 4. So are those that
+only an output beyond the last of an odd number would need.
 
 All of it is linear in x and in W, and so the derivatives are the same steps, transposed, in reverse order.
 """
@@ -29,6 +30,8 @@ from .elementwise import accumulate_matmul
 from .plain import Window
 from .tiles import PIECE, SIGNS, Axis, Tiles, add, mix
 
+LEAST = 1 << 19  # numbers in a core's part of all U_rc; over fewer, two cores lose more to each other than they gain
+
 
 def axes(window: Window) -> tuple[Axis, Axis] | None:
     """Both dimensions, or None where kernel and stride have no such form."""
@@ -39,16 +42,16 @@ def axes(window: Window) -> tuple[Axis, Axis] | None:
 
 
 def saves(window: Window, channels: int, images: int) -> bool:
-    """Whether a core with so many images is faster this way than with the plain sum of products. Measured: it is with
-    few tiles in vain, and with so many channels and tiles that its matrix products and sums are large ones."""
+    """Whether a core with so many images is faster this way than with the plain sum of products. Measured: it is where
+    a good third of the products is saved, and with so many channels and tiles that its matrices are large ones."""
     both = axes(window)
     if both is None or channels < 32:
         return False
     (kh, kw), (sh, sw), _, (ho, wo) = window
     rows, columns = both
-    tiles = rows.tiles * columns.tiles
-    fewer = sum(rows.phases) * sum(columns.phases) * tiles < 0.65 * kh * kw * ho * wo
-    return fewer and images * tiles * sh * sw * channels >= PIECE // 4
+    fewer = rows.products * columns.products < 0.65 * kh * kw * ho * wo
+    tiles = images * rows.tiles[0] * columns.tiles[0]
+    return fewer and tiles >= 64 and tiles * sh * sw * channels >= PIECE // 4
 
 
 def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None = None) -> np.ndarray:
@@ -64,7 +67,7 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
             for r in range(len(rows.B)):
                 tiles.transform_rows(r)
                 for c in range(len(columns.B)):
-                    np.matmul(tiles.V(r, c), U[r][c], out=tiles.M(c))
+                    np.matmul(tiles.V(r, c), U[r][c], out=tiles.M(r, c))
                 tiles.add_outputs(r)
             tiles.write_outputs(y[i:j], b)
 
@@ -87,7 +90,7 @@ def convolve_adjoint(
             for r in range(len(rows.B)):
                 tiles.spread_outputs(r)
                 for c in range(len(columns.B)):
-                    tiles.add_columns(r, c, np.matmul(tiles.M(c), U[r][c].T, out=tiles.room(r, c)))
+                    tiles.add_columns(r, c, np.matmul(tiles.M(r, c), U[r][c].T, out=tiles.room(r, c)))
                 tiles.add_rows(r)
             tiles.write_image(x[i:j], b)
 
@@ -111,7 +114,7 @@ def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray
                 tiles.transform_rows(r)
                 tiles.spread_outputs(r)
                 for c, U in enumerate(weights.U[r]):
-                    accumulate_matmul(U, tiles.V(r, c).T, tiles.M(c), add=i > start)
+                    accumulate_matmul(U, tiles.V(r, c).T, tiles.M(r, c), add=i > start)
         sums.append((start, weights))
 
     share_images(work, len(x))
@@ -141,7 +144,7 @@ class _Weights:
         return np.empty((len(run), self.rows.phases[run[0]], kw, k, o), dtype=self.U[0][0].dtype)
 
     def share_out(self, work: Callable[[int, int], None], k: int, o: int) -> None:
-        share_out(work, k, least=max(1, (1 << 17) // (len(self.U) * len(self.U[0]) * o)))
+        share_out(work, k, least=max(1, LEAST // (len(self.U) * len(self.U[0]) * o)))
 
 
 def _transform_weights(W: np.ndarray, rows: Axis, columns: Axis) -> list[list[np.ndarray]]:

@@ -69,7 +69,10 @@ class Dense(Layer):
             accumulate_matmul(self.grads["W"], x.T, dy, add=grads == "add")
             if "b" in self.params:
                 accumulate(self.grads["b"], dy.sum(axis=0), add=grads == "add")
-        return dy @ self.params["W"].T if need_dx else None
+        if not need_dx:
+            return None
+        W = self.params["W"]
+        return dy * W.T if self.n_out == 1 else dy @ W.T  # the same; a product over one number is slow in BLAS
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 1:

@@ -10,7 +10,7 @@ import numpy as np
 from ..arguments import fraction, positive, positive_int
 from ..backend import Array, get_xp
 from ..errors import ShapeError
-from ..kernels import accumulate, in_blocks, sum_in_order
+from ..kernels import accumulate, fold, in_blocks, spread, sum_in_order, widen
 from .base import GradMode, Layer, Shape
 
 
@@ -128,9 +128,10 @@ class BatchNorm(_Normalization):
 
     def _normalise(self, x: Array, y: Array, train: bool) -> tuple[Array, Array]:
         """Fill y (M, C); return μ and 1/σ."""
+        x, y = widen(x), widen(y)
         if train:
             mean, var = self._statistics(x)
-            m = len(x)
+            m = x.size // self.c
             for running, new in ((self.running_mean, mean), (self.running_var, var * (m / (m - 1.0)))):
                 running *= self.momentum
                 running += (1.0 - self.momentum) * new
@@ -138,10 +139,11 @@ class BatchNorm(_Normalization):
             mean, var = self.running_mean.copy(), self.running_var
         xp = get_xp(x)
         inv_std = 1.0 / xp.sqrt(var + self.eps)
-        scale, beta = inv_std * self.params["gamma"], self.params["beta"]
+        rows = (mean, inv_std * self.params["gamma"], self.params["beta"])
+        wide_mean, scale, beta = (spread(row, x.shape[1]) for row in rows)
 
         def block(x, y):
-            xp.subtract(x, mean, out=y)
+            xp.subtract(x, wide_mean, out=y)
             y *= scale
             y += beta
 
@@ -151,12 +153,13 @@ class BatchNorm(_Normalization):
     def _statistics(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of each channel, from those of blocks of rows that fit into the cache: the blocks' means
         scatter around the mean, and that belongs to the variance (Chan, Golub and LeVeque, 1979)."""
-        m, xp = len(x), get_xp(x)
+        m, c, xp = x.size // self.c, self.c, get_xp(x)
 
         def of_block(x, centred):
-            mean = x.mean(axis=0)
-            xp.subtract(x, mean, out=centred)
-            return len(x), mean, xp.einsum("mc,mc->c", centred, centred)  # one pass, no squares in memory
+            n = x.size // c
+            mean = fold(x.sum(axis=0), c) / n
+            xp.subtract(x, spread(mean, x.shape[1]), out=centred)
+            return n, mean, fold(xp.einsum("mc,mc->c", centred, centred), c)  # one pass, no squares in memory
 
         blocks = in_blocks(of_block, x, scratch=1)
         mean = sum_in_order([block_mean * (n / m) for n, block_mean, _ in blocks])
@@ -180,17 +183,20 @@ class BatchNorm(_Normalization):
         self, x: Array, mean: Array, inv_std: Array, dy: Array, dx: Array | None, train: bool
     ) -> tuple[Array, Array]:
         """Fill dx (M, C); return dgamma and dbeta."""
-        xp, m = get_xp(dy), len(dy)
+        xp, m, c = get_xp(dy), len(dy), self.c
+        x, dy = widen(x), widen(dy)
+        width = x.shape[1]
+        mean = spread(mean, width)
 
         def sums(x, dy, centred):
             xp.subtract(x, mean, out=centred)
             return xp.einsum("mc,mc->c", dy, centred), dy.sum(axis=0)
 
         blocks = in_blocks(sums, x, dy, scratch=1)
-        dgamma = sum_in_order([products for products, _ in blocks]) * inv_std
-        dbeta = sum_in_order([plain for _, plain in blocks])
-        scale = self.params["gamma"] * inv_std
-        by_mean, by_x = dbeta / m, inv_std * dgamma / -m
+        dgamma = fold(sum_in_order([products for products, _ in blocks]), c) * inv_std
+        dbeta = fold(sum_in_order([plain for _, plain in blocks]), c)
+        rows = (self.params["gamma"] * inv_std, dbeta / m, inv_std * dgamma / -m)
+        scale, by_mean, by_x = (spread(row, width) for row in rows)
 
         def slope(x, dy, dx):
             if not train:
@@ -203,7 +209,7 @@ class BatchNorm(_Normalization):
             dx *= scale
 
         if dx is not None:
-            in_blocks(slope, x, dy, dx)
+            in_blocks(slope, x, dy, widen(dx))
         return dgamma, dbeta
 
 
