@@ -139,7 +139,7 @@ CASES = {
     "backward, wrong dy": (
         lambda: (d := Dense(3, 2), d.forward(X), d.backward(f32(2, 3))),
         ShapeError,
-        r"backward expected dy of the output's shape \(2, 2\), got \(2, 3\)",
+        r"expected dy of the output's shape \(2, 2\), got \(2, 3\)",
     ),
     "backward, misspelt mode": (
         lambda: (d := Dense(3, 2), d.backward(d.forward(X), grads="none")),

@@ -49,7 +49,7 @@ def test_stacked_and_separate_batches_give_the_same_gradients(device):
     stacked, separate = (small_gan(device.name, dtype=np.float64) for _ in range(2))
     separate.discriminator.layers[0].couples_samples = True
     real = real_batch(device, dtype=np.float64)
-    values = [float(gan._discriminator_step(real, check=False)) for gan in (stacked, separate)]
+    values = [float(gan._discriminator_step(real, check=False)[0]) for gan in (stacked, separate)]
     assert values[0] == pytest.approx(values[1], rel=1e-12)
     np.testing.assert_allclose(*(to_numpy(g.discriminator.grad) for g in (stacked, separate)), rtol=1e-10, atol=1e-14)
 

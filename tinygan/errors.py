@@ -25,6 +25,10 @@ class PassError(TinyGANError, RuntimeError):
     """A backward pass that does not belong to exactly one forward pass."""
 
 
+class SecondOrderError(TinyGANError, NotImplementedError):
+    """A layer has no tangent or second-order part, which gradient penalties need."""
+
+
 class BackendError(TinyGANError, RuntimeError):
     """NumPy and CuPy arrays were mixed, or a backend was asked for that is not there."""
 

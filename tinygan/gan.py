@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import checkpoints
-from .arguments import positive_int
+from .arguments import positive, positive_int
 from .arguments import seed as check_seed
 from .backend import Array, Backend, backend_of, get_backend, get_xp
 from .errors import ArgumentError, BackendError, CheckpointError, DTypeError, ShapeError
 from .layers import Sigmoid
-from .layers.base import show_shape
+from .layers.views import show_shape
 from .losses import Loss, NonSaturating
 from .network import Sequential
 from .optim import Adam, ExponentialMovingAverage, Optimizer
+from .penalties import Penalty, penalise
 from .tracing import require_finite
 
 
@@ -25,6 +26,7 @@ class Losses(NamedTuple):
 
     d: Array
     g: Array
+    penalty: Array | float = 0.0  #: what D pays on top of d, if penalties were due
 
 
 class GAN:
@@ -38,6 +40,9 @@ class GAN:
     loss : what the players minimise (:mod:`tinygan.losses`); NonSaturating() if None.
     g_optimizer, d_optimizer : optimisers of the two networks; Adam(network) if None.
     d_steps : discriminator steps for each generator step.
+    penalties : one of :mod:`tinygan.penalties`, or several, which D pays on top of its loss.
+    weight_clip : if given, all of D's parameters are brought back into ±weight_clip after each of its steps, which
+        bounds a Wasserstein critic's slope (Arjovsky et al., 2017, algorithm 1).
     average : decay of the moving average of G's weights that samples are drawn with, in [0, 1); 0 for none.
     seed : fixes all noise, for training and for sampling apart, so that looking does not change what is learned.
 
@@ -52,7 +57,7 @@ class GAN:
     -----
     One ``step``: D learns from real samples x and fakes G(z); then G learns through the updated D from fresh z:
 
-        dL_D/dθ_D = D's backward of (∂L_D/∂r, ∂L_D/∂f)           no gradient of the data, none of G
+        dL_D/dθ_D = D's backward of (∂L_D/∂r, ∂L_D/∂f) + dP/dθ_D  no gradient of the data, none of G; P: penalties
         dL_G/dθ_G = G's backward of (D's backward of ∂L_G/∂f)    of D only the gradient of its input
 
     Parameters and gradients of the other network stay as they are. Both run in training mode, so BatchNorm's running
@@ -69,6 +74,8 @@ class GAN:
         g_optimizer: Optimizer | None = None,
         d_optimizer: Optimizer | None = None,
         d_steps: int = 1,
+        penalties: Penalty | Sequence[Penalty] = (),
+        weight_clip: float | None = None,
         average: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -83,6 +90,10 @@ class GAN:
         self.noise_dim = positive_int(noise_dim, "GAN: noise_dim")
         self.d_steps = positive_int(d_steps, "GAN: d_steps")
         self.loss = NonSaturating() if loss is None else loss
+        self.penalties = [penalties] if isinstance(penalties, Penalty) else list(penalties)
+        if wrong := [p for p in self.penalties if not isinstance(p, Penalty)]:
+            raise ArgumentError(f"GAN: penalties must be objects such as tinygan.penalties.R1(10.0), got {wrong[0]!r}.")
+        self.weight_clip = None if weight_clip is None else positive(weight_clip, "GAN: weight_clip")
         self.sample_shape = self._check_fit()
         if isinstance(discriminator.layers[-1], Sigmoid) and getattr(self.loss, "from_logits", False):
             raise ArgumentError(
@@ -128,7 +139,7 @@ class GAN:
         n = self._check_real(real)
         try:
             for k in range(self.d_steps):
-                d_loss = self._discriminator_step(real[k * n : (k + 1) * n], check)
+                d_loss, penalty = self._discriminator_step(real[k * n : (k + 1) * n], check)
             g_loss = self._generator_step(real[-n:], check)
         except BaseException:
             self.generator.forget()  # a step that broke off must not spoil the next
@@ -137,9 +148,9 @@ class GAN:
         if self.average:
             self.average.update()
         self.t += 1
-        return Losses(d_loss, g_loss)
+        return Losses(d_loss, g_loss, penalty)
 
-    def _discriminator_step(self, real: Array, check: bool) -> Array:
+    def _discriminator_step(self, real: Array, check: bool) -> tuple[Array, Array | float]:
         D, xp = self.discriminator, get_xp(real)
         z = self.noise(len(real))
         fake = self.generator.forward(z)  # made as in training, but G will not learn from these
@@ -157,12 +168,17 @@ class GAN:
                 logits = D.forward(xp.concatenate([real, fake]))
             finally:
                 D.parts = before
-            value, d_real, d_fake = self.loss.discriminator(logits[: len(real)], logits[len(real) :])
+            half = len(logits) // 2  # of the logits: a packing D gives fewer than there are samples
+            value, d_real, d_fake = self.loss.discriminator(logits[:half], logits[half:])
             D.backward(xp.concatenate([d_real, d_fake]), grads="write", need_dx=False)
+        due = [penalty for penalty in self.penalties if self.t % penalty.every == 0]
+        penalty = penalise(due, D, real, fake, self.rng, t=self.t) if due else 0.0
         if check:
-            require_finite(self.t + 1, value, D, self.generator, D, real=real, z=z)
+            require_finite(self.t + 1, value + penalty, D, self.generator, D, real=real, z=z)
         self.d_optimizer.step()
-        return value
+        if self.weight_clip is not None:
+            xp.clip(D.theta, -self.weight_clip, self.weight_clip, out=D.theta)
+        return value, penalty
 
     def _generator_step(self, real: Array, check: bool) -> Array:
         G, D = self.generator, self.discriminator

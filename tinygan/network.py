@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -11,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from . import checkpoints
-from .backend import Array, Backend, get_backend, get_xp, to_backend, to_numpy
-from .errors import ArgumentError, CheckpointError, DTypeError, ShapeError
-from .layers.base import GradMode, Layer, Shape, _Views, show_shape
+from .backend import Array, get_xp, to_numpy
+from .errors import ArgumentError, CheckpointError, ShapeError
+from .flat import Flat
+from .layers.base import GradMode, Layer
+from .layers.views import Shape, show_shape
 
 
-class Sequential(Layer):
+class Sequential(Flat):
     r"""The layers one after the other, y = f_L(... f_2(f_1(x))): a layer itself, with the same protocol.
 
     Attributes
@@ -60,43 +60,6 @@ class Sequential(Layer):
         self._assemble()
         self._check_fit()
 
-    def _assemble(self) -> None:
-        """Name the layers by their position, and lay their arrays out in flat vectors."""
-        self._name_layers("")
-        self._keywords = [  # which keyword arguments each layer's backward understands
-            {"grads", "need_dx"} & inspect.signature(layer.backward).parameters.keys() for layer in self.layers
-        ]
-        arrays = [p for layer in self.layers for p in layer.params.values()]
-        dtypes = sorted({str(p.dtype) for p in arrays})
-        if len(dtypes) > 1:
-            raise DTypeError(f"Sequential: the layers hold {' and '.join(dtypes)} parameters; give all the same dtype.")
-        xp = get_xp(*arrays) if arrays else np
-        size, dtype = sum(p.size for p in arrays), arrays[0].dtype if arrays else np.float32
-        self._bind(xp.empty(size, dtype=dtype), xp.empty(size, dtype=dtype))
-
-    def _bind(self, theta: Array, grad: Array) -> None:
-        start = 0
-        for layer in self.layers:
-            stop = start + layer.size
-            layer._bind(theta[start:stop], grad[start:stop])
-            layer._bound = True
-            start = stop
-        self._theta, self._grad = theta, grad
-        self._collect()
-
-    def _name_layers(self, above: str) -> None:
-        for i, layer in enumerate(self.layers):
-            layer.name = f"layer {above}{i} {layer!r}"
-            if isinstance(layer, Sequential):
-                layer._name_layers(f"{above}{i}.")
-
-    def _collect(self) -> None:
-        """Gather the layers' dicts into this network's, with the layer's position before each key: '0.W'."""
-        for kind in ("params", "grads", "buffers"):
-            pairs = ((i, getattr(layer, kind).items()) for i, layer in enumerate(self.layers))
-            arrays = {f"{i}.{key}": value for i, items in pairs for key, value in items}
-            setattr(self, kind, _Views("Sequential", arrays))
-
     def _check_fit(self) -> None:
         shape: Shape | None = None
         for i, layer in enumerate(self.layers):
@@ -107,31 +70,6 @@ class Sequential(Layer):
                 above = f" It follows {self.layers[i - 1].name}, which gives {show_shape(given)}." if i else ""
                 raise ShapeError(f"Sequential: the layers do not fit. {error}{above}") from error
         self.input_shape = self.layers[0].input_shape
-
-    @property
-    def theta(self) -> Array:
-        """Flat vector of all parameters; write into it, ``theta[...] = value``."""
-        return self._theta
-
-    @theta.setter
-    def theta(self, value: Array) -> None:
-        self._require_same(value, self._theta, "theta")
-
-    @property
-    def grad(self) -> Array:
-        """Flat vector of all gradients; write into it, ``grad[...] = value``."""
-        return self._grad
-
-    @grad.setter
-    def grad(self, value: Array) -> None:
-        self._require_same(value, self._grad, "grad")
-
-    def _require_same(self, value: Array, own: Array, name: str) -> None:
-        if value is not own:  # theta *= 2 comes here with the very same array
-            raise ArgumentError(
-                f"Sequential: the layers hold views of {name}, and would not see a new array in its place. "
-                f"Write into it: network.{name}[...] = value."
-            )
 
     # ---- the protocol of a layer -----------------------------------------------------------------------------------
 
@@ -175,6 +113,70 @@ class Sequential(Layer):
                 g[...] = before[k]
         return dx
 
+    def tangents(self, v: Array) -> list[Array]:
+        """Return [v_0, ..., v_L], where v_0 = v and v_l = J_l v_{l−1}. The open pass stays open."""
+        found = [v]
+        for layer in self.layers:
+            found.append(layer.tangent(found[-1]))
+        return found
+
+    def tangent(self, v: Array) -> Array:
+        return self.tangents(v)[-1]
+
+    def input_gradients(self, g: Array) -> list[Array]:
+        """Return [g_0, ..., g_L], where g_L = g and g_{l−1} = J_lᵀ g_l. The open pass stays open, no grads change."""
+        found = [g]
+        for i in range(len(self.layers) - 1, -1, -1):
+            found.append(self._backward_in_open_pass(i, found[-1], "skip", need_dx=True))
+        return found[::-1]
+
+    def second_order(
+        self,
+        v: Array,
+        g: Array,
+        *,
+        tangents: list[Array] | None = None,
+        gradients: list[Array] | None = None,
+        need_dx: bool = True,
+    ) -> Array | None:
+        r"""Add ∂(gᵀ J v)/∂θ to ``grads`` and return ∂(gᵀ J v)/∂x; None if it is zero for every x, or not needed.
+
+        Parameters
+        ----------
+        v, g : arrays like the forward's x and y.
+        tangents, gradients : what ``tangents(v)`` and ``input_gradients(g)`` gave, if they are at hand.
+
+        Notes
+        -----
+        gᵀ J v = gᵀ J_L ... J_1 v. Layer l enters it twice: its Jacobian stands between v_{l−1} from below and g_l from
+        above, both constants to it; and its output moves the layers above. What those say of their input, h_l, comes
+        down by the ordinary backward pass:
+
+            h_L = 0        h_{l−1} = J_lᵀ h_l + ∂(g_lᵀ J_l v_{l−1})/∂a_{l−1}
+            dθ_l += backward of h_l  +  ∂(g_lᵀ J_l v_{l−1})/∂θ_l
+
+        Under the lowest curved layer there is an h. Piecewise linear networks have none, and that pass is skipped.
+        """
+        vs = self.tangents(v) if tangents is None else tangents
+        gs = self.input_gradients(g) if gradients is None else gradients
+        h = None
+        for i in range(len(self.layers) - 1, -1, -1):
+            bend = self.layers[i].second_order(vs[i], gs[i + 1])
+            if h is not None:
+                h = self._backward_in_open_pass(i, h, "add", need_dx or i > 0)
+            h = bend if h is None else h if bend is None else h + bend
+        return h if need_dx else None
+
+    def _backward_in_open_pass(self, i: int, dy: Array, grads: GradMode, need_dx: bool) -> Array | None:
+        """One layer's backward, after which its pass is open as before."""
+        layer = self.layers[i]
+        open_pass = layer.take_pass()
+        layer.restore_pass(open_pass)
+        dx = self._backward_of(i, dy, grads, need_dx)
+        layer.forget()
+        layer.restore_pass(open_pass)
+        return dx
+
     def output_shape(self, input_shape: Shape) -> Shape:
         for layer in self.layers:
             input_shape = layer.output_shape(input_shape)
@@ -206,46 +208,6 @@ class Sequential(Layer):
     def restore_pass(self, taken: Any) -> None:
         for layer, own in zip(self.layers, taken, strict=True):
             layer.restore_pass(own)
-
-    # ---- parameters ------------------------------------------------------------------------------------------------
-
-    @property
-    def size(self) -> int:
-        return sum(layer.size for layer in self.layers)
-
-    def zero_grad(self) -> None:
-        self.grad[...] = 0.0
-
-    def to(self, backend: str | Backend) -> Sequential:
-        backend = get_backend(backend)
-        self._refuse_if_bound(backend)
-        self.forget()
-        self._bind(to_backend(self.theta, backend), to_backend(self.grad, backend))
-        return self
-
-    def _cast(self, dtype: Any) -> None:
-        for layer in self.layers:
-            layer.params, layer.grads, layer.buffers = dict(layer.params), dict(layer.grads), dict(layer.buffers)
-            layer._cast(dtype)
-        self._assemble()
-
-    def __deepcopy__(self, memo: dict) -> Sequential:
-        new = super().__deepcopy__(memo)
-        new._assemble()
-        return new
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in ("_theta", "_grad")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._assemble()
-
-    def rngs(self) -> Iterator[tuple[str, np.random.Generator]]:
-        """The sources of random numbers of all layers, such as Dropout's: (position and name, Generator) of each."""
-        yield from super().rngs()
-        for i, layer in enumerate(self.layers):
-            yield from ((f"{i}.{key}", rng) for key, rng in layer.rngs())
 
     # ---- saving and loading ----------------------------------------------------------------------------------------
 

@@ -169,7 +169,7 @@ class Run:
 
     def record(self, losses: Iterable[Losses]) -> None:
         """Add the losses of the latest steps to losses.csv. Reading them waits for the device."""
-        rows = np.array([(float(d), float(g)) for d, g in losses], dtype=np.float32).reshape(-1, 2)
+        rows = np.array([(float(step.d), float(step.g)) for step in losses], dtype=np.float32).reshape(-1, 2)
         with open(self.csv, "a", encoding="utf-8", newline="") as file:
             file.writelines(self._line(t, row) for t, row in enumerate(rows, start=len(self.losses) + 1))
         self.losses = np.concatenate([self.losses, rows])

@@ -24,7 +24,7 @@ from .backend import backend_of, to_backend
 from .data import ImageData, batches, steps_per_epoch
 from .errors import ArgumentError, NonFiniteError, ShapeError
 from .gan import GAN, Losses
-from .layers.base import show_shape
+from .layers.views import show_shape
 from .runs import Run
 
 LOOK_EVERY = 50  # steps between two looks at the losses; on a GPU each look waits for the device

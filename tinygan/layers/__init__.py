@@ -9,7 +9,7 @@ Any of them can be studied alone::
 Dense data are (N, C), images (N, H, W, C).
 """
 
-from .activations import LeakyReLU, ReLU, Sigmoid, Tanh
+from .activations import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from .base import Layer
 from .convolution import Conv2D, ConvTranspose2D
 from .dense import Dense
@@ -18,6 +18,7 @@ from .normalization import BatchNorm, LayerNorm
 from .shape import Flatten, Reshape
 
 __all__ = [
+    "ELU",
     "BatchNorm",
     "Conv2D",
     "ConvTranspose2D",
@@ -29,6 +30,8 @@ __all__ = [
     "LeakyReLU",
     "ReLU",
     "Reshape",
+    "SiLU",
     "Sigmoid",
+    "Softplus",
     "Tanh",
 ]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ..backend import Array, Backend, backend_of, get_backend, get_xp, to_backend
-from ..errors import ArgumentError, BackendError, DTypeError, PassError, ShapeError
+from ..errors import BackendError, DTypeError, SecondOrderError, ShapeError
+from .passes import GradMode, Passes
+from .views import Shape, Views, show_shape
 
-GradMode = Literal["add", "write", "skip"]
-Shape = tuple[int | None, ...]
 
-
-class Layer:
+class Layer(Passes):
     r"""A differentiable function y = f(x; θ), with its derivative written by hand.
 
     Attributes
@@ -45,6 +44,13 @@ class Layer:
     input_shape: Shape | None = None
     couples_samples = False
     parts: int | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" in vars(cls) and any("forward" in vars(b) for b in cls.__mro__[1:] if b is not Layer):
+            for method in ("tangent", "second_order"):  # of another forward than this one; silently wrong
+                if method not in vars(cls):
+                    setattr(cls, method, vars(Layer)[method])
 
     def __init__(self) -> None:
         self.params: dict[str, Array] = {}
@@ -104,52 +110,47 @@ class Layer:
             self.forget()
             self.restore_pass(open_pass)
 
-    # ---- one backward for one forward --------------------------------------------------------------------------------
+    # ---- what gradient penalties need ------------------------------------------------------------------------------
 
-    def _remember(self, y: Array, *cache: Any) -> Array:
-        """Open a pass that keeps ``cache`` for backward; return ``y``."""
-        self._passes.append((type(y), y.dtype, y.shape, cache))
-        del self._passes[:-2]  # two open passes are an error already; do not hold the memory of more
-        return y
+    def tangent(self, v: Array) -> Array:
+        """Return u = J v, how fast y changes while x moves along v: J is the Jacobian ∂y/∂x. The open pass stays open.
 
-    def _recall(self, dy: Array, grads: GradMode = "add") -> tuple[Any, ...]:
-        """Close the one open pass and return its cache, after checking that ``dy`` belongs to it."""
-        if grads not in ("add", "write", "skip"):
-            raise ArgumentError(f"{self.name}: grads must be 'add', 'write' or 'skip', got {grads!r}.")
-        if len(self._passes) != 1:
-            raise PassError(
-                f"{self.name}: backward without its forward. Call forward() first; each forward serves one backward."
-                if not self._passes
-                else f"{self.name}: two or more forward passes are open, and backward cannot know which one dy belongs "
-                "to. Call backward() right after its forward(); or look with layer(x), which opens no pass; or drop a "
-                "pass with forget(); or set one aside with take_pass() and restore_pass()."
-            )
-        kind, dtype, shape, cache = self._passes[0]
-        here = backend_of(dy)
-        if not isinstance(dy, kind):
-            raise BackendError(
-                f"{self.name}: dy is a {here.name} array, but the layer's output was a {kind.__module__} one. Compute "
-                "dy where the output is, or move it with tinygan.backend.to_backend."
-            )
-        if dy.shape != shape:
-            raise ShapeError(f"{self.name}: backward expected dy of the output's shape {shape}, got {dy.shape}.")
-        if dy.dtype != dtype:
-            raise DTypeError(f"{self.name}: backward expected dy of the output's dtype {dtype}, got {dy.dtype}.")
-        self.forget()
-        return cache
+        Parameters
+        ----------
+        v : array like the forward's x.
 
-    def forget(self) -> None:
-        """Drop all open passes."""
-        self._passes: list[tuple] = []
+        Raises
+        ------
+        SecondOrderError
+            The layer has no tangent.
+        PassError, ShapeError, DTypeError, BackendError
+            As for backward.
+        """
+        raise self._without("tangent(v), which returns J v")
 
-    def take_pass(self) -> Any:
-        """Set the open pass aside, to be given back with :meth:`restore_pass`; the layer is free for another."""
-        taken, self._passes = self._passes, []
-        return taken
+    def second_order(self, v: Array, g: Array) -> Array | None:
+        """Differentiate gᵀ J v, a number, once more: v and g are constants, J = ∂y/∂x depends on θ and x.
 
-    def restore_pass(self, taken: Any) -> None:
-        """Open the pass again that :meth:`take_pass` took away."""
-        self._passes = self._passes + list(taken)
+        Adds ∂(gᵀ J v)/∂θ to ``grads`` and returns ∂(gᵀ J v)/∂x, or None if that is zero for every x: a layer that is
+        (piecewise) linear in x has no curvature. The open pass stays open.
+
+        Parameters
+        ----------
+        v, g : arrays like the forward's x and y.
+
+        Raises
+        ------
+        SecondOrderError, PassError, ShapeError, DTypeError, BackendError
+            As for tangent.
+        """
+        raise self._without("second_order(v, g), which differentiates gᵀ J v; None if the layer is linear in x")
+
+    def _without(self, method: str) -> SecondOrderError:
+        return SecondOrderError(
+            f"{self.name}: a gradient penalty differentiates D's own gradient, but this layer has no {method}. Write "
+            "it (tinygan.layers.base.Layer says what it returns, tinygan.testing.check_second_order whether it is "
+            "right), or leave the penalty or the layer out."
+        )
 
     # ---- parameters ------------------------------------------------------------------------------------------------
 
@@ -217,8 +218,8 @@ class Layer:
                 into[key] = flat[start:stop].reshape(value.shape)
                 into[key][...] = to_backend(arrays[key], backend)
             start = stop
-        self.params, self.grads = _Views(self.name, views[0]), _Views(self.name, views[1])
-        self.buffers = _Views(self.name, {key: to_backend(value, backend) for key, value in self.buffers.items()})
+        self.params, self.grads = Views(self.name, views[0]), Views(self.name, views[1])
+        self.buffers = Views(self.name, {key: to_backend(value, backend) for key, value in self.buffers.items()})
 
     def _add_param(self, key: str, value: Array, shape: tuple[int, ...] | None = None) -> None:
         """Register a parameter and its gradient, zero so far."""
@@ -268,34 +269,3 @@ class Layer:
     def _misfit(self, expected: str, input_shape: Shape, mend: str) -> ShapeError:
         """The error for samples that do not fit: ``expected`` in the words of a shape, such as '(N, 784)'."""
         return ShapeError(f"{self.name}: expected input {expected}, got {show_shape(input_shape)}. {mend}")
-
-
-class _Views(dict):
-    """The params, grads or buffers of a layer inside a network, which shares these very arrays: they must stay."""
-
-    def __init__(self, owner: str, arrays: dict[str, Array]) -> None:
-        super().__init__(arrays)
-        self._owner = owner
-
-    def __setitem__(self, key: str, value: Array) -> None:
-        if value is not self.get(key):
-            self._refuse(key)
-
-    def _refuse(self, key: Any = "name", *_: Any, **__: Any) -> None:
-        raise ArgumentError(
-            f"{self._owner}: {key!r} is memory that the network shares (params and grads are views of its flat "
-            f"vectors); no optimiser or checkpoint would see a new array there. Write into it: [{key!r}][...] = value."
-        )
-
-    __delitem__ = update = pop = popitem = clear = setdefault = __ior__ = _refuse
-
-    def __deepcopy__(self, memo: dict) -> dict:
-        return {key: copy.deepcopy(value, memo) for key, value in self.items()}
-
-    def __reduce__(self) -> tuple:
-        return dict, (dict(self),)
-
-
-def show_shape(shape: Shape) -> str:
-    """A per-sample shape as a batch is written: (784,) -> '(N, 784)'; sizes not known are shown as '?'."""
-    return "(" + ", ".join(["N", *("?" if s is None else str(s) for s in shape)]) + ")"

@@ -106,6 +106,9 @@ class Conv2D(_Convolution):
         dW[i,j,c,o] = Σ_npq x̄[n, p·sh+i, q·sw+j, c] dy[n,p,q,o]
         db[o]       = Σ_npq dy[n,p,q,o]
 
+    Tangent       u[n,p,q,o] = Σ_ijc v̄[n, p·sh+i, q·sw+j, c] W[i,j,c,o]       y is linear in x, but for b
+    Second order  gᵀ u is linear in W: it adds what dW is for v in the place of x and g in that of dy
+
     References: Dumoulin and Visin, 2016, "A guide to convolution arithmetic for deep learning", sections 2 and 4.
     """
 
@@ -126,6 +129,17 @@ class Conv2D(_Convolution):
         if grads != "skip":
             self._store_grads(convolve_weights(x, dy, window), dy, grads)
         return convolve_adjoint(dy, self.params["W"], x.shape[1:3], window) if need_dx else None
+
+    def tangent(self, v: Array) -> Array:
+        (x,) = self._peek()
+        self._require_like(v, "v", x.shape)
+        return convolve(v, self.params["W"], self._window(x.shape[1:3]))
+
+    def second_order(self, v: Array, g: Array) -> None:
+        (x,) = self._peek()
+        self._require_like(v, "v", x.shape)
+        self._require_like(g, "g")
+        self.grads["W"] += convolve_weights(v, g, self._window(x.shape[1:3]))
 
     def output_shape(self, input_shape: Shape) -> Shape:
         h, w = self._check_image(input_shape)
@@ -164,6 +178,8 @@ class ConvTranspose2D(_Convolution):
         dW[i,j,o,c] = Σ_npq dȳ[n, p·sh+i, q·sw+j, o] x[n,p,q,c]
         db[o]       = Σ_nuv dy[n,u,v,o]
 
+    Tangent, second order   as for Conv2D: the layer itself without b, and dW of v and g
+
     References: Dumoulin and Visin, 2016, section 4; Radford et al., 2016 (DCGAN), where it replaces upsampling.
     """
 
@@ -186,6 +202,18 @@ class ConvTranspose2D(_Convolution):
         if grads != "skip":
             self._store_grads(convolve_weights(dy, x, window), dy, grads)
         return convolve(dy, self.params["W"], window) if need_dx else None
+
+    def tangent(self, v: Array) -> Array:
+        (x,) = self._peek()
+        self._require_like(v, "v", x.shape)
+        hw = self.output_shape(x.shape[1:])[:2]
+        return convolve_adjoint(v, self.params["W"], hw, self._window(hw))
+
+    def second_order(self, v: Array, g: Array) -> None:
+        (x,) = self._peek()
+        self._require_like(v, "v", x.shape)
+        self._require_like(g, "g")
+        self.grads["W"] += convolve_weights(g, v, self._window(g.shape[1:3]))
 
     def output_shape(self, input_shape: Shape) -> Shape:
         h, w = self._check_image(input_shape)

@@ -35,6 +35,9 @@ class Dense(Layer):
         dx[n,i] = Σ_o dy[n,o] W[i,o]     dx = dy Wᵀ
         dW[i,o] = Σ_n x[n,i] dy[n,o]     dW = xᵀ dy
         db[o]   = Σ_n dy[n,o]            broadcast forward, sum backward
+
+    Tangent       u = v W                                  b stays where it is
+    Second order  gᵀ u = Σ_nio g[n,o] v[n,i] W[i,o], so it adds vᵀ g to dW; x is not in it
     """
 
     def __init__(
@@ -73,6 +76,17 @@ class Dense(Layer):
             return None
         W = self.params["W"]
         return dy * W.T if self.n_out == 1 else dy @ W.T  # the same; a product over one number is slow in BLAS
+
+    def tangent(self, v: Array) -> Array:
+        (x,) = self._peek()
+        self._require_like(v, "v", x.shape)
+        return v @ self.params["W"]
+
+    def second_order(self, v: Array, g: Array) -> None:
+        (x,) = self._peek()
+        self._require_like(v, "v", x.shape)
+        self._require_like(g, "g")
+        self.grads["W"] += v.T @ g
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 1:

@@ -20,6 +20,7 @@ class Dropout(Layer):
     -----
     Forward   y = x · m,  m = [u ≥ rate] / (1 − rate),  u uniform in [0, 1), one for each number; E[y] = x
     Backward  dx = dy · m
+    Tangent   u = v · m, with the mask of the open pass; no second order
     With ``train=False``, m = 1. (Srivastava et al., 2014, in the form scaled at training time.)
     """
 
@@ -39,6 +40,14 @@ class Dropout(Layer):
     def backward(self, dy: Array) -> Array:
         (m,) = self._recall(dy)
         return dy if m is None else dy * m
+
+    def tangent(self, v: Array) -> Array:
+        (m,) = self._peek()
+        self._require_like(v, "v")
+        return v if m is None else v * m
+
+    def second_order(self, v: Array, g: Array) -> None:
+        return None
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate})"

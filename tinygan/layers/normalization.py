@@ -12,6 +12,7 @@ from ..backend import Array, get_xp
 from ..errors import ShapeError
 from ..kernels import accumulate, fold, in_blocks, spread, sum_in_order, widen
 from .base import GradMode, Layer, Shape
+from .standardized import along, curvature
 
 
 class _Normalization(Layer):
@@ -73,6 +74,9 @@ class BatchNorm(_Normalization):
         dx = 1/σ · (dx̂ − mean(dx̂) − x̂ mean(dx̂ x̂)) = gamma/σ · (dy − dbeta/M − x̂ dgamma/M)
 
               With ``train=False``, μ and v do not depend on x: dx = gamma/σ · dy.
+
+    Tangent, second order   gamma · t and equation (2) of :mod:`tinygan.layers.standardized`, down each channel of a
+              part; ∂(gᵀ J v)/∂gamma = Σ_m g[m] t[m]. With ``train=False``, t = v/σ, and x is not in it.
 
     References: Ioffe and Szegedy, 2015, algorithms 1 and 2.
     """
@@ -212,6 +216,33 @@ class BatchNorm(_Normalization):
             in_blocks(slope, x, dy, widen(dx))
         return dgamma, dbeta
 
+    def tangent(self, v: Array) -> Array:
+        x, passes, train = self._peek()
+        self._require_like(v, "v")
+        rows, u = v.reshape(-1, self.c), get_xp(v).empty(x.shape, dtype=v.dtype)
+        for part, mean, inv_std in passes:
+            u[part] = self._along(x[part], mean, inv_std, rows[part], train) * self.params["gamma"]
+        return u.reshape(v.shape)
+
+    def second_order(self, v: Array, g: Array) -> Array | None:
+        x, passes, train = self._peek()
+        self._require_like(v, "v")
+        self._require_like(g, "g")
+        v_rows, g_rows = v.reshape(-1, self.c), g.reshape(-1, self.c)
+        dx = get_xp(g).empty(x.shape, dtype=g.dtype) if train else None
+        for part, mean, inv_std in passes:
+            t = self._along(x[part], mean, inv_std, v_rows[part], train)
+            self.grads["gamma"] += get_xp(g).einsum("mc,mc->c", g_rows[part], t)
+            if train:
+                p = g_rows[part] * self.params["gamma"]
+                dx[part] = curvature((x[part] - mean) * inv_std, inv_std, p, v_rows[part], axis=0)
+        return dx.reshape(g.shape) if train else None
+
+    @staticmethod
+    def _along(x: Array, mean: Array, inv_std: Array, v: Array, train: bool) -> Array:
+        """How fast x̂ changes along v."""
+        return along((x - mean) * inv_std, inv_std, v, axis=0) if train else v * inv_std
+
 
 class LayerNorm(_Normalization):
     r"""Normalise the channels of each sample (at each pixel) among themselves, then scale and shift.
@@ -233,6 +264,9 @@ class LayerNorm(_Normalization):
               with dx̂ = gamma · dy, and means over the channels of a row:
 
         dx = 1/σ · (dx̂ − mean(dx̂) − x̂ mean(dx̂ x̂))
+
+    Tangent, second order   gamma · t and equation (2) of :mod:`tinygan.layers.standardized`, along each row;
+              ∂(gᵀ J v)/∂gamma = Σ_m g[m] t[m].
 
     No sample sees another, so it suits a critic with a gradient penalty, where BatchNorm does not (Gulrajani et al.,
     2017, section 4).
@@ -266,3 +300,16 @@ class LayerNorm(_Normalization):
         dx -= xhat * mean_dxhat_xhat
         dx *= inv_std
         return dx.reshape(dy.shape)
+
+    def tangent(self, v: Array) -> Array:
+        xhat, inv_std = self._peek()
+        self._require_like(v, "v")
+        return (along(xhat, inv_std, v.reshape(-1, self.c), axis=1) * self.params["gamma"]).reshape(v.shape)
+
+    def second_order(self, v: Array, g: Array) -> Array:
+        xhat, inv_std = self._peek()
+        self._require_like(v, "v")
+        self._require_like(g, "g")
+        v, rows = v.reshape(-1, self.c), g.reshape(-1, self.c)
+        self.grads["gamma"] += get_xp(g).einsum("mc,mc->c", rows, along(xhat, inv_std, v, axis=1))
+        return curvature(xhat, inv_std, rows * self.params["gamma"], v, axis=1).reshape(g.shape)

@@ -18,6 +18,7 @@ class Reshape(Layer):
     Shapes    x (N, ...)   y (N, *shape), equally many numbers in C order
     Forward   y = x arranged anew
     Backward  dx = dy arranged as x was
+    Tangent   u = v arranged as y is; no second order
     """
 
     def __init__(self, *shape: int) -> None:
@@ -33,6 +34,14 @@ class Reshape(Layer):
     def backward(self, dy: Array) -> Array:
         (x_shape,) = self._recall(dy)
         return dy.reshape(x_shape)
+
+    def tangent(self, v: Array) -> Array:
+        (x_shape,) = self._peek()
+        self._require_like(v, "v", x_shape)
+        return v.reshape(v.shape[0], *self.shape)
+
+    def second_order(self, v: Array, g: Array) -> None:
+        return None
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if None not in input_shape and prod(input_shape) != prod(self.shape):
@@ -55,6 +64,7 @@ class Flatten(Layer):
     Shapes    x (N, A, B, ...)   y (N, A·B·...)
     Forward   y = x arranged anew
     Backward  dx = dy arranged as x was
+    Tangent   u = v arranged as y is; no second order
     """
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
@@ -64,6 +74,14 @@ class Flatten(Layer):
     def backward(self, dy: Array) -> Array:
         (x_shape,) = self._recall(dy)
         return dy.reshape(x_shape)
+
+    def tangent(self, v: Array) -> Array:
+        (x_shape,) = self._peek()
+        self._require_like(v, "v", x_shape)
+        return v.reshape(v.shape[0], -1)
+
+    def second_order(self, v: Array, g: Array) -> None:
+        return None
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (None if None in input_shape else prod(input_shape),)

@@ -1,0 +1,233 @@
+r"""Penalties on the gradient of D's logits with respect to its input, differentiated exactly, by hand.
+
+A critic is kept smooth by adding to its loss
+
+    P = mean_n p(q_n),      q_n = ‖g_n‖²,   g = ∂(Σ_n s_n)/∂x,   s = D(x)
+
+over some points x: g_n is the gradient of sample n's logit for that sample. What differs from paper to paper is only
+where x lies and what p is:
+
+| class                    | x                                                | p(q)                        |
+|--------------------------|--------------------------------------------------|-----------------------------|
+| :class:`R1`              | real samples                                     | γ/2 · q                     |
+| :class:`R2`              | generated samples                                | γ/2 · q                     |
+| :class:`GradientPenalty` | between pairs of both, ε real + (1 − ε) fake     | weight · (√q − target)²     |
+
+**The derivative.** P depends on D's weights θ through g, which is a derivative itself. With the chain rule's dP/dg,
+
+    v_n = dP/dg_n = 2/N · p'(q_n) · g_n
+    dP/dθ = Σ_n v_n · ∂g_n/∂θ = ∂/∂θ [ 1ᵀ J v ],      because gᵀ = 1ᵀ J, with J = ∂s/∂x, and v is held constant
+
+So four passes do it. Forward: a_l = f_l(a_{l−1}). Down: g_{l−1} = J_lᵀ g_l from g_L = 1, which ends in g = g_0. Up
+again, the *tangent*: v_l = J_l v_{l−1} from v_0 = v, how fast each layer's output changes while x moves along v. Down a
+last time: what each layer adds to the gradient of g_lᵀ J_l v_{l−1}, see :meth:`tinygan.Sequential.second_order`. Of a
+layer that is linear in its weights, such as Dense, this is v_{l−1}ᵀ g_l where an ordinary backward has a_{l−1}ᵀ g_l. A
+smooth activation bends: its Jacobian depends on a_{l−1}, and so all the weights below it get a share, the terms with
+f'' that are missing wherever v is treated as if it had come through a linear network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .arguments import positive, positive_int
+from .backend import Array, backend_of, get_xp
+from .errors import ArgumentError, ShapeError
+from .network import Sequential
+
+Schedule = Callable[[int], float]
+
+
+class Penalty:
+    """What all penalties share: ``penalty(D, real, fake, rng)`` returns P and adds dP/dθ to ``D.grad``.
+
+    Parameters
+    ----------
+    every : :class:`tinygan.GAN` applies the penalty in each every-th step only, and then ``every`` times as strongly
+        (*lazy* regularisation: Karras et al., 2020, appendix B). P and its gradient have that factor.
+    """
+
+    def __init__(self, *, every: int = 1) -> None:
+        self.every = positive_int(every, f"{type(self).__name__}: every")
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
+        """Return x (N, ...), where the gradient is looked at."""
+        raise NotImplementedError(f"{type(self).__name__} has no points()")
+
+    def of_squares(self, q: Array, t: int) -> tuple[Array, Array]:
+        """Return p(q) and p'(q) for squared norms q (N,), at step ``t`` of training."""
+        raise NotImplementedError(f"{type(self).__name__} has no of_squares()")
+
+    def __call__(
+        self, discriminator: Sequential, real: Array, fake: Array, rng: np.random.Generator, *, t: int = 0
+    ) -> Array:
+        """Return P, a 0-d array, and add its gradient to ``discriminator.grad``.
+
+        Parameters
+        ----------
+        discriminator : Sequential, samples (N, ...) -> logits (N, 1); in training mode, with its parameters unchanged.
+        real, fake : (N, ...) samples, of the discriminator's dtype and backend.
+        rng : Generator of what the penalty draws, on the host whatever the backend.
+        t : the step that a schedule is asked for.
+
+        Raises
+        ------
+        SecondOrderError
+            A layer of D has no tangent or second-order part; the message names it.
+        ShapeError
+            There are not as many real as generated samples.
+        """
+        return penalise([self], discriminator, real, fake, rng, t=t)
+
+
+class R1(Penalty):
+    r"""Zero-centred penalty at real samples (Mescheder et al., 2018, equation 9): P = γ/2 · mean_n ‖g_n‖².
+
+    Parameters
+    ----------
+    gamma : weight γ ≥ 0, or a function of the step, such as those of :mod:`tinygan.schedules`.
+    every : see :class:`Penalty`.
+    """
+
+    def __init__(self, gamma: float | Schedule = 10.0, *, every: int = 1) -> None:
+        super().__init__(every=every)
+        self.gamma = gamma if callable(gamma) else _weight(gamma, f"{type(self).__name__}: gamma")
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
+        return real
+
+    def of_squares(self, q: Array, t: int) -> tuple[Array, Array]:
+        half = 0.5 * _at(self.gamma, t, type(self).__name__)
+        return half * q, get_xp(q).full_like(q, half)
+
+    def __repr__(self) -> str:
+        return _call(self, gamma=self.gamma)
+
+
+class R2(R1):
+    r"""Zero-centred penalty at generated samples (Mescheder et al., 2018, equation 10): P = γ/2 · mean_n ‖g_n‖²."""
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
+        return fake
+
+
+class GradientPenalty(Penalty):
+    r"""Penalty on the distance of ‖g‖ from a target, between real and generated samples (Gulrajani et al., 2017).
+
+    Parameters
+    ----------
+    weight : λ ≥ 0, or a function of the step.
+    target : the norm that g shall have, at least 0. 0 is the zero-centred penalty (Thanh-Tung et al., 2019).
+    one_sided : whether norms below the target are left alone (Gulrajani et al., 2017, section 4; Petzka et al., 2018).
+    every : see :class:`Penalty`.
+
+    Notes
+    -----
+    x_n = ε_n real_n + (1 − ε_n) fake_n,      one ε_n for each sample, uniform in [0, 1): ``rng.random(N)``
+    P   = λ · mean_n (‖g_n‖ − target)²,       one-sided: max(0, ‖g_n‖ − target)²
+    p'(q) = λ · (1 − target / √q)             at q = 0, where the norm has no derivative, 0 is taken
+
+    The norm is over all axes of a sample: one number for each, whatever its shape.
+    """
+
+    def __init__(
+        self, weight: float | Schedule = 10.0, target: float = 1.0, *, one_sided: bool = False, every: int = 1
+    ) -> None:
+        super().__init__(every=every)
+        self.weight = weight if callable(weight) else _weight(weight, "GradientPenalty: weight")
+        self.target = _weight(target, "GradientPenalty: target")
+        self.one_sided = bool(one_sided)
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
+        epsilon = rng.random(len(real)).astype(real.dtype).reshape(-1, *[1] * (real.ndim - 1))
+        x = real - fake
+        x *= backend_of(real).from_host(epsilon)
+        x += fake
+        return x
+
+    def of_squares(self, q: Array, t: int) -> tuple[Array, Array]:
+        xp, weight = get_xp(q), _at(self.weight, t, "GradientPenalty")
+        norm = xp.sqrt(q)
+        off = norm - self.target
+        if self.one_sided:
+            off = xp.maximum(off, 0.0)
+        # 0 for a norm of 0, without a branch: off / tiny would be the largest number instead
+        slope = weight * off / xp.where(norm > 0.0, norm, norm.dtype.type(1.0)) * (norm > 0.0)
+        return weight * off * off, slope
+
+    def __repr__(self) -> str:
+        return _call(self, weight=self.weight, target=self.target, one_sided=self.one_sided)
+
+
+def penalise(
+    penalties: Sequence[Penalty],
+    discriminator: Sequential,
+    real: Array,
+    fake: Array,
+    rng: np.random.Generator,
+    *,
+    t: int = 0,
+) -> Array:
+    """Return the sum of several penalties, and add its gradient: one pass over the points of all of them together.
+
+    Otherwise as calling each of them in turn. Layers that couple samples see the points of each penalty apart.
+    """
+    D = discriminator
+    if len(real) != len(fake) or real.shape != fake.shape:
+        raise ShapeError(f"{penalties[0]!r}: real samples {real.shape} and generated ones {fake.shape} must be alike.")
+    points = [penalty.points(real, fake, rng) for penalty in penalties]
+    try:
+        if D.parts is None:  # a layer that mixes the samples of a batch, and cannot be told which belong together
+            return sum(_penalise([p], D, x, t) for p, x in zip(penalties, points, strict=True))
+        before, D.parts = D.parts, len(points)
+        try:
+            return _penalise(penalties, D, points[0] if len(points) == 1 else get_xp(real).concatenate(points), t)
+        finally:
+            D.parts = before
+    finally:
+        D.forget()
+
+
+def _penalise(penalties: Sequence[Penalty], D: Sequential, x: Array, t: int) -> Array:
+    xp = get_xp(x)
+    s = D.forward(x)
+    gradients = D.input_gradients(xp.ones_like(s))
+    g = gradients[0].reshape(len(s), -1)  # one row for each logit, over all axes of a sample
+    q = xp.einsum("nk,nk->n", g, g)
+    n = len(s) // len(penalties)
+    value, scale = 0.0, xp.empty_like(q)
+    for k, penalty in enumerate(penalties):
+        part = slice(k * n, (k + 1) * n)
+        p, slope = penalty.of_squares(q[part], t)
+        value = value + penalty.every * xp.mean(p)
+        xp.multiply(slope, 2.0 * penalty.every / n, out=scale[part])
+    v = (g * scale[:, None]).reshape(x.shape)
+    D.second_order(v, gradients[-1], gradients=gradients, need_dx=False)
+    D.forget()
+    return value
+
+
+def _weight(value: Any, what: str) -> float:
+    return 0.0 if not callable(value) and value == 0 else positive(value, what)
+
+
+def _at(value: float | Schedule, t: int, who: str) -> float:
+    """The value of a schedule at step t, or the number itself."""
+    if not callable(value):
+        return value
+    now = float(value(t))
+    if not 0.0 <= now < float("inf"):
+        raise ArgumentError(
+            f"{who}: the schedule {value!r} gives {now} at step {t}; a weight is at least 0 and finite."
+        )
+    return now
+
+
+def _call(penalty: Penalty, **settings: Any) -> str:
+    """How the penalty is written; a flag that is off, and every=1, go without saying."""
+    every = {"every": penalty.every} if penalty.every > 1 else {}
+    shown = (f"{key}={value!r}" for key, value in {**settings, **every}.items() if value is not False)
+    return f"{type(penalty).__name__}({', '.join(shown)})"
