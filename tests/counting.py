@@ -42,6 +42,26 @@ def check_generator_gradient(generator, discriminator, loss, z, **options):
         reject()
 
 
+def check_second_order(layer, x, *, random=False, **options):
+    """As :func:`tinygan.testing.check_second_order`; a ``random`` one may happen not to depend on its input."""
+    try:
+        return _counted(testing.check_second_order(layer, x, **{"exhaustive": 60, "directions": 3, **options}))
+    except UndecidedError:
+        if not random:
+            raise
+        reject()
+
+
+def check_penalty(penalty, discriminator, real, fake, **options):
+    """As :func:`tinygan.testing.check_penalty`, of a network that may happen to be degenerate."""
+    try:
+        return _counted(
+            testing.check_penalty(penalty, discriminator, real, fake, **{"exhaustive": 12, "directions": 3, **options})
+        )
+    except UndecidedError:
+        reject()
+
+
 def _counted(report):
     global cases
     assert report.comparisons > 0

@@ -24,8 +24,10 @@ ORDER = [
     "flat",
     "network",
     "losses",
+    "schedules",
     "optim",
     "penalties",
+    "resumable",
     "models",
     "tracing",
     "gan",
@@ -34,6 +36,7 @@ ORDER = [
     "runs",
     "trained",
     "training",
+    "flags",
     "commandline",
     "testing",
 ]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from . import checkpoints
 from .arguments import positive, positive_int
 from .arguments import seed as check_seed
 from .backend import Array, Backend, backend_of, get_backend, get_xp
-from .errors import ArgumentError, BackendError, CheckpointError, DTypeError, ShapeError
+from .errors import ArgumentError, BackendError, DTypeError, ShapeError
 from .layers import Sigmoid
 from .layers.views import show_shape
 from .losses import Loss, NonSaturating
 from .network import Sequential
 from .optim import Adam, ExponentialMovingAverage, Optimizer
-from .penalties import Penalty, penalise
+from .penalties import Penalty, penalise, penalise_in_the_pass_of_the_loss, serves
+from .resumable import Resumable
 from .tracing import require_finite
 
 
@@ -29,7 +29,7 @@ class Losses(NamedTuple):
     penalty: Array | float = 0.0  #: what D pays on top of d, if penalties were due
 
 
-class GAN:
+class GAN(Resumable):
     r"""Two networks and the rules of their game (Goodfellow et al., 2014, algorithm 1).
 
     Parameters
@@ -155,6 +155,7 @@ class GAN:
         z = self.noise(len(real))
         fake = self.generator.forward(z)  # made as in training, but G will not learn from these
         self.generator.forget()
+        due, penalty = [p for p in self.penalties if self.t % p.every == 0], 0.0
         if D.parts is None:  # a layer that mixes the samples of a batch: real and fake ones pass apart
             real_logits = D.forward(real)
             real_pass = D.take_pass()
@@ -163,16 +164,21 @@ class GAN:
             D.restore_pass(real_pass)
             D.backward(d_real, grads="add", need_dx=False)
         else:  # one batch of both is the same sum, in fewer and larger products
+            x = xp.concatenate([real, fake])
             before, D.parts = D.parts, 2  # in batch normalisation each half has its own statistics
             try:
-                logits = D.forward(xp.concatenate([real, fake]))
+                logits = D.forward(x)
             finally:
                 D.parts = before
             half = len(logits) // 2  # of the logits: a packing D gives fewer than there are samples
             value, d_real, d_fake = self.loss.discriminator(logits[:half], logits[half:])
-            D.backward(xp.concatenate([d_real, d_fake]), grads="write", need_dx=False)
-        due = [penalty for penalty in self.penalties if self.t % penalty.every == 0]
-        penalty = penalise(due, D, real, fake, self.rng, t=self.t) if due else 0.0
+            d_logits = xp.concatenate([d_real, d_fake])
+            if serves(due):
+                penalty, due = penalise_in_the_pass_of_the_loss(due, D, x, logits, d_logits, t=self.t), []
+            else:
+                D.backward(d_logits, grads="write", need_dx=False)
+        if due:
+            penalty = penalise(due, D, real, fake, self.rng, t=self.t)
         if check:
             require_finite(self.t + 1, value + penalty, D, self.generator, D, real=real, z=z)
         self.d_optimizer.step()
@@ -224,63 +230,6 @@ class GAN:
             self.average.network.to(backend)
         return self
 
-    # ---- state -----------------------------------------------------------------------------------------------------
-
-    def _parts(self) -> dict[str, Any]:
-        """Everything that holds arrays, by the name it has in a checkpoint."""
-        parts = {
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "g_optimizer": self.g_optimizer,
-            "d_optimizer": self.d_optimizer,
-        }
-        return {**parts, "average": self.average.network} if self.average else parts
-
-    def _rngs(self) -> dict[str, np.random.Generator]:
-        """Every source of random numbers, by the name it has in a checkpoint."""
-        rngs = {"training": self.rng, "sampling": self.sample_rng}
-        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
-            rngs |= {f"{name}.{key}": rng for key, rng in network.rngs()}
-        return rngs
-
-    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return (arrays, metadata): all that the next step depends on, for :func:`tinygan.checkpoints.write`."""
-        arrays = {f"{name}.{key}": a for name, part in self._parts().items() for key, a in part.state_arrays().items()}
-        rngs = {name: _plain(rng.bit_generator.state) for name, rng in self._rngs().items()}
-        return arrays, {"step": self.t, "rngs": rngs, "average_t": self.average.t if self.average else 0}
-
-    def load_state(
-        self, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any], *, source: str = "the state"
-    ) -> None:
-        """Continue from what :meth:`state` gave: the next step is the one that would have followed, to the bit.
-
-        Raises
-        ------
-        CheckpointError
-            It is of other networks or optimisers, or incomplete. Nothing has changed then.
-        """
-        own, _ = self.state()
-        checkpoints.require_same(own, arrays, source)
-        rngs = self._rngs()
-        try:
-            step, average_t, states = int(metadata["step"]), int(metadata["average_t"]), dict(metadata["rngs"])
-            if step < 0 or average_t < 0:
-                raise ValueError(f"step {step}")
-            if states.keys() != rngs.keys():
-                raise KeyError(f"random states of {sorted(states)}, not {sorted(rngs)}")
-            for name, rng in rngs.items():  # tried on copies first, so that a bad state changes nothing
-                type(rng.bit_generator)().state = states[name]
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{source}: the record of the run is incomplete or damaged ({error}).") from error
-        for name, part in self._parts().items():
-            inner = {key.removeprefix(name + "."): a for key, a in arrays.items() if key.startswith(name + ".")}
-            part.load_state_arrays(inner, source=source)
-        for name, rng in rngs.items():
-            rng.bit_generator.state = states[name]
-        self.t = step
-        if self.average:
-            self.average.t = average_t
-
     # ---- what is refused ---------------------------------------------------------------------------------------------
 
     def _check_real(self, real: Array) -> int:
@@ -307,10 +256,3 @@ class GAN:
                 f"GAN.step: {len(real)} real samples cannot be shared out over d_steps = {self.d_steps} equal batches."
             )
         return len(real) // self.d_steps
-
-
-def _plain(state: Any) -> Any:
-    """The state of a bit generator with lists for arrays (MT19937 has one), so that JSON can hold it."""
-    if isinstance(state, dict):
-        return {key: _plain(value) for key, value in state.items()}
-    return state.tolist() if hasattr(state, "tolist") else state

@@ -135,7 +135,7 @@ class Sequential(Flat):
         v: Array,
         g: Array,
         *,
-        tangents: list[Array] | None = None,
+        dy: Array | None = None,
         gradients: list[Array] | None = None,
         need_dx: bool = True,
     ) -> Array | None:
@@ -144,7 +144,9 @@ class Sequential(Flat):
         Parameters
         ----------
         v, g : arrays like the forward's x and y.
-        tangents, gradients : what ``tangents(v)`` and ``input_gradients(g)`` gave, if they are at hand.
+        dy : if given, the gradient of a loss, whose backward pass is done along the way: its gradients are added too.
+            g must be 1 everywhere then.
+        gradients : what ``input_gradients(g)`` gave, if that is at hand.
 
         Notes
         -----
@@ -152,16 +154,23 @@ class Sequential(Flat):
         above, both constants to it; and its output moves the layers above. What those say of their input, h_l, comes
         down by the ordinary backward pass:
 
-            h_L = 0        h_{l−1} = J_lᵀ h_l + ∂(g_lᵀ J_l v_{l−1})/∂a_{l−1}
+            h_L = dy, or 0       h_{l−1} = J_lᵀ h_l + ∂(g_lᵀ J_l v_{l−1})/∂a_{l−1}
             dθ_l += backward of h_l  +  ∂(g_lᵀ J_l v_{l−1})/∂θ_l
 
-        Under the lowest curved layer there is an h. Piecewise linear networks have none, and that pass is skipped.
+        Piecewise linear networks have no second term in h. Without dy that pass is skipped down to the highest curved
+        layer; with it, h_{l−1} is g_{l−1} times each sample's dy, as long as samples do not see each other.
         """
-        vs = self.tangents(v) if tangents is None else tangents
+        vs = self.tangents(v)
         gs = self.input_gradients(g) if gradients is None else gradients
-        h = None
+        h = dy
+        straight = dy is not None and not self.couples_samples and dy.shape[1:] == (1,)  # so far, h_l = dy · g_l
         for i in range(len(self.layers) - 1, -1, -1):
             bend = self.layers[i].second_order(vs[i], gs[i + 1])
+            straight = straight and bend is None
+            if straight:
+                self._backward_in_open_pass(i, h, "add", need_dx=False)
+                h = gs[i] * dy.reshape(-1, *[1] * (gs[i].ndim - 1)) if need_dx or i > 0 else None
+                continue
             if h is not None:
                 h = self._backward_in_open_pass(i, h, "add", need_dx or i > 0)
             h = bend if h is None else h if bend is None else h + bend

@@ -50,6 +50,8 @@ class Penalty:
         (*lazy* regularisation: Karras et al., 2020, appendix B). P and its gradient have that factor.
     """
 
+    where: str | None = None  # "real" or "fake" if the points are exactly these samples
+
     def __init__(self, *, every: int = 1) -> None:
         self.every = positive_int(every, f"{type(self).__name__}: every")
 
@@ -92,6 +94,8 @@ class R1(Penalty):
     every : see :class:`Penalty`.
     """
 
+    where = "real"
+
     def __init__(self, gamma: float | Schedule = 10.0, *, every: int = 1) -> None:
         super().__init__(every=every)
         self.gamma = gamma if callable(gamma) else _weight(gamma, f"{type(self).__name__}: gamma")
@@ -109,6 +113,8 @@ class R1(Penalty):
 
 class R2(R1):
     r"""Zero-centred penalty at generated samples (Mescheder et al., 2018, equation 10): P = γ/2 · mean_n ‖g_n‖²."""
+
+    where = "fake"
 
     def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
         return fake
@@ -191,9 +197,40 @@ def penalise(
         D.forget()
 
 
+def serves(penalties: Sequence[Penalty]) -> bool:
+    """Whether these can use the pass in which D judges real and generated samples for its loss: R1 with R2."""
+    return sorted(str(penalty.where) for penalty in penalties) == ["fake", "real"]
+
+
+def penalise_in_the_pass_of_the_loss(
+    penalties: Sequence[Penalty], discriminator: Sequential, x: Array, s: Array, dy: Array, *, t: int = 0
+) -> Array:
+    """As a backward of ``dy`` with grads="write", then ``penalise(penalties, ...)``, with a forward pass less.
+
+    Parameters
+    ----------
+    penalties : two, one of which looks at real and one at generated samples.
+    discriminator : with an open pass x -> s in which both halves of the batch are parts of their own.
+    x, s : real samples, then as many generated ones, and their logits.
+    dy : gradient of D's loss with respect to s.
+    """
+    D = discriminator
+    D.zero_grad()
+    try:
+        return _differentiate(sorted(penalties, key=lambda p: p.where != "real"), D, x, s, t, dy)
+    finally:
+        D.forget()
+
+
 def _penalise(penalties: Sequence[Penalty], D: Sequential, x: Array, t: int) -> Array:
+    return _differentiate(penalties, D, x, D.forward(x), t)
+
+
+def _differentiate(
+    penalties: Sequence[Penalty], D: Sequential, x: Array, s: Array, t: int, dy: Array | None = None
+) -> Array:
+    """The passes down, up and down again, for an open forward pass x -> s whose parts belong to one penalty each."""
     xp = get_xp(x)
-    s = D.forward(x)
     gradients = D.input_gradients(xp.ones_like(s))
     g = gradients[0].reshape(len(s), -1)  # one row for each logit, over all axes of a sample
     q = xp.einsum("nk,nk->n", g, g)
@@ -205,7 +242,7 @@ def _penalise(penalties: Sequence[Penalty], D: Sequential, x: Array, t: int) -> 
         value = value + penalty.every * xp.mean(p)
         xp.multiply(slope, 2.0 * penalty.every / n, out=scale[part])
     v = (g * scale[:, None]).reshape(x.shape)
-    D.second_order(v, gradients[-1], gradients=gradients, need_dx=False)
+    D.second_order(v, gradients[-1], dy=dy, gradients=gradients, need_dx=False)
     D.forget()
     return value
 

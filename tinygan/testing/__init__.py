@@ -4,14 +4,26 @@
 
     check_gradients(MyLayer(), x)     # every gradient against finite differences
     check_layer(MyLayer(), x)         # and the whole contract of a layer
+    check_second_order(MyLayer(), x)  # its tangent, and what gradient penalties need of it
 
-``check_function`` does the same for a loss, ``check_generator_gradient`` for a generator's gradient through its
-discriminator. :mod:`tinygan.testing.strategies` draws sizes, images, geometries, layers and networks with Hypothesis,
-which only that module needs; :mod:`tinygan.testing.device` is a stand-in for the GPU.
+``check_penalty`` checks a whole penalty on D's input gradient, from values of D alone; ``check_function`` a loss, and
+``check_generator_gradient`` a generator's gradient through its discriminator. :mod:`tinygan.testing.strategies` draws
+sizes, images, geometries, layers and networks with Hypothesis, which only that module needs;
+:mod:`tinygan.testing.device` is a stand-in for the GPU.
 """
 
 from .comparison import GradientReport
 from .contract import check_layer
 from .gradients import check_function, check_generator_gradient, check_gradients
+from .penalties import check_penalty
+from .second_order import check_second_order
 
-__all__ = ["GradientReport", "check_function", "check_generator_gradient", "check_gradients", "check_layer"]
+__all__ = [
+    "GradientReport",
+    "check_function",
+    "check_generator_gradient",
+    "check_gradients",
+    "check_layer",
+    "check_penalty",
+    "check_second_order",
+]

@@ -81,7 +81,7 @@ def check_gradients(
     160
     """
     rng = as_generator(rng)
-    claim = _LayerClaim(layer, x, train, params)
+    claim = LayerClaim(layer, x, train, params)
     y = claim.evaluate(None, claim.points[None])
     if not np.array_equal(y, claim.evaluate(None, claim.points[None])):
         raise GradientError(
@@ -154,7 +154,7 @@ def check_generator_gradient(
 # ---- the claims that are checked -----------------------------------------------------------------------------------
 
 
-class _LayerClaim:
+class LayerClaim:
     """A layer as a function of its input (key None) and its parameters."""
 
     def __init__(self, layer: Layer, x: Array, train: bool, params: bool) -> None:
@@ -195,14 +195,18 @@ class _LayerClaim:
 
     def evaluate(self, key: Hashable, value: np.ndarray) -> np.ndarray:
         layer = self.layer.copy() if self.copies else self.layer
-        if key is None:
-            y = self._forward(layer, value)
-        else:
+        moved = key in layer.params
+        if moved:
             layer.params[key][...] = self.put(value)
-            y = self._forward(layer, self.points[None])
+        y = np.array(to_numpy(self._output(layer, key, value))).ravel()
+        if moved:
             layer.params[key][...] = self.put(self.points[key])
         self.rewind()
-        return to_numpy(y).ravel()
+        return y
+
+    def _output(self, layer: Layer, key: Hashable, value: np.ndarray) -> Array:
+        """What is differentiated, with ``value`` in the place of ``points[key]``; a parameter is there already."""
+        return self._forward(layer, value if key is None else self.points[None])
 
     def gradients(self, dy: np.ndarray) -> dict[Hashable, Array | None]:
         layer = self.layer.copy()

@@ -1,0 +1,167 @@
+"""Is a penalty on D's input gradient right? Asked with values of D alone: no derivative is taken on trust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, backend_of, to_numpy
+from ..errors import ArgumentError, GradientError, UndecidedError
+from ..initializers import as_generator
+from ..layers.base import Layer
+from ..network import Sequential
+from .comparison import GradientReport, verify
+from .differences import Undecided, slopes
+
+
+def check_penalty(
+    penalty: Callable[[Sequential, Array, Array, np.random.Generator], Array],
+    discriminator: Sequential,
+    real: Array,
+    fake: Array,
+    *,
+    where: str,
+    value: Callable[[np.ndarray], float],
+    seed: int = 0,
+    tolerance: float = 1e-6,
+    exhaustive: int = 200,
+    directions: int = 8,
+) -> GradientReport:
+    """Check a penalty on the gradient of D's input: where it looks, what it says, and what it adds to ``D.grad``.
+
+    Parameters
+    ----------
+    penalty : ``penalty(D, real, fake, rng)`` returns its value and adds its gradient to ``D.grad``.
+    discriminator : Sequential whose output is one number for each sample; a float64 copy is examined.
+    real, fake : (N, ...) with N ≥ 2, unequal.
+    where : "real", "fake" or "between", where each sample's point divides the line from fake to real in a ratio of its
+        own.
+    value : the penalty's value from the norms (one for each logit) of the gradients, such as ``lambda r: 10 * np.mean((r - 1)**2)``.
+    seed : of the Generator that the penalty draws from.
+    tolerance, exhaustive, directions : as for :func:`tinygan.testing.check_gradients`.
+
+    Raises
+    ------
+    GradientError
+        It looks elsewhere, at points of one ratio for all or several within a sample; its value is another function of
+        the norms; its gradient is not that of its value, or is not added.
+    """
+    if where not in ("real", "fake", "between"):
+        raise ArgumentError(f"check_penalty: where must be 'real', 'fake' or 'between', got {where!r}.")
+    claim = _PenaltyClaim(penalty, discriminator, real, fake, seed)
+    said = float(claim.evaluate(None, np.zeros(0))[0])
+    claim.check_points(where)
+    norms = claim.norms_by_differences(tolerance)
+    expected = float(value(norms))
+    if not abs(said - expected) <= tolerance * max(abs(said), abs(expected)) + 1e-14:
+        raise GradientError(
+            f"{claim.where}: the value is {said:.10g}, but the gradients at those points have norms {norms.round(6)}, "
+            f"which make {expected:.10g}. A norm is over all axes of one sample: a root or a mean too many or too few?"
+        )
+    return verify(claim, np.ones((1, 1)), as_generator(seed), tolerance, exhaustive, directions)
+
+
+class _Watch(Layer):
+    """The identity, which keeps what passed through it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[np.ndarray] = []
+
+    def forward(self, x: Array, *, train: bool = True) -> Array:
+        self.seen.append(np.array(to_numpy(x)))
+        return self._remember(x)
+
+    def backward(self, dy: Array) -> Array:
+        self._recall(dy)
+        return dy
+
+    def tangent(self, v: Array) -> Array:
+        return v
+
+    def second_order(self, v: Array, g: Array) -> None:
+        return None
+
+
+class _PenaltyClaim:
+    """The value of a penalty as a function of D's parameters."""
+
+    def __init__(self, penalty: Callable, discriminator: Sequential, real: Array, fake: Array, seed: int) -> None:
+        self.penalty, self.seed, self.where = penalty, seed, repr(penalty)
+        self.put = backend_of(real).from_host
+        self.real, self.fake = (np.array(to_numpy(a), dtype=np.float64) for a in (real, fake))
+        self.D = discriminator.astype(np.float64)
+        self.points = {key: np.array(to_numpy(p)) for key, p in self.D.params.items()}
+        self.x = self.real  # where the penalty has looked
+
+    def name(self, key: Hashable) -> str:
+        return f"D.grads[{key!r}]"
+
+    def owner(self, key: Hashable) -> str:
+        return self.where
+
+    def _run(self, key: Hashable, value: np.ndarray, before: float = 0.0) -> tuple[Any, Sequential, _Watch]:
+        watch = _Watch()
+        D = Sequential(watch, *(layer.copy() for layer in self.D.layers)).to(backend_of(self.D.theta))
+        for name, p in D.params.items():
+            position, rest = name.split(".", 1)
+            own = f"{int(position) - 1}.{rest}"
+            p[...] = self.put(value if own == key else self.points[own])
+        D.grad[...] = before
+        result = self.penalty(
+            D, self.put(self.real.copy()), self.put(self.fake.copy()), np.random.default_rng(self.seed)
+        )
+        return result, D, watch
+
+    def evaluate(self, key: Hashable, value: np.ndarray) -> np.ndarray:
+        result, _, watch = self._run(key, value)
+        if key is None:
+            seen = [x for x in watch.seen if x.shape == self.real.shape]
+            if not seen:
+                raise GradientError(f"{self.where}: D has seen no batch of {self.real.shape}; does it ask D at all?")
+            self.x = seen[-1]
+        return np.array([float(result)])
+
+    def gradients(self, dy: np.ndarray) -> dict[Hashable, Array | None]:
+        found = []
+        for before in (0.0, 3.0):
+            _, D, _ = self._run(None, np.zeros(0), before)
+            names = {key: f"{int(key.split('.', 1)[0]) + 1}.{key.split('.', 1)[1]}" for key in self.points}
+            found.append({key: np.array(to_numpy(D.grads[name])) for key, name in names.items()})
+        for key, first in found[0].items():
+            if not np.allclose(found[1][key], first + 3.0, rtol=1e-9, atol=1e-9):
+                raise GradientError(f"{self.where}: it does not add to {self.name(key)}, where 3.0 was before.")
+        return {key: g * float(dy[0]) for key, g in found[0].items()}
+
+    def check_points(self, where: str) -> None:
+        if where != "between":
+            expected = self.real if where == "real" else self.fake
+            if not np.allclose(self.x, expected, rtol=0.0, atol=1e-12):
+                raise GradientError(f"{self.where}: it looks at other points than the {where} samples.")
+            return
+        rows = [a.reshape(len(a), -1) for a in (self.x, self.real, self.fake)]
+        line = rows[1] - rows[2]
+        ratio = ((rows[0] - rows[2]) * line).sum(axis=1) / (line * line).sum(axis=1)  # ε of each sample
+        if not np.allclose(rows[0], rows[2] + ratio[:, None] * line, rtol=0.0, atol=1e-9):
+            raise GradientError(
+                f"{self.where}: its points are not on the lines between generated and real samples: one ε for each "
+                "sample, the same for all its numbers."
+            )
+        if ratio.min() < 0.0 or ratio.max() > 1.0:
+            raise GradientError(f"{self.where}: its points lie beyond the samples, at ε = {ratio.round(3)}.")
+        if np.ptp(ratio) < 1e-9:
+            raise GradientError(f"{self.where}: all samples have the same ε = {ratio[0]:.6g}; each needs its own.")
+
+    def norms_by_differences(self, tolerance: float) -> np.ndarray:
+        def total(x: np.ndarray) -> np.ndarray:
+            return np.array([float(to_numpy(self.D.copy().forward(self.put(x.copy()))).sum())])
+
+        eye = np.eye(self.x.size).reshape(-1, *self.x.shape)
+        try:
+            found = slopes(total, self.x, total(self.x), eye, np.ones((1, 1)), tolerance=tolerance / 4.0)
+        except Undecided:
+            raise UndecidedError(f"{self.where}: finite differences cannot tell: D has a kink there.") from None
+        logits = len(self.D.copy().forward(self.put(self.x.copy())))  # fewer than samples if D packs some into one
+        return np.linalg.norm(found.value.reshape(logits, -1), axis=1)
