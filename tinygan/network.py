@@ -158,22 +158,26 @@ class Sequential(Flat):
             dθ_l += backward of h_l  +  ∂(g_lᵀ J_l v_{l−1})/∂θ_l
 
         Piecewise linear networks have no second term in h. Without dy that pass is skipped down to the highest curved
-        layer; with it, h_{l−1} is g_{l−1} times each sample's dy, as long as samples do not see each other.
+        layer; with it, h_{l−1} is g_{l−1} times each sample's dy there, as long as samples do not see each other.
         """
         vs = self.tangents(v)
         gs = self.input_gradients(g) if gradients is None else gradients
         h = dy
         straight = dy is not None and not self.couples_samples and dy.shape[1:] == (1,)  # so far, h_l = dy · g_l
         for i in range(len(self.layers) - 1, -1, -1):
-            bend = self.layers[i].second_order(vs[i], gs[i + 1])
-            straight = straight and bend is None
-            if straight:
-                self._backward_in_open_pass(i, h, "add", need_dx=False)
-                h = gs[i] * dy.reshape(-1, *[1] * (gs[i].ndim - 1)) if need_dx or i > 0 else None
+            layer = self.layers[i]
+            if straight and layer.second_order_and_backward(vs[i], gs[i + 1], dy):
                 continue
+            bend = layer.second_order(vs[i], gs[i + 1])
+            if straight and bend is None and not layer.params:
+                continue
+            if straight:
+                h, straight = gs[i + 1] * dy.reshape(-1, *[1] * (gs[i + 1].ndim - 1)), False
             if h is not None:
                 h = self._backward_in_open_pass(i, h, "add", need_dx or i > 0)
             h = bend if h is None else h if bend is None else h + bend
+        if straight and need_dx:
+            h = gs[0] * dy.reshape(-1, *[1] * (gs[0].ndim - 1))
         return h if need_dx else None
 
     def _backward_in_open_pass(self, i: int, dy: Array, grads: GradMode, need_dx: bool) -> Array | None:

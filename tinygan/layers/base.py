@@ -145,6 +145,15 @@ class Layer(Passes):
         """
         raise self._without("second_order(v, g), which differentiates gᵀ J v; None if the layer is linear in x")
 
+    def second_order_and_backward(self, v: Array, g: Array, share: Array) -> bool:
+        """Add to ``grads`` what ``second_order(v, g)`` and ``backward(share · g)`` would add, if one sum serves both.
+
+        ``share`` has a number for each sample, (N, 1). A layer that is linear in x and in W adds B(v, g) in the one and
+        B(x, share · g) in the other, for one bilinear B, and so B(v + share · x, g) in all. Return False if there is no
+        such shortcut; nothing has happened then.
+        """
+        return False
+
     def _without(self, method: str) -> SecondOrderError:
         return SecondOrderError(
             f"{self.name}: a gradient penalty differentiates D's own gradient, but this layer has no {method}. Write "

@@ -61,6 +61,13 @@ class _Convolution(Layer):
         if "b" in self.grads:
             accumulate(self.grads["b"], sum_rows(dy.reshape(-1, self.c_out)), add=grads == "add")
 
+    def second_order_and_backward(self, v: Array, g: Array, share: Array) -> bool:
+        (x,) = self._peek()
+        self.second_order(v + share[:, :, None, None] * x, g)
+        if "b" in self.params:
+            self.grads["b"] += (share.T @ g.reshape(len(g), -1, self.c_out).sum(axis=1))[0]
+        return True
+
     def _window(self, hw: tuple[int, int]) -> Window:
         return _window(hw, self.kernel_size, self.stride, self.padding)
 

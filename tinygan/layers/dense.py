@@ -88,6 +88,13 @@ class Dense(Layer):
         self._require_like(g, "g")
         self.grads["W"] += v.T @ g
 
+    def second_order_and_backward(self, v: Array, g: Array, share: Array) -> bool:
+        (x,) = self._peek()
+        self.second_order(v + share * x, g)
+        if "b" in self.params:
+            self.grads["b"] += (share.T @ g)[0]
+        return True
+
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 1:
             raise self._misfit(f"(N, {self.n_in})", input_shape, "Put Flatten() before it.")

@@ -45,12 +45,12 @@ class Passes:
     def _require_like(self, a: Array, what: str, shape: tuple[int, ...] | None = None) -> None:
         """Refuse an array that does not fit the open pass: shaped like its y, or, if given, like its x, ``shape``."""
         kind, dtype, y_shape, _ = self._passes[0]
-        here, side = backend_of(a), "output" if shape is None else "input"
+        side = "output" if shape is None else "input"
         shape = y_shape if shape is None else shape
         if not isinstance(a, kind):
             raise BackendError(
-                f"{self.name}: {what} is a {here.name} array, but the layer's output was a {kind.__module__} one. "
-                f"Compute {what} where the output is, or move it with tinygan.backend.to_backend."
+                f"{self.name}: {what} is a {backend_of(a).name} array, but the layer's output was a {kind.__module__} "
+                f"one. Compute {what} where the output is, or move it with tinygan.backend.to_backend."
             )
         if a.shape != shape:
             raise ShapeError(f"{self.name}: expected {what} of the {side}'s shape {shape}, got {a.shape}.")

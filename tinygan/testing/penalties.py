@@ -38,7 +38,8 @@ def check_penalty(
     real, fake : (N, ...) with N ≥ 2, unequal.
     where : "real", "fake" or "between", where each sample's point divides the line from fake to real in a ratio of its
         own.
-    value : the penalty's value from the norms (one for each logit) of the gradients, such as ``lambda r: 10 * np.mean((r - 1)**2)``.
+    value : the penalty's value from the norms of the gradients, one for each logit, such as
+        ``lambda r: 10 * np.mean((r - 1)**2)``.
     seed : of the Generator that the penalty draws from.
     tolerance, exhaustive, directions : as for :func:`tinygan.testing.check_gradients`.
 
