@@ -85,27 +85,51 @@ def check_batch_norm(layer, x):
 
 # ---- losses --------------------------------------------------------------------------------------------------------
 
-#: name: (L_D(r, f, t), its derivatives by r and f times N, L_G(f), its derivative times N)
+#: name: (L_D(r, f, t), its derivatives by r and f times N, L_G(f, r), its derivative by f times N), of float64 columns
 LOSSES = {
     "Minimax": (
         lambda r, f, t: -np.mean(t * log_expit(r) + (1 - t) * log_expit(-r)) - np.mean(log_expit(-f)),
         lambda r, f, t: (expit(r) - t, expit(f)),
-        lambda f: np.mean(log_expit(-f)),
-        lambda f: -expit(f),
+        lambda f, r: np.mean(log_expit(-f)),
+        lambda f, r: -expit(f),
     ),
     "NonSaturating": (
         lambda r, f, t: -np.mean(t * log_expit(r) + (1 - t) * log_expit(-r)) - np.mean(log_expit(-f)),
         lambda r, f, t: (expit(r) - t, expit(f)),
-        lambda f: -np.mean(log_expit(f)),
-        lambda f: expit(f) - 1.0,
+        lambda f, r: -np.mean(log_expit(f)),
+        lambda f, r: expit(f) - 1.0,
     ),
     "LeastSquares": (
         lambda r, f, t: np.mean((r - t) ** 2) / 2 + np.mean(f**2) / 2,
         lambda r, f, t: (r - t, f),
-        lambda f: np.mean((f - 1) ** 2) / 2,
-        lambda f: f - 1,
+        lambda f, r: np.mean((f - 1) ** 2) / 2,
+        lambda f, r: f - 1,
+    ),
+    "Wasserstein": (
+        lambda r, f, t: sum(f.ravel()) / f.size - sum(r.ravel()) / r.size,
+        lambda r, f, t: (-np.ones(r.shape), np.ones(f.shape)),
+        lambda f, r: -sum(f.ravel()) / f.size,
+        lambda f, r: -np.ones(f.shape),
+    ),
+    "Hinge": (  # a loop over single logits, with a branch for each side of the margin
+        lambda r, f, t: (
+            np.mean([1 - v if v < 1 else 0 for v in r.flat]) + np.mean([1 + v if v > -1 else 0 for v in f.flat])
+        ),
+        lambda r, f, t: (
+            np.array([[-1.0 if v < 1 else 0.0] for v in r.flat]),
+            np.array([[1.0 if v > -1 else 0.0] for v in f.flat]),
+        ),
+        lambda f, r: -np.mean(f),
+        lambda f, r: -np.ones(f.shape),
+    ),
+    "Relativistic": (
+        lambda r, f, t: -np.mean([log_expit(a - b) for a, b in zip(r, f, strict=True)]),
+        lambda r, f, t: (expit(r - f) - 1.0, 1.0 - expit(r - f)),
+        lambda f, r: -np.mean([log_expit(b - a) for a, b in zip(r, f, strict=True)]),
+        lambda f, r: expit(f - r) - 1.0,
     ),
 }
+LABELLED = ["Minimax", "NonSaturating", "LeastSquares"]
 
 
 def check_loss(loss, name, *, real_label=0.9, check=check_function):
@@ -113,19 +137,20 @@ def check_loss(loss, name, *, real_label=0.9, check=check_function):
     rng = np.random.default_rng(5)
     d_value, d_slopes, g_value, g_slope = LOSSES[name]
     for n_real, n_fake, scale in ((4, 4, 1.0), (5, 3, 4.0), (1, 1, 30.0)):
+        n_real = n_fake if loss.compares else n_real
         r, f = scale * rng.standard_normal((n_real, 1)), scale * rng.standard_normal((n_fake, 1))
         value, d_real, d_fake = loss.discriminator(r, f)
         np.testing.assert_allclose(value, d_value(r, f, real_label), rtol=1e-12)
         for given, slope in zip((d_real, d_fake), d_slopes(r, f, real_label), strict=True):
             np.testing.assert_allclose(given, slope / slope.size, rtol=1e-10, atol=1e-15)
-        value, d_fake = loss.generator(f)
-        np.testing.assert_allclose(value, g_value(f), rtol=1e-12)
-        np.testing.assert_allclose(d_fake, g_slope(f) / f.size, rtol=1e-10, atol=1e-15)
-    r, f = rng.standard_normal((4, 1)), rng.standard_normal((3, 1))
+        value, d_fake = loss.generator(f, r if loss.compares else None)
+        np.testing.assert_allclose(value, g_value(f, r), rtol=1e-12)
+        np.testing.assert_allclose(d_fake, g_slope(f, r) / f.size, rtol=1e-10, atol=1e-15)
+    r, f = rng.standard_normal((3 if loss.compares else 4, 1)), rng.standard_normal((3, 1))
     check(loss.discriminator, r, f)
-    check(loss.generator, f)
+    check(lambda f: loss.generator(f, r if loss.compares else None), f)
     far = np.array([[1e4], [-1e4]])
-    for result in (*loss.discriminator(far, -far), *loss.generator(far)):
+    for result in (*loss.discriminator(far, -far), *loss.generator(far, -far)):
         assert np.isfinite(result).all(), "a logit of ±1e4 gives something that is not finite"
 
 
@@ -142,19 +167,24 @@ def check_cross_entropy(loss):
 # ---- optimisers ----------------------------------------------------------------------------------------------------
 
 
+def rate(lr, t):
+    """The learning rate of the step that is taken after t others."""
+    return lr(t) if callable(lr) else lr
+
+
 def sgd(theta, gradients, *, lr, momentum):
     u = 0.0
-    for g in gradients:
+    for t, g in enumerate(gradients):
         u = momentum * u + g
-        theta -= lr * u
+        theta -= rate(lr, t) * u
     return theta
 
 
 def rmsprop(theta, gradients, *, lr, rho, eps):
     v = 0.0
-    for g in gradients:
+    for t, g in enumerate(gradients):
         v = rho * v + (1 - rho) * g * g
-        theta -= lr * g / (v**0.5 + eps)
+        theta -= rate(lr, t) * g / (v**0.5 + eps)
     return theta
 
 
@@ -165,7 +195,7 @@ def adam(theta, gradients, *, lr, beta1, beta2, eps):
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g * g
         m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
-        theta -= lr * m_hat / (v_hat**0.5 + eps)
+        theta -= rate(lr, t - 1) * m_hat / (v_hat**0.5 + eps)
     return theta
 
 
@@ -256,7 +286,8 @@ def check_adversarial_step(gan, real, *, steps=2, check=check_function):
             return loss.discriminator(d.forward(real), d.forward(fake))[0], slope
 
         def g_loss(theta, g=g_before, z=z_g, slope=g_slope):
-            return loss.generator(D.copy().forward(_with_theta(g, theta).forward(z)))[0], slope
+            judged = D.copy().forward(real) if loss.compares else None  # by the D that G learns through, in training
+            return loss.generator(D.copy().forward(_with_theta(g, theta).forward(z)), judged)[0], slope
 
         np.testing.assert_allclose(result.d, d_loss(d_before.theta)[0], rtol=1e-10)
         np.testing.assert_allclose(result.g, g_loss(g_before.theta)[0], rtol=1e-10)

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from small_runs import assert_same_files
 
-from tinygan import checkpoints, losses, optim
+from tinygan import GAN, checkpoints, losses, optim
 from tinygan.commandline import (
     LOSSES,
     OPTIMIZERS,
@@ -31,6 +31,7 @@ from tinygan.commandline import (
 )
 from tinygan.layers import Dense
 from tinygan.network import Sequential
+from tinygan.schedules import cosine, linear
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 EXAMPLE = EXAMPLES / "mnist_mlp_gan.py"
@@ -116,7 +117,17 @@ BAD_FLAGS = [
     ("--d-lr fast", "argument --d-lr: expected a positive number, got 'fast'"),
     ("--beta1 1", "argument --beta1: expected a number in [0, 1), got '1'"),
     ("--beta2 -0.1", "argument --beta2: expected a number in [0, 1), got '-0.1'"),
-    ("--loss hinge", "argument --loss: invalid choice: 'hinge' (choose from"),
+    ("--loss focal", "argument --loss: invalid choice: 'focal' (choose from"),
+    ("--loss hinge --real-label 0.9", "argument --real-label: --loss hinge has no labels; give --real-label 1 or"),
+    ("--penalty r3", "argument --penalty: invalid choice: 'r3' (choose from"),
+    ("--gamma -1", "argument --gamma: expected a number of at least 0, got '-1'"),
+    ("--gp-weight heavy", "argument --gp-weight: expected a number of at least 0, got 'heavy'"),
+    ("--gp-target inf", "argument --gp-target: expected a number of at least 0, got 'inf'"),
+    ("--penalty-every 0", "argument --penalty-every: expected a whole number of at least 1, got '0'"),
+    ("--weight-clip 0", "argument --weight-clip: expected a positive number, got '0'"),
+    ("--lr-schedule step", "argument --lr-schedule: invalid choice: 'step' (choose from"),
+    ("--lr-schedule linear", "argument --lr-schedule: linear ends with the run; give its length in --steps"),
+    ("--lr-schedule cosine --epochs 2", "argument --lr-schedule: cosine ends with the run; give its length in --steps"),
     ("--optimizer adagrad", "argument --optimizer: invalid choice: 'adagrad' (choose from"),
     ("--noise-dim 0", "argument --noise-dim: expected a whole number of at least 1, got '0'"),
     ("--width 0", "argument --width: expected a whole number of at least 1, got '0'"),
@@ -236,6 +247,61 @@ def test_flags_become_players():
     assert (options["noise_dim"], options["d_steps"]) == (9, 3)
 
 
+def test_every_loss_has_a_name():
+    for name, kind in LOSSES.items():
+        assert type(players("--loss", name)["loss"]) is kind
+    adversarial = [kind for kind in vars(losses).values() if isinstance(kind, type) and issubclass(kind, losses.Loss)]
+    assert set(adversarial) - set(LOSSES.values()) == {losses.Loss, losses.Labelled}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", "[]"),
+        ("--gamma 3 --gp-weight 2 --gp-target 0 --penalty-every 4", "[]"),
+        ("--penalty none", "[]"),
+        ("--penalty gp", "[GradientPenalty(weight=10.0, target=1.0)]"),
+        ("--penalty gp --gp-weight 2 --gp-target 0 --gamma 7", "[GradientPenalty(weight=2.0, target=0.0)]"),
+        ("--penalty r1", "[R1(gamma=10.0)]"),
+        ("--penalty r2 --gamma 0.1 --gp-weight 7", "[R2(gamma=0.1)]"),
+        ("--penalty r1+r2 --gamma 1 --penalty-every 4", "[R1(gamma=1.0, every=4), R2(gamma=1.0, every=4)]"),
+        ("--penalty gp --penalty-every 2", "[GradientPenalty(weight=10.0, target=1.0, every=2)]"),
+    ],
+)
+def test_flags_become_penalties(line, expected):
+    assert repr(players(*line.split())["penalties"]) == expected
+
+
+def test_weights_are_clipped_where_it_is_said():
+    assert players()["weight_clip"] is None
+    assert players("--weight-clip", 0.01)["weight_clip"] == 0.01
+
+
+def test_a_recipe_may_have_it_all():
+    recipe = replace(
+        RECIPE, epochs=None, steps=9, loss="relativistic", penalty="r1+r2", gamma=0.5, lr_schedule="cosine", d_lr=0.1
+    )
+    options = players(recipes=[recipe])
+    assert repr(options["loss"]) == "Relativistic()"
+    assert repr(options["penalties"]) == "[R1(gamma=0.5), R2(gamma=0.5)]"
+    assert (options["g_optimizer"].lr, options["d_optimizer"].lr) == (cosine(5e-4, 0.0, 9), cosine(0.1, 0.0, 9))
+    text = make_parser("A GAN.", recipe).format_help()
+    for default in ("(relativistic)", "(r1+r2)", "(0.5)", "(cosine)"):
+        assert default in text
+    options = players("--lr-schedule", "constant", "--epochs", 2, "--penalty", "none", recipes=[recipe])
+    assert (options["g_optimizer"].lr, options["penalties"]) == (5e-4, [])
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_learning_rates_fall_to_0_over_the_steps_of_the_run(optimizer):
+    line = ["--optimizer", optimizer, "--lr", 0.2, "--d-lr", 0.4, "--lr-schedule"]
+    options = players(*line, "linear", "--steps", 50)
+    assert options["g_optimizer"].lr == linear(0.2, 0.0, 50)
+    assert options["d_optimizer"].lr == linear(0.4, 0.0, 50)
+    assert players(*line, "cosine", "--steps", 7)["g_optimizer"].lr == cosine(0.2, 0.0, 7)
+    assert players(*line, "constant")["g_optimizer"].lr == 0.2
+
+
 def test_another_optimizer_comes_with_its_own_numbers():
     adam, rmsprop, sgd = (players("--optimizer", name)["g_optimizer"] for name in OPTIMIZERS)
     assert (adam.lr, adam.beta1, adam.beta2) == (5e-4, 0.5, 0.999), "the recipe's"
@@ -329,6 +395,62 @@ def test_every_system_takes_every_remedy(system, tmp_path, images):
     assert system(*run, "--out", tmp_path / "run", "--steps", 1) == 0
     assert system("--resume", "--out", tmp_path / "run", "--steps", 2) == 0
     assert_same_files(tmp_path / "run", tmp_path / "whole")
+
+
+def test_every_system_takes_penalties_and_schedules(system, tmp_path, images):
+    line = "--loss relativistic --penalty r1+r2 --gamma 0.1 --penalty-every 2 --lr-schedule cosine --weight-clip 0.5"
+    run = [*line.split(), "--data", images, "--batch-size", 4, "--noise-dim", 5]
+    assert system(*run, "--out", tmp_path / "run", "--steps", 3) == 0
+    settings = settings_of(tmp_path / "run")
+    wanted = {"loss": "relativistic", "penalty": "r1+r2", "gamma": 0.1, "penalty_every": 2, "weight_clip": 0.5}
+    assert {key: settings[key] for key in (*wanted, "lr_schedule")} == {**wanted, "lr_schedule": "cosine"}
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["run"]
+    assert config["penalties"] == ["R1(gamma=0.1, every=2)", "R2(gamma=0.1, every=2)"]
+    assert config["weight_clip"] == 0.5
+    rows = np.loadtxt(tmp_path / "run" / "losses.csv", delimiter=",", skiprows=1)
+    np.testing.assert_array_equal(rows[:, 4] > 0, [True, False, True])
+
+
+def test_resume_keeps_penalties_and_schedule(tmp_path, example, images):
+    """--resume alone goes on to the bytes of the whole run; stopped by hand, the schedule keeps its length."""
+    run = ["--data", images, "--batch-size", 16, "--loss", "wasserstein", "--penalty", "gp", "--gp-target", 0.5]
+    run += ["--weight-clip", 0.4, "--lr-schedule", "linear", "--checkpoint-every", 2]
+    assert example(*run, "--steps", 5, "--out", tmp_path / "whole") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        steps = iter(range(3))
+        step = GAN.step
+        patch.setattr(GAN, "step", lambda gan, *a, **k: step(gan, *a, **k) if next(steps, None) is not None else 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            example(*run, "--steps", 5, "--out", tmp_path / "run")
+    assert example("--resume", "--out", tmp_path / "run") == 0
+    assert_same_files(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_run_from_before_there_were_such_flags_goes_on(tmp_path, images):
+    """Whatever the recipe says by now, it is resumed with what it was made with."""
+    out = tmp_path / "run"
+    assert program("mnist_mlp_gan")("--data", images, "--out", out, "--steps", 1, "--batch-size", 4) == 0
+    arrays, about = checkpoints.read(out / "checkpoint.safetensors")
+    new = {"penalty", "gamma", "gp_weight", "gp_target", "penalty_every", "weight_clip", "lr_schedule"}
+    about["settings"] = {key: value for key, value in about["settings"].items() if key not in new}
+    checkpoints.write(out / "checkpoint.safetensors", arrays, about)
+    recipe = replace(RECIPE, penalty="r1", weight_clip=0.1, lr_schedule="cosine", epochs=None, steps=5)
+    flags = flags_of("--resume", "--out", out, recipes=[recipe])
+    assert (flags.penalty, flags.weight_clip, flags.lr_schedule, flags.steps) == ("none", None, "constant", 1)
+    assert program("mnist_mlp_gan")("--resume", "--out", out, "--steps", 2) == 0
+
+
+def test_a_label_for_a_loss_without_labels(tmp_path, images, example, capsys):
+    """Given or resumed, in one line."""
+    out = tmp_path / "run"
+    run = ["--data", images, "--out", out, "--steps", 1, "--batch-size", 4, "--real-label", 0.9]
+    assert example(*run, "--loss", "relativistic") == 2
+    assert "argument --real-label: --loss relativistic has no labels" in capsys.readouterr().err
+    assert not out.exists()
+    assert example(*run) == 0
+    assert example("--resume", "--out", out, "--loss", "wasserstein") == 2
+    assert example("--resume", "--out", out, "--loss", "wasserstein", "--real-label", 1) == 1
+    assert "another loss: NonSaturating(real_label=0.9) then, Wasserstein() now" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -505,6 +627,8 @@ BAD_RUNS = {
     "another width": (["--out", "run", "--resume", "--width", 5], "another generator: Dense(100, 4) then"),
     "another noise": (["--out", "run", "--resume", "--noise-dim", 9], "another generator: Dense(100, 4) then"),
     "another label": (["--out", "run", "--resume", "--real-label", 0.9], "another loss: NonSaturating"),
+    "a penalty": (["--out", "run", "--resume", "--penalty", "r1"], "another penalties: none then, ['R1(gamma=10.0)']"),
+    "clipped weights": (["--out", "run", "--resume", "--weight-clip", 1], "another weight_clip: none then, 1.0 now"),
     "another seed": (["--out", "run", "--resume", "--seed", 9], "another seed: 0 then, 9 now"),
     "another average": (["--out", "run", "--resume", "--average", 0], "then, 0.0 now"),
     "too late": (["--out", "run", "--resume"], "is at step 2 already, beyond the 1 asked for"),

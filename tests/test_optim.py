@@ -12,12 +12,15 @@ from reference import adam, check_average, check_clipping, check_optimizer, rmsp
 
 from tinygan import Sequential, optim, threads
 from tinygan.backend import to_numpy
-from tinygan.errors import CheckpointError
+from tinygan.errors import ArgumentError, CheckpointError
 from tinygan.kernels import elementwise
 from tinygan.layers import BatchNorm, Dense
+from tinygan.schedules import cosine, linear, warmup
 
 fractions = st.floats(0.0, 0.99)
-rates = st.floats(1e-4, 1.0)
+numbers = st.floats(1e-4, 1.0)
+rates = numbers | st.builds(linear, numbers, st.floats(0.0, 1.0), st.integers(1, 9))
+rates |= st.builds(warmup, st.integers(1, 5), st.builds(cosine, numbers, numbers, st.integers(1, 9)))
 
 
 @given(lr=rates, beta1=fractions, beta2=fractions, eps=st.floats(1e-8, 1e-2))
@@ -77,6 +80,74 @@ def test_state_continues_to_the_same_bytes(device, make):
     second.load_state_arrays(first.state_arrays())
     second.network.theta[...] = first.network.theta
     assert run(whole, range(6)) == run(second, range(3, 6))
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.RMSProp, optim.Adam])
+def test_a_schedule_goes_on_where_it_was_to_the_same_bytes(device, make):
+    schedule = warmup(2, cosine(0.1, 0.0, 4))
+    whole, first, second = (make(small_network().to(device.name), lr=schedule) for _ in range(3))
+    rates = []
+
+    def run(optimizer, steps):
+        for k in steps:
+            rates.append(optimizer.rate)
+            optimizer.network.grad[...] = float(k) + 0.1
+            optimizer.step()
+        return to_numpy(optimizer.network.theta).tobytes()
+
+    expected = run(whole, range(7))
+    assert rates == [schedule(t) for t in range(7)]
+    run(first, range(3))
+    arrays = first.state_arrays()
+    assert arrays.keys() == {*first.state_names, "t", "lr"}
+    assert (arrays["t"], arrays["lr"], arrays["lr"].dtype) == (3, schedule(3), np.float64)
+    second.load_state_arrays(arrays)
+    second.network.theta[...] = first.network.theta
+    assert run(second, range(3, 7)) == expected
+    assert second.lr == schedule
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.RMSProp, optim.Adam])
+def test_a_schedule_that_stays_at_one_number_is_that_number(make):
+    networks = [small_network(), small_network()]
+    optimizers = [make(networks[0], lr=0.1), make(networks[1], lr=linear(0.1, 0.1, 5))]
+    for k in range(8):
+        for optimizer in optimizers:
+            optimizer.network.grad[...] = float(k) - 2.5
+            optimizer.step()
+    assert networks[0].theta.tobytes() == networks[1].theta.tobytes()
+
+
+def test_a_rate_may_be_changed_between_steps():
+    """A number for a schedule, and the other way; a state's rate is taken over by a number only."""
+    optimizer = optim.SGD(small_network(), lr=0.5)
+    for lr, expected in ((linear(1.0, 0.0, 4), 1.0), (linear(1.0, 0.0, 4), 0.75), (0.25, 0.25)):
+        optimizer.lr = lr
+        before = optimizer.network.theta.copy()
+        optimizer.network.grad[...] = 1.0
+        optimizer.step()
+        np.testing.assert_allclose(before - optimizer.network.theta, expected, rtol=1e-12)
+    scheduled = optim.SGD(small_network(), lr=linear(1.0, 0.0, 4))
+    optimizer.load_state_arrays(scheduled.state_arrays())
+    assert optimizer.lr == 1.0
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.RMSProp, optim.Adam])
+def test_a_schedule_without_a_meaning_is_refused_before_anything_moves(make):
+    for bad in (-1.0, float("nan"), "fast"):
+        with pytest.raises(ArgumentError, match=rf"{make.__name__}: lr: .* at step 0; a finite number of at least 0"):
+            make(small_network(), lr=lambda t, bad=bad: bad)
+    network = small_network()
+    optimizer = make(network, lr=lambda t: 0.1 if t < 1 else float("inf"))
+    network.grad[...] = 1.0
+    optimizer.step()
+    memory, theta = getattr(optimizer, optimizer.state_names[0]), network.theta.copy()
+    state = memory.copy()
+    with pytest.raises(ArgumentError, match="gives inf at step 1"):
+        optimizer.step()
+    assert optimizer.t == 1
+    np.testing.assert_array_equal(network.theta, theta)
+    np.testing.assert_array_equal(memory, state)
 
 
 def test_state_of_another_optimizer_is_refused():

@@ -182,7 +182,7 @@ def test_a_schedule_of_the_weight_is_asked_for_the_step():
     values = [float(game.step(numbers((4, 3))).penalty) for _ in range(3)]
     assert asked == [0, 1, 2]
     assert all(v > 0 for v in values)
-    with pytest.raises(ArgumentError, match=r"R1: .* gives -1.0 at step 0"):
+    with pytest.raises(ArgumentError, match=r"R1: gamma: .* gives -1.0 at step 0"):
         gan(penalties=R1(lambda t: -1.0)).step(numbers((4, 3)))
 
 

@@ -121,10 +121,10 @@ def test_loss_curves_show_a_run_that_went_wrong(tmp_path):
 
 def test_the_smoothed_curve_is_the_median_of_each_span():
     values = np.array([1.0, 2.0, 900.0, 4.0, 5.0, 6.0])
-    steps, medians = plotting._smoothed(values, points=2)
+    steps, medians = plotting._smoothed(values, np.arange(1, 7), points=2)
     np.testing.assert_array_equal(steps, [2, 5])
     np.testing.assert_array_equal(medians, [2, 5])
-    steps, medians = plotting._smoothed(values)
+    steps, medians = plotting._smoothed(values, np.arange(1, 7))
     np.testing.assert_array_equal(steps, [1, 2, 3, 4, 5, 6])
     np.testing.assert_array_equal(medians, values)
 
@@ -135,6 +135,7 @@ def test_the_smoothed_curve_is_the_median_of_each_span():
         (losses.NonSaturating(), 2 * math.log(2), math.log(2)),
         (losses.Minimax(), 2 * math.log(2), -math.log(2)),
         (losses.LeastSquares(), 1 / 4, 1 / 8),
+        (losses.Relativistic(), math.log(2), math.log(2)),
         # D says t / 2 of everything: L_D = −t log(t/2) − (2 − t) log(1 − t/2)
         (
             losses.NonSaturating(real_label=0.9),
@@ -145,3 +146,41 @@ def test_the_smoothed_curve_is_the_median_of_each_span():
 )
 def test_equilibrium_is_what_theory_says(loss, d, g):
     assert plotting.equilibrium(loss) == pytest.approx((d, g), rel=1e-9)
+
+
+@pytest.mark.parametrize(("loss", "d"), [(losses.Wasserstein(), 0.0), (losses.Hinge(), 2.0)])
+def test_a_critic_that_has_a_choice_leaves_gs_loss_open(tmp_path, loss, d):
+    assert plotting.equilibrium(loss) == (pytest.approx(d, abs=1e-12), None)
+    plotting.save_loss_curves(tmp_path / "a", np.random.default_rng(0).random((30, 2)), loss=loss)
+
+
+def curves(monkeypatch, *args, **options):
+    """The curves that save_loss_curves draws, {label: (x, y)}."""
+    from matplotlib.axes import Axes
+
+    drawn, plot = {}, Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda self, *a, **k: drawn.update({k.get("label"): a}) or plot(self, *a, **k))
+    plotting.save_loss_curves(*args, **options)
+    return drawn
+
+
+def test_the_penalty_is_drawn_where_it_was_due(tmp_path, monkeypatch):
+    """Every third step here; the smoothed curve of all steps would lie at 0."""
+    values = np.random.default_rng(0).random((12, 3))
+    values[np.arange(12) % 3 > 0, 2] = 0.0
+    drawn = curves(monkeypatch, tmp_path / "a", values, loss=losses.Relativistic())
+    assert set(drawn) == {None, "discriminator", "generator", "penalty"}
+    steps, heights = drawn["penalty"]
+    np.testing.assert_array_equal(steps, [1, 4, 7, 10])
+    np.testing.assert_array_equal(heights, values[::3, 2])
+    plotting.save_loss_curves(tmp_path / "b", values, loss=losses.Relativistic())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert set(curves(monkeypatch, tmp_path / "c", values[:, :2])) == {None, "discriminator", "generator"}
+
+
+@pytest.mark.parametrize("steps", [0, 1, 40])
+def test_a_penalty_of_any_length(tmp_path, steps):
+    values = np.zeros((steps, 3))  # the penalty is never due
+    plotting.save_loss_curves(tmp_path / "a", values, loss=losses.Hinge())
+    plotting.save_loss_curves(tmp_path / "b", values + 1.0, loss=losses.Hinge())
+    assert (tmp_path / "a").exists()

@@ -8,9 +8,12 @@ import pytest
 from small_runs import STEPS, assert_same_files, contents, small_data, small_gan
 
 from tinygan import checkpoints
-from tinygan.data import ImageData
+from tinygan.data import ImageData, batches
 from tinygan.errors import ArgumentError, CheckpointError, DataError, ShapeError
-from tinygan.losses import LeastSquares
+from tinygan.losses import LeastSquares, Relativistic
+from tinygan.optim import SGD
+from tinygan.penalties import R1, R2, GradientPenalty
+from tinygan.schedules import linear
 from tinygan.training import train
 
 
@@ -150,6 +153,8 @@ OTHERS = {
     "d_steps": ({"d_steps": 2}, {}, {}, "another d_steps: 1 then, 2 now"),
     "beta1": ({"beta1": 0.9}, {}, {}, "another g_optimizer: beta1 0.5 then, beta1 0.9 now"),
     "batch": ({}, {}, {"batch_size": 7}, "another batch_size: 8 then, 7 now"),
+    "a penalty": ({"penalties": R1(1.0)}, {}, {}, r"another penalties: none then, \['R1\(gamma=1.0\)'\] now"),
+    "clipped weights": ({"weight_clip": 0.1}, {}, {}, "another weight_clip: none then, 0.1 now"),
     "seed": ({}, {}, {"seed": 3}, "another seed: 0 then, 3 now"),
     "range": ({}, {}, {"low": 0.0}, "another range: -1.0 then, 0.0 now"),
     "other data": ({}, {"seed": 1}, {}, "another data: checksum"),
@@ -209,3 +214,101 @@ def test_a_checkpoint_with_a_part_missing_is_not_resumed(whole, tmp_path, part):
     with pytest.raises(CheckpointError, match=r"does not hold the losses|missing: "):
         train(gan, small_data(), out=tmp_path, resume=True, **STEPS)
     assert gan.t == 0
+
+
+# ---- penalties and schedules ---------------------------------------------------------------------------------------
+
+
+def penalised_gan(penalties=None, weight_clip=0.5, **options):
+    penalties = [R1(linear(2.0, 1.0, 10)), R2(0.5, every=2)] if penalties is None else penalties
+    return small_gan(loss=Relativistic(), penalties=penalties, weight_clip=weight_clip, **options)
+
+
+@pytest.fixture(scope="module")
+def penalised(tmp_path_factory):
+    return train(penalised_gan(), small_data(), out=tmp_path_factory.mktemp("penalised") / "run", **STEPS)
+
+
+def test_the_penalty_is_recorded_beside_the_losses(penalised):
+    lines = (penalised / "losses.csv").read_text().splitlines()
+    assert lines[0] == "step,epoch,d_loss,g_loss,penalty"
+    arrays, about = checkpoints.read(penalised / "checkpoint.safetensors")
+    assert arrays["losses"].shape == (11, 3)
+    gan, rows = penalised_gan(), np.loadtxt(penalised / "losses.csv", delimiter=",", skiprows=1)
+    order = batches(37, 8, seed=0)
+    for row, kept in zip(rows, arrays["losses"], strict=True):
+        step = gan.step(small_data().batch(next(order)))
+        np.testing.assert_allclose(row[2:], [float(value) for value in step], rtol=1e-5)
+        np.testing.assert_allclose(row[2:], kept, rtol=1e-5)
+        assert step.penalty > 0
+    written = ["R1(gamma=linear(2.0, 1.0, 10))", "R2(gamma=0.5, every=2)"]
+    assert (about["identity"]["penalties"], about["identity"]["weight_clip"]) == (written, 0.5)
+    assert json.loads((penalised / "config.json").read_text())["run"]["penalties"] == written
+
+
+def test_a_step_without_a_penalty_that_is_due_records_0(tmp_path):
+    train(penalised_gan(GradientPenalty(every=3)), small_data(), out=tmp_path, **STEPS)
+    values = checkpoints.read(tmp_path / "checkpoint.safetensors")[0]["losses"][:, 2]
+    np.testing.assert_array_equal(values > 0.0, np.arange(11) % 3 == 0)
+
+
+@pytest.mark.parametrize("step", [1, 4, 7])
+def test_a_run_with_penalties_goes_on_to_the_same_bytes(penalised, tmp_path, step):
+    train(penalised_gan(), small_data(), out=tmp_path, **{**STEPS, "steps": step})
+    train(penalised_gan(), small_data(), out=tmp_path, resume=True, **STEPS)
+    assert_same_files(tmp_path, penalised)
+
+
+OTHER_PENALTIES = {
+    "none": ({"penalties": ()}, r"another penalties: \['R1.*\] then, none now"),
+    "one": ({"penalties": R1(linear(2.0, 1.0, 10))}, r"another penalties: \[.*R2.*\] then, \['R1"),
+    "weight": ({"penalties": [R1(linear(2.0, 1.0, 10)), R2(0.6, every=2)]}, r"R2\(gamma=0.5, every=2\) then, R2"),
+    "schedule": (
+        {"penalties": [R1(linear(2.0, 1.0, 11)), R2(0.5, every=2)]},
+        r"R1\(gamma=linear\(2.0, 1.0, 10\)\) then, R1\(gamma=linear\(2.0, 1.0, 11\)\) now",
+    ),
+    "interval": ({"penalties": [R1(linear(2.0, 1.0, 10)), R2(0.5)]}, "every=2.* then"),
+    "no clipping": ({"weight_clip": None}, "another weight_clip: 0.5 then, none now"),
+    "clipping": ({"weight_clip": 0.6}, "another weight_clip: 0.5 then, 0.6 now"),
+}
+
+
+@pytest.mark.parametrize("what", OTHER_PENALTIES)
+def test_a_run_keeps_its_penalties(penalised, what):
+    options, message = OTHER_PENALTIES[what]
+    before = contents(penalised)
+    with pytest.raises(CheckpointError, match=message):
+        train(penalised_gan(**options), small_data(), out=penalised, resume=True, **STEPS)
+    assert contents(penalised) == before
+
+
+def test_runs_from_before_there_were_penalties_go_on(whole):
+    """What is not set leaves no mark: neither a key in the record nor a column."""
+    arrays, about = checkpoints.read(whole / "checkpoint.safetensors")
+    assert not {"penalties", "weight_clip"} & about["identity"].keys()
+    assert arrays["losses"].shape == (11, 2)
+    assert (whole / "losses.csv").read_text().startswith("step,epoch,d_loss,g_loss\n")
+
+
+def scheduled_gan(lr):
+    gan = small_gan()
+    gan.d_optimizer = SGD(gan.discriminator, lr, momentum=0.5)
+    gan.g_optimizer.lr = lr
+    return gan
+
+
+def test_a_schedule_of_learning_rates_goes_on_to_the_same_bytes(tmp_path):
+    lr = linear(0.05, 0.0, 11)
+    train(scheduled_gan(lr), small_data(), out=tmp_path / "whole", **STEPS)
+    train(scheduled_gan(lr), small_data(), out=tmp_path / "run", **{**STEPS, "steps": 5})
+    arrays, _ = checkpoints.read(tmp_path / "run" / "checkpoint.safetensors")
+    assert arrays["d_optimizer.lr"] == lr(5)
+    train(scheduled_gan(lr), small_data(), out=tmp_path / "run", resume=True, **STEPS)
+    assert_same_files(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_resumed_run_may_change_its_schedule_as_it_may_its_rate(tmp_path):
+    for steps, lr in enumerate((linear(0.05, 0.0, 11), 0.01, linear(0.02, 0.01, 20)), start=1):
+        gan = scheduled_gan(lr)
+        train(gan, small_data(), out=tmp_path, resume=steps > 1, **{**STEPS, "steps": steps})
+        assert gan.d_optimizer.lr == lr

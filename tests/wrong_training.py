@@ -6,7 +6,16 @@ from wrong_layers import WRONG, Wrong, numbers
 
 from tinygan import GAN, Sequential
 from tinygan.layers import BatchNorm, Dense, LeakyReLU, Tanh
-from tinygan.losses import LeastSquares, Minimax, NonSaturating, SoftmaxCrossEntropy
+from tinygan.losses import (
+    Hinge,
+    Labelled,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    Relativistic,
+    SoftmaxCrossEntropy,
+    Wasserstein,
+)
 from tinygan.optim import SGD, Adam, ExponentialMovingAverage, RMSProp
 
 
@@ -25,9 +34,14 @@ def altered(kind, discriminator=lambda v, r, f: (v, r, f), generator=lambda v, f
             return discriminator(*super().discriminator(real_logits, fake_logits))
 
         def generator(self, fake_logits, real_logits=None):
-            return generator(*super().generator(fake_logits))
+            return generator(*super().generator(fake_logits, real_logits))
 
-    return Altered(real_label=0.9)
+    return made(Altered)
+
+
+def made(kind):
+    """A loss of this kind, with smooth labels if it has any."""
+    return kind(real_label=0.9) if issubclass(kind, Labelled) else kind()
 
 
 def sums(value, *slopes):
@@ -55,8 +69,53 @@ class DividesByTheOtherSize(NonSaturating):
         return value, d_real, d_fake * fake_logits.size / real_logits.size
 
 
-for kind in (Minimax, NonSaturating, LeastSquares):
-    name, right = kind.__name__, kind(real_label=0.9)
+class WithoutAMargin(Hinge):
+    """Real logits are pushed up beyond 1 too."""
+
+    def discriminator(self, real_logits, fake_logits):
+        _, _, d_fake = super().discriminator(real_logits, fake_logits)
+        value, d_real, _ = Wasserstein.discriminator(self, real_logits, fake_logits)
+        value += 1.0 - fake_logits.mean() + np.maximum(1.0 + fake_logits, 0.0).mean()
+        return value, d_real, d_fake
+
+
+class MarginAtZero(Hinge):
+    def discriminator(self, real_logits, fake_logits):
+        return super().discriminator(real_logits + 1.0, fake_logits - 1.0)
+
+
+class MarginForG(Hinge):
+    """G too stops to learn beyond the margin."""
+
+    def generator(self, fake_logits, real_logits=None):
+        below = fake_logits < 1.0
+        return np.maximum(1.0 - fake_logits, 0.0).mean(), np.where(below, -1.0 / below.size, 0.0)
+
+
+class ComparesWithTheMean(Relativistic):
+    """The relativistic *average* loss: each sample against the mean of the others, not pair by pair."""
+
+    def discriminator(self, real_logits, fake_logits):
+        return super().discriminator(real_logits, np.full_like(fake_logits, fake_logits.mean()))
+
+
+class TurnedRound(Relativistic):
+    """D asks what G should ask."""
+
+    def discriminator(self, real_logits, fake_logits):
+        value, d_fake, d_real = super().discriminator(fake_logits, real_logits)
+        return value, d_real, d_fake
+
+
+class NaivePairs(Relativistic):
+    def generator(self, fake_logits, real_logits=None):
+        with np.errstate(all="ignore"):
+            p = 1.0 / (1.0 + np.exp(real_logits - fake_logits))
+            return -np.mean(np.log(p)), (p - 1.0) / p.size
+
+
+for kind in (Minimax, NonSaturating, LeastSquares, Wasserstein, Hinge, Relativistic):
+    name, right = kind.__name__, made(kind)
 
     def check(loss, name=name):
         reference.check_loss(loss, name)
@@ -66,7 +125,34 @@ for kind in (Minimax, NonSaturating, LeastSquares):
     wrong(f"{name}: G's gradient with the wrong sign", check, right, altered(kind, generator=lambda v, f: (v, -f)))
     wrong(f"{name}: half of d_fake", check, right, altered(kind, discriminator=lambda v, r, f: (v, r, f / 2)))
     wrong(f"{name}: d_real times 1.0005", check, right, altered(kind, discriminator=lambda v, r, f: (v, 1.0005 * r, f)))
-    wrong(f"{name}: label smoothing ignored", check, right, kind())
+    if issubclass(kind, Labelled):
+        wrong(f"{name}: label smoothing ignored", check, right, kind())
+
+
+def check_wasserstein(loss):
+    reference.check_loss(loss, "Wasserstein")
+
+
+def check_hinge(loss):
+    reference.check_loss(loss, "Hinge")
+
+
+def check_relativistic(loss):
+    reference.check_loss(loss, "Relativistic")
+
+
+def backwards(value, *slopes):
+    return -value, *(-s for s in slopes)
+
+
+wrong("Wasserstein: D goes the wrong way", check_wasserstein, Wasserstein(), altered(Wasserstein, backwards))
+wrong("Wasserstein: a hinge under its name", check_wasserstein, Wasserstein(), Hinge())
+wrong("Hinge: no margin for real samples", check_hinge, Hinge(), WithoutAMargin())
+wrong("Hinge: a margin of 0", check_hinge, Hinge(), MarginAtZero())
+wrong("Hinge: a margin for G", check_hinge, Hinge(), MarginForG())
+wrong("Relativistic: against the mean of the fakes", check_relativistic, Relativistic(), ComparesWithTheMean())
+wrong("Relativistic: D and G change places", check_relativistic, Relativistic(), TurnedRound())
+wrong("Relativistic: log of a sigmoid", check_relativistic, Relativistic(), NaivePairs())
 
 
 def check_minimax(loss):
@@ -172,6 +258,27 @@ optimizer("SGD: damped gradient", update=sgd_update(lambda k, u, g: k * u + (1 -
 optimizer("SGD: uphill", update=sgd_update(lambda k, u, g: k * u - g), **sgd)
 
 
+RATES = [0.3, 0.0, 0.2, 0.5, 0.01, 0.4, 0.1, 0.6]
+
+
+def schedule(name, rate):
+    """Every optimiser whose learning rate is ``rate(self)`` must disagree with its rule."""
+    for kind, rule, options in (
+        (SGD, reference.sgd, {"momentum": 0.5}),
+        (RMSProp, reference.rmsprop, {"rho": 0.9, "eps": 1e-3}),
+        (Adam, reference.adam, {"beta1": 0.5, "beta2": 0.9, "eps": 1e-3}),
+    ):
+
+        def check(make, rule=rule, options=options):
+            reference.check_optimizer(make, rule, lr=RATES.__getitem__, **options)
+
+        wrong(f"{kind.__name__}: {name}", check, kind, type("WrongRate", (kind,), {"rate": property(rate)}))
+
+
+schedule("the schedule read one step late", rate=lambda self: self.lr(self.t + 1))
+schedule("the schedule read at the start only", rate=lambda self: self.lr(0))
+
+
 class StretchesShortGradients(SGD):
     def _clip(self, g):
         if self.clip_norm is not None:
@@ -233,14 +340,18 @@ wrong("network: grad a copy", check_flat_vectors, Sequential, DisconnectedGradie
 # ---- the adversarial step ------------------------------------------------------------------------------------------
 
 
-def check_step(kind):
+def check_step(kind, loss=None):
     """A GAN whose networks have batch normalisation, so that modes matter."""
     rng = np.random.default_rng(3)
     f8 = {"dtype": np.float64}
     G = Sequential(Dense(3, 5, rng=rng, **f8), BatchNorm(5, **f8), LeakyReLU(), Dense(5, 4, rng=rng, **f8), Tanh())
     D = Sequential(Dense(4, 5, rng=rng, **f8), BatchNorm(5, **f8), LeakyReLU(), Dense(5, 1, rng=rng, **f8))
-    gan = kind(G, D, noise_dim=3, g_optimizer=SGD(G, 0.5), d_optimizer=SGD(D, 0.5))
+    gan = kind(G, D, noise_dim=3, loss=loss, g_optimizer=SGD(G, 0.5), d_optimizer=SGD(D, 0.5))
     reference.check_adversarial_step(gan, numbers(6, 4))
+
+
+def check_pairs(kind):
+    check_step(kind, Relativistic())
 
 
 def generator_step(backward, *, train=True):
@@ -305,7 +416,7 @@ class ForgetsTheReal(GAN):
         value, _, d_fake = self.loss.discriminator(logits, D.forward(fake))
         D.backward(d_fake, grads="write", need_dx=False)
         self.d_optimizer.step()
-        return value
+        return value, 0.0
 
 
 class LearnsFromTheOldDiscriminator(GAN):
@@ -334,3 +445,45 @@ for name, kind in {
     "D sees no real samples": ForgetsTheReal,
 }.items():
     wrong(f"step: {name}", check_step, GAN, kind)
+
+
+def comparing_step(judge):
+    """A step of G with a comparing loss, whose real logits come from ``judge(D, real)``."""
+
+    class WrongGAN(GAN):
+        def _generator_step(self, real, check):
+            G, D = self.generator, self.discriminator
+            fake, real_logits = G.forward(self.noise(len(real))), judge(D, real)
+            value, d_logits = self.loss.generator(D.forward(fake), real_logits)
+            G.backward(D.backward(d_logits, grads="skip"), grads="write")
+            self.g_optimizer.step()
+            return value
+
+    return WrongGAN
+
+
+def learns_from_the_real(D, real):
+    """As if D's gradient of the real samples were part of G's step."""
+    logits = D.forward(real)
+    D.backward(np.full_like(logits, 1.0 / len(logits)), grads="write")
+    return logits
+
+
+class RemembersTheRealLogits(GAN):
+    """The real logits of D's own step, from before D moved."""
+
+    def _discriminator_step(self, real, check):
+        self.old = self.discriminator.copy().forward(real)
+        return super()._discriminator_step(real, check)
+
+    def _generator_step(self, real, check):
+        return comparing_step(lambda D, real: self.old)._generator_step(self, real, check)
+
+
+for name, kind in {
+    "real logits in evaluation": comparing_step(lambda D, real: D(real)),
+    "D's gradients written by the real samples": comparing_step(learns_from_the_real),
+    "real logits of the old D": RemembersTheRealLogits,
+    "the fake logits of others for the real ones": comparing_step(lambda D, real: D.copy().forward(-real)),
+}.items():
+    wrong(f"step in pairs: {name}", check_pairs, GAN, kind)

@@ -3,7 +3,7 @@
 Every layer's forward and backward pass is written by hand, in the letters of its docstring, and proved by gradient
 checks.
 
-    from tinygan import GAN, Sequential, layers, losses, models, optim
+    from tinygan import GAN, Sequential, layers, losses, models, optim, penalties
 
     generator, discriminator = models.mlp((28, 28, 1), noise_dim=100, rng=0)
     gan = GAN(generator, discriminator, noise_dim=100, seed=0)
@@ -16,7 +16,7 @@ checks.
 import importlib
 
 from . import memory, threads  # isort: skip (before NumPy is loaded: they settle how it finds memory and threads)
-from . import layers, losses, models, optim
+from . import layers, losses, models, optim, penalties, schedules
 from .backend import get_xp, to_backend, to_numpy
 from .gan import GAN
 from .network import Sequential
@@ -31,6 +31,8 @@ __all__ = [
     "memory",
     "models",
     "optim",
+    "penalties",
+    "schedules",
     "threads",
     "to_backend",
     "to_numpy",

@@ -16,7 +16,6 @@ An example states its recipe as default values and leaves the rest to :func:`lau
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,20 +25,28 @@ from typing import Any
 from .backend import get_backend
 from .data import ImageData
 from .errors import BackendError, TinyGANError
+from .flags import (
+    LOSSES,
+    ONCE,
+    OPTIMIZERS,
+    PENALTIES,
+    SCHEDULES,
+    colour,
+    count,
+    fraction,
+    label,
+    loss_of,
+    multiple,
+    optimizer_of,
+    penalties_of,
+    positive,
+    seed,
+    weight,
+)
 from .gan import GAN
-from .losses import LeastSquares, Loss, Minimax, NonSaturating
+from .losses import Labelled
 from .network import Sequential
-from .optim import SGD, Adam, Optimizer, RMSProp
 from .runs import CHECKPOINT, read_checkpoint
-
-LOSSES: dict[str, type[Loss]] = {"minimax": Minimax, "nonsaturating": NonSaturating, "leastsquares": LeastSquares}
-
-#: The optimisers, each with the defaults of its flags in a recipe that was made for another one.
-OPTIMIZERS: dict[str, dict[str, float | None]] = {
-    "adam": {"lr": 2e-4, "d_lr": None, "beta1": 0.5, "beta2": 0.999},
-    "rmsprop": {"lr": 1e-4, "d_lr": None, "beta2": 0.9},
-    "sgd": {"lr": 1e-2, "d_lr": None, "beta1": 0.0},
-}
 
 EPILOG = """\
 what it writes into the output folder:
@@ -52,7 +59,7 @@ what it writes into the output folder:
 interruptions:
   Ctrl-C finishes the step at hand and writes a checkpoint. With --resume a run goes on from its last checkpoint, to the
   very bytes of one that was never interrupted. Flags that are not given again keep their values; --lr, --d-lr,
-  --clip-norm, --clip-value, the length, the intervals and the backend may be given anew.
+  --lr-schedule, --clip-norm, --clip-value, the length, the intervals and the backend may be given anew.
 """
 
 
@@ -72,10 +79,17 @@ class Recipe:
     width: int = 64
     loss: str = "nonsaturating"
     real_label: float = 1.0
+    penalty: str = "none"
+    gamma: float = 10.0
+    gp_weight: float = 10.0
+    gp_target: float = 1.0
+    penalty_every: int = 1
+    weight_clip: float | None = None
     batch_size: int = 128
     d_steps: int = 1
     optimizer: str = "adam"
     d_lr: float | None = None
+    lr_schedule: str = "constant"
     beta1: float = 0.5
     beta2: float = 0.999
     clip_norm: float | None = None
@@ -116,29 +130,38 @@ def make_parser(doc: str, recipe: Recipe, models: Sequence[str] = ()) -> argpars
     length = group.add_mutually_exclusive_group()
     for flag, text in (("epochs", "visits to every image"), ("steps", "or steps, each of which trains D and G once")):
         own = getattr(recipe, flag)
-        length.add_argument(f"--{flag}", type=_count, metavar="N", help=f"{text} ({own})" if own else text)
+        length.add_argument(f"--{flag}", type=count, metavar="N", help=f"{text} ({own})" if own else text)
 
     group = parser.add_argument_group("who plays, and for what")
     if models:
         text = f"the networks; each has defaults of its own, which --model NAME --help shows ({recipe.name})"
         group.add_argument("--model", choices=models, default=recipe.name, help=text)
-    add("--noise-dim", _count, "N", "length of z, drawn from normal(0, 1)")
-    add("--width", _count, "N", "channels of D's first convolution, or units of G's first layer where D has none")
+    add("--noise-dim", count, "N", "length of z, drawn from normal(0, 1)")
+    add("--width", count, "N", "channels of D's first convolution, or units of G's first layer where D has none")
     add("--loss", list(LOSSES), None, "what the players minimise")
-    add("--real-label", _label, "X", "what D shall say of real images, in (0, 1]; 0.9 is label smoothing")
+    add("--real-label", label, "X", "what D shall say of real images, in (0, 1]; 0.9 is label smoothing")
+
+    group = parser.add_argument_group("what keeps D from growing steep")
+    add("--penalty", list(PENALTIES), None, "on D's input gradient at real images (r1), fakes (r2), or between (gp)")
+    add("--gamma", weight, "X", "weight of r1 and r2, each gamma / 2 times the squared norm")
+    add("--gp-weight", weight, "X", "weight of gp, times the squared distance of the norm from its target")
+    add("--gp-target", weight, "X", "that target")
+    add("--penalty-every", count, "N", "steps from one penalty to the next, which is as many times as strong")
+    add("--weight-clip", positive, "X", "limit of D's parameters after each of its steps, up and down")
 
     group = parser.add_argument_group("how they learn")
-    add("--batch-size", _count, "N", "real images for each step of D")
-    add("--d-steps", _count, "N", "steps of D for one of G")
+    add("--batch-size", count, "N", "real images for each step of D")
+    add("--d-steps", count, "N", "steps of D for one of G")
     add("--optimizer", list(OPTIMIZERS), None, "another comes with its own --lr, --d-lr, --beta1 and --beta2")
-    add("--lr", _positive, "X", "learning rate of G, and of D where --d-lr does not say otherwise")
-    add("--d-lr", _positive, "X", "learning rate of D, if it is another", none="--lr")
-    add("--beta1", _fraction, "X", "memory of the momentum of adam and sgd, in [0, 1)")
-    add("--beta2", _fraction, "X", "memory of adam and rmsprop for the sizes of gradients, in [0, 1)")
-    add("--clip-norm", _positive, "X", "length beyond which a network's gradient is scaled down")
-    add("--clip-value", _positive, "X", "limit of every entry of a gradient, up and down")
-    add("--average", _fraction, "X", "part that the moving average of G's weights keeps at each step, 0 for no average")
-    add("--seed", _seed, "N", "of the weights, the noise and the order of the images")
+    add("--lr", positive, "X", "learning rate of G, and of D where --d-lr does not say otherwise")
+    add("--d-lr", positive, "X", "learning rate of D, if it is another", none="--lr")
+    add("--lr-schedule", list(SCHEDULES), None, "how both go on: linear and cosine fall to 0, at the last of --steps")
+    add("--beta1", fraction, "X", "memory of the momentum of adam and sgd, in [0, 1)")
+    add("--beta2", fraction, "X", "memory of adam and rmsprop for the sizes of gradients, in [0, 1)")
+    add("--clip-norm", positive, "X", "length beyond which a network's gradient is scaled down")
+    add("--clip-value", positive, "X", "limit of every entry of a gradient, up and down")
+    add("--average", fraction, "X", "part that the moving average of G's weights keeps at each step, 0 for no average")
+    add("--seed", seed, "N", "of the weights, the noise and the order of the images")
 
     group = parser.add_argument_group("on what, and where")
     text = (
@@ -147,16 +170,16 @@ def make_parser(doc: str, recipe: Recipe, models: Sequence[str] = ()) -> argpars
     add("--data", str, "WHAT", text + "pictures, an .npy or .npz file, IDX files")
     text = "height and width to bring all images to"
     text += f", a multiple of {recipe.size_unit}" if recipe.size_unit > 1 else ""
-    add("--size", _multiple(recipe.size_unit), "N", text, none="as they are")
+    add("--size", multiple(recipe.size_unit), "N", text, none="as they are")
     add("--channels", [1, 3], None, "make all images grey, or give them colours", none="as they are")
     add("--fit", ["crop", "letterbox"], None, "to a new shape, cut the edges off or add some")
-    add("--background", _colour, "GREY|R,G,B", "of such edges, and behind transparent pictures; 0 to 255")
+    add("--background", colour, "GREY|R,G,B", "of such edges, and behind transparent pictures; 0 to 255")
     group.add_argument("--mirror", action="store_true", help="add the mirror image of every image")
     add("--cache", str, "FOLDER", "for fetched files and decoded pictures", none="the user's cache folder")
     add("--backend", ["numpy", "cupy", "auto"], None, "the CPU, an NVIDIA GPU, or the GPU if one works")
     add("--out", Path, "FOLDER", "output folder")
-    add("--sample-every", _count, "N", "steps from one picture to the next")
-    add("--checkpoint-every", _count, "N", "steps from one checkpoint to the next")
+    add("--sample-every", count, "N", "steps from one picture to the next")
+    add("--checkpoint-every", count, "N", "steps from one checkpoint to the next")
     again = group.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the output folder")
@@ -184,13 +207,17 @@ def parse(doc: str, *recipes: Recipe, argv: Sequence[str] | None = None) -> argp
         flags = parser.parse_args(argv)
     if flags.resume:
         _, about = read_checkpoint(flags.out / CHECKPOINT)
-        kept = {key: value for key, value in about["settings"].items() if hasattr(flags, key)}
+        kept = {key: value for key, value in {**ONCE, **about["settings"]}.items() if hasattr(flags, key)}
         if flags.epochs or flags.steps:
             kept = {key: value for key, value in kept.items() if key not in ("epochs", "steps")}
         parser.set_defaults(**kept)
         flags = parser.parse_args(argv)
     if not (flags.epochs or flags.steps):
         flags.epochs, flags.steps = recipe.epochs, recipe.steps
+    if flags.real_label != 1.0 and not issubclass(LOSSES[flags.loss], Labelled):
+        parser.error(f"argument --real-label: --loss {flags.loss} has no labels; give --real-label 1 or another --loss")
+    if flags.lr_schedule != "constant" and not flags.steps:
+        parser.error(f"argument --lr-schedule: {flags.lr_schedule} ends with the run; give its length in --steps")
     if flags.backend == "auto":
         flags.backend = _best_backend()
     flags.low = recipe.low
@@ -214,22 +241,15 @@ def gan_options(flags: argparse.Namespace, generator: Sequential, discriminator:
     """Return those keyword arguments of :class:`tinygan.GAN` that the flags decide."""
     return {
         "noise_dim": flags.noise_dim,
-        "loss": LOSSES[flags.loss](real_label=flags.real_label),
-        "g_optimizer": _optimizer(flags, generator, flags.lr),
-        "d_optimizer": _optimizer(flags, discriminator, flags.d_lr or flags.lr),
+        "loss": loss_of(flags),
+        "g_optimizer": optimizer_of(flags, generator, flags.lr),
+        "d_optimizer": optimizer_of(flags, discriminator, flags.d_lr or flags.lr),
         "d_steps": flags.d_steps,
+        "penalties": penalties_of(flags),
+        "weight_clip": flags.weight_clip,
         "average": flags.average,
         "seed": flags.seed,
     }
-
-
-def _optimizer(flags: argparse.Namespace, network: Sequential, lr: float) -> Optimizer:
-    clipping = {"clip_norm": flags.clip_norm, "clip_value": flags.clip_value}
-    if flags.optimizer == "sgd":
-        return SGD(network, lr, momentum=flags.beta1, **clipping)
-    if flags.optimizer == "rmsprop":
-        return RMSProp(network, lr, rho=flags.beta2, **clipping)
-    return Adam(network, lr, flags.beta1, flags.beta2, **clipping)
 
 
 def training_options(flags: argparse.Namespace) -> dict[str, Any]:
@@ -278,38 +298,3 @@ def _best_backend() -> str:
     except BackendError as error:
         print(f"backend auto: the CPU, since {error}", file=sys.stderr)
         return "numpy"
-
-
-def _number(kind: type, what: str, allowed: Callable[[float], bool]) -> Callable[[str], Any]:
-    """A conversion for argparse, which shows its errors after the name of the flag."""
-
-    def convert(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not allowed(value):  # a NaN never is
-            raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
-        return value
-
-    return convert
-
-
-_count = _number(int, "a whole number of at least 1", lambda x: x >= 1)
-_seed = _number(int, "a whole number of at least 0", lambda x: x >= 0)
-_byte = _number(int, "a whole number from 0 to 255", lambda x: 0 <= x <= 255)
-_positive = _number(float, "a positive number", lambda x: 0.0 < x < math.inf)
-_fraction = _number(float, "a number in [0, 1)", lambda x: 0.0 <= x < 1.0)
-_label = _number(float, "a number in (0, 1]", lambda x: 0.0 < x <= 1.0)
-
-
-def _multiple(unit: int) -> Callable[[str], int]:
-    return _number(int, f"a multiple of {unit}", lambda x: x >= 1 and x % unit == 0) if unit > 1 else _count
-
-
-def _colour(text: str) -> int | list[int]:
-    """A grey level, or red, green and blue with commas between."""
-    levels = [_byte(level) for level in text.split(",")]
-    if len(levels) not in (1, 3):
-        raise argparse.ArgumentTypeError(f"expected one grey level, or red,green,blue, got {text!r}")
-    return levels if len(levels) == 3 else levels[0]

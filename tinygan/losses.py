@@ -7,6 +7,9 @@ samples, f for those of generated ones, and mean for the average over a batch; t
 
 Since log σ(s) = −softplus(−s) and log(1 − σ(s)) = −softplus(s), no logarithm of a rounded σ is ever taken: values and
 gradients stay finite for logits far beyond ±10,000.
+
+:class:`Wasserstein` and :class:`Hinge` play for another value, mean r − mean f, and :class:`Relativistic` for one of
+pairs. Whether a penalty is added (:mod:`tinygan.penalties`) is no part of a loss.
 """
 
 from __future__ import annotations
@@ -22,19 +25,10 @@ from .kernels import sigmoid, softplus
 
 
 class Loss:
-    """What every adversarial loss offers. Values are NumPy scalars, or 0-d CuPy arrays: reading those waits.
-
-    Parameters
-    ----------
-    real_label : what D is told to say of real samples, in (0, 1]; 0.9 is one-sided label smoothing, which keeps D from
-        growing ever surer (Salimans et al., 2016, section 3.4). The label of generated samples stays 0.
-    """
+    """What every adversarial loss offers. Values are NumPy scalars, or 0-d CuPy arrays: reading those waits."""
 
     compares = False  # whether generator() needs real_logits
-    from_logits = True  # whether it applies σ itself, so that a D that ends in Sigmoid would apply it twice
-
-    def __init__(self, *, real_label: float = 1.0) -> None:
-        self.real_label = fraction(real_label, f"{type(self).__name__}: real_label", closed="(]")
+    from_logits = True  # whether a D that ends in Sigmoid would be wrong: σ twice, or a critic held within (0, 1)
 
     def discriminator(self, real_logits: Array, fake_logits: Array) -> tuple[Array, Array, Array]:
         """Return (L_D, ∂L_D/∂r, ∂L_D/∂f) for logits r and f of any shape; the derivatives have these shapes."""
@@ -45,10 +39,26 @@ class Loss:
         raise NotImplementedError
 
     def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class Labelled(Loss):
+    """A loss that tells D a label for each sample: near 1 for real ones, 0 for generated ones.
+
+    Parameters
+    ----------
+    real_label : what D is told to say of real samples, in (0, 1]; 0.9 is one-sided label smoothing, which keeps D from
+        growing ever surer (Salimans et al., 2016, section 3.4). The label of generated samples stays 0.
+    """
+
+    def __init__(self, *, real_label: float = 1.0) -> None:
+        self.real_label = fraction(real_label, f"{type(self).__name__}: real_label", closed="(]")
+
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({'' if self.real_label == 1.0 else f'real_label={self.real_label}'})"
 
 
-class Minimax(Loss):
+class Minimax(Labelled):
     r"""The game as first stated: G descends the very value that D ascends (Goodfellow et al., 2014, equation 1).
 
     Notes
@@ -93,7 +103,7 @@ class NonSaturating(Minimax):
         return xp.mean(softplus(-f)), sigmoid(-f) * (-1.0 / f.size)
 
 
-class LeastSquares(Loss):
+class LeastSquares(Labelled):
     r"""Regression of the logits to labels: real to t = real_label, fake to 0, G to 1 (Mao et al., 2017, equation 9).
 
     Notes
@@ -116,6 +126,101 @@ class LeastSquares(Loss):
         xp = _check_logits(self, fake_logits)
         f = fake_logits - 1.0
         return 0.5 * xp.mean(f * f), f / f.size
+
+
+class Wasserstein(Loss):
+    r"""The difference of the means of D, a *critic* whose slope must be bounded (Arjovsky et al., 2017, algorithm 1).
+
+    Notes
+    -----
+        L_D = mean f − mean r
+        ∂L_D/∂r = −1 / N                  ∂L_D/∂f = 1 / N
+
+        L_G = −mean f
+        ∂L_G/∂f = −1 / N                  as large wherever f lies: no saturation
+
+    If D's slope is at most 1 everywhere, the largest −L_D is the distance W₁ between both distributions; without a
+    bound there is none, and L_D falls for ever. ``GAN(weight_clip=0.01)`` is the paper's bound, and
+    :class:`tinygan.penalties.GradientPenalty` a better one. There are no labels: s and s + 1 mean the same.
+    """
+
+    def discriminator(self, real_logits: Array, fake_logits: Array) -> tuple[Array, Array, Array]:
+        xp = _check_logits(self, real_logits, fake_logits)
+        r, f = real_logits, fake_logits
+        return xp.mean(f) - xp.mean(r), xp.full_like(r, -1.0 / r.size), xp.full_like(f, 1.0 / f.size)
+
+    def generator(self, fake_logits: Array, real_logits: Array | None = None) -> tuple[Array, Array]:
+        xp = _check_logits(self, fake_logits)
+        f = fake_logits
+        return -xp.mean(f), xp.full_like(f, -1.0 / f.size)
+
+
+class Hinge(Wasserstein):
+    r"""D learns only from samples on the wrong side of a margin (Lim and Ye, 2017; Miyato et al., 2018, eqs. 16, 17).
+
+    Notes
+    -----
+        L_D = mean max(0, 1 − r) + mean max(0, 1 + f)
+        ∂L_D/∂r = −[r < 1] / N            ∂L_D/∂f = [f > −1] / N
+
+        L_G = −mean f, as in :class:`Wasserstein`: G has no margin
+        ∂L_G/∂f = −1 / N
+    """
+
+    def discriminator(self, real_logits: Array, fake_logits: Array) -> tuple[Array, Array, Array]:
+        xp = _check_logits(self, real_logits, fake_logits)
+        r, f = real_logits, fake_logits
+        value = xp.mean(xp.maximum(1.0 - r, 0.0)) + xp.mean(xp.maximum(1.0 + f, 0.0))
+        d_real, d_fake = (r < 1.0).astype(r.dtype), (f > -1.0).astype(f.dtype)
+        d_real *= -1.0 / r.size
+        d_fake *= 1.0 / f.size
+        return value, d_real, d_fake
+
+
+class Relativistic(Loss):
+    r"""Is this real sample more real than that generated one? Asked pair by pair, of D and, turned round, of G.
+
+    Notes
+    -----
+    With N pairs of a real and a generated sample, as they come in the batch,
+
+        L_D = mean softplus(−(r − f)) = −mean log σ(r − f)
+        ∂L_D/∂r = −σ(f − r) / N           ∂L_D/∂f = σ(f − r) / N
+
+        L_G = mean softplus(−(f − r)) = −mean log σ(f − r)
+        ∂L_G/∂f = −σ(r − f) / N           the pull on a fake is stronger, the more real its partner looks
+
+    A fake is judged beside a real sample, so that D cannot pass sentence on all fakes of one mode with a single
+    threshold, and dropping modes is no resting place for G. There are no labels: s and s + 1 mean the same.
+
+    References
+    ----------
+    Jolicoeur-Martineau, 2018 (RSGAN); Huang et al., 2024 (R3GAN), equation 2, with R1 and R2.
+    """
+
+    compares = True
+
+    def discriminator(self, real_logits: Array, fake_logits: Array) -> tuple[Array, Array, Array]:
+        xp, ahead = self._pairs(real_logits, fake_logits)
+        d_fake = sigmoid(-ahead)
+        d_fake /= ahead.size
+        return xp.mean(softplus(-ahead)), -d_fake, d_fake
+
+    def generator(self, fake_logits: Array, real_logits: Array | None = None) -> tuple[Array, Array]:
+        if real_logits is None:
+            raise ArgumentError("Relativistic: G's loss compares with real samples; give it real_logits too.")
+        xp, ahead = self._pairs(real_logits, fake_logits)
+        return xp.mean(softplus(ahead)), sigmoid(ahead) * (-1.0 / ahead.size)
+
+    def _pairs(self, r: Array, f: Array) -> tuple[Any, Array]:
+        """Return the array module and r − f, by how much each real sample is ahead."""
+        xp = _check_logits(self, r, f)
+        if r.shape != f.shape:
+            raise ShapeError(
+                f"Relativistic: real and generated samples are compared in pairs, so there must be equally many; got "
+                f"logits {r.shape} of real and {f.shape} of generated ones."
+            )
+        return xp, r - f
 
 
 class SoftmaxCrossEntropy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from .backend import Array, Backend, get_xp, to_backend, to_numpy
 from .errors import ArgumentError
 from .kernels import in_blocks
 from .network import Sequential
+from .schedules import value_at
+
+Rate = float | Callable[[int], float]  # of learning
 
 
 class Optimizer:
@@ -20,7 +23,8 @@ class Optimizer:
     Parameters
     ----------
     network : Sequential whose theta is changed, and whose grad is read.
-    lr : learning rate, positive; may be changed between steps.
+    lr : learning rate, positive, or a function of the step such as those of :mod:`tinygan.schedules`: the step that is
+        taken after t others uses lr(t), which is at least 0. Either may be changed between steps.
     clip_norm : if given, g is scaled down to this length where it is longer (Pascanu et al., 2013, algorithm 1).
     clip_value : if given, every entry of g is limited to ±clip_value. Clipping changes ``network.grad`` itself.
     """
@@ -28,20 +32,27 @@ class Optimizer:
     state_names: tuple[str, ...] = ()  # attributes that are flat vectors as long as theta, zero at first
 
     def __init__(
-        self, network: Sequential, lr: float, *, clip_norm: float | None = None, clip_value: float | None = None
+        self, network: Sequential, lr: Rate, *, clip_norm: float | None = None, clip_value: float | None = None
     ) -> None:
         if not isinstance(network, Sequential):
             raise ArgumentError(f"{type(self).__name__}: expected a tinygan.Sequential, got {type(network).__name__}.")
         for what, value in (("lr", lr), ("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if value is not None or what == "lr":
+            if not (callable(value) if what == "lr" else value is None):
                 positive(value, f"{type(self).__name__}: {what}")
         self.network, self.lr, self.clip_norm, self.clip_value = network, lr, clip_norm, clip_value
         self.t = 0  # steps taken
+        self._rate = self.rate  # a function that gives none is refused now
         for name in self.state_names:
             setattr(self, name, get_xp(network.theta).zeros_like(network.theta))
 
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step; ArgumentError if a function gives none."""
+        return value_at(self.lr, self.t, f"{type(self).__name__}: lr")
+
     def step(self) -> None:
         """Move θ one step against the gradient that is in ``network.grad`` now."""
+        self._rate = self.rate
         self.t += 1
         self._clip(self.network.grad)
         self._prepare()
@@ -73,15 +84,21 @@ class Optimizer:
     def state_arrays(self) -> dict[str, np.ndarray]:
         """Copies of everything that the next step depends on, as NumPy arrays."""
         vectors = {name: to_numpy(getattr(self, name)).copy() for name in self.state_names}
-        return {**vectors, "t": np.array(self.t), "lr": np.array(self.lr, dtype=np.float64)}
+        return {**vectors, "t": np.array(self.t), "lr": np.array(self.rate, dtype=np.float64)}
 
     def load_state_arrays(self, arrays: Mapping[str, np.ndarray], *, source: str = "the state") -> None:
-        """Continue from what :meth:`state_arrays` gave; CheckpointError if it is of another optimiser."""
+        """Continue from what :meth:`state_arrays` gave; CheckpointError if it is of another optimiser.
+
+        A learning rate that is a number becomes that of the state; one that is a function stays, and goes on at the
+        state's step.
+        """
         checkpoints.require_same(self.state_arrays(), arrays, source)
         for name in self.state_names:
             vector = getattr(self, name)
             vector[...] = get_xp(vector).asarray(arrays[name])
-        self.t, self.lr = int(arrays["t"]), float(arrays["lr"])
+        self.t = int(arrays["t"])
+        if not callable(self.lr):
+            self.lr = float(arrays["lr"])
 
 
 class SGD(Optimizer):
@@ -96,7 +113,7 @@ class SGD(Optimizer):
     state_names = ("u",)
 
     def __init__(
-        self, network: Sequential, lr: float = 1e-2, *, momentum: float = 0.0, **clipping: float | None
+        self, network: Sequential, lr: Rate = 1e-2, *, momentum: float = 0.0, **clipping: float | None
     ) -> None:
         super().__init__(network, lr, **clipping)
         self.momentum = fraction(momentum, "SGD: momentum")
@@ -104,7 +121,7 @@ class SGD(Optimizer):
     def _update(self, theta: Array, g: Array, u: Array, step: Array, _: Array) -> None:
         u *= self.momentum
         u += g
-        get_xp(u).multiply(u, self.lr, out=step)
+        get_xp(u).multiply(u, self._rate, out=step)
         theta -= step
 
 
@@ -120,7 +137,7 @@ class RMSProp(Optimizer):
     state_names = ("v",)
 
     def __init__(
-        self, network: Sequential, lr: float = 1e-4, *, rho: float = 0.9, eps: float = 1e-8, **clipping: float | None
+        self, network: Sequential, lr: Rate = 1e-4, *, rho: float = 0.9, eps: float = 1e-8, **clipping: float | None
     ) -> None:
         super().__init__(network, lr, **clipping)
         self.rho, self.eps = fraction(rho, "RMSProp: rho"), positive(eps, "RMSProp: eps")
@@ -134,7 +151,7 @@ class RMSProp(Optimizer):
         xp.sqrt(v, out=root)
         root += self.eps
         xp.divide(g, root, out=root)
-        root *= self.lr
+        root *= self._rate
         theta -= root
 
 
@@ -165,7 +182,7 @@ class Adam(Optimizer):
     def __init__(
         self,
         network: Sequential,
-        lr: float = 2e-4,
+        lr: Rate = 2e-4,
         beta1: float = 0.5,
         beta2: float = 0.999,
         eps: float = 1e-8,
@@ -177,7 +194,7 @@ class Adam(Optimizer):
 
     def _prepare(self) -> None:
         c = ((1.0 - self.beta2) / (1.0 - self.beta2**self.t)) ** 0.5
-        self._a = self.lr * (1.0 - self.beta1) / ((1.0 - self.beta1**self.t) * c)
+        self._a = self._rate * (1.0 - self.beta1) / ((1.0 - self.beta1**self.t) * c)
         self._eps_over_c = self.eps / c
 
     def _update(self, theta: Array, g: Array, M: Array, V: Array, square: Array, root: Array) -> None:

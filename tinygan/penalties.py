@@ -35,10 +35,9 @@ import numpy as np
 
 from .arguments import positive, positive_int
 from .backend import Array, backend_of, get_xp
-from .errors import ArgumentError, ShapeError
+from .errors import ShapeError
 from .network import Sequential
-
-Schedule = Callable[[int], float]
+from .schedules import value_at
 
 
 class Penalty:
@@ -96,7 +95,7 @@ class R1(Penalty):
 
     where = "real"
 
-    def __init__(self, gamma: float | Schedule = 10.0, *, every: int = 1) -> None:
+    def __init__(self, gamma: float | Callable[[int], float] = 10.0, *, every: int = 1) -> None:
         super().__init__(every=every)
         self.gamma = gamma if callable(gamma) else _weight(gamma, f"{type(self).__name__}: gamma")
 
@@ -104,7 +103,7 @@ class R1(Penalty):
         return real
 
     def of_squares(self, q: Array, t: int) -> tuple[Array, Array]:
-        half = 0.5 * _at(self.gamma, t, type(self).__name__)
+        half = 0.5 * value_at(self.gamma, t, f"{type(self).__name__}: gamma")
         return half * q, get_xp(q).full_like(q, half)
 
     def __repr__(self) -> str:
@@ -140,7 +139,12 @@ class GradientPenalty(Penalty):
     """
 
     def __init__(
-        self, weight: float | Schedule = 10.0, target: float = 1.0, *, one_sided: bool = False, every: int = 1
+        self,
+        weight: float | Callable[[int], float] = 10.0,
+        target: float = 1.0,
+        *,
+        one_sided: bool = False,
+        every: int = 1,
     ) -> None:
         super().__init__(every=every)
         self.weight = weight if callable(weight) else _weight(weight, "GradientPenalty: weight")
@@ -155,7 +159,7 @@ class GradientPenalty(Penalty):
         return x
 
     def of_squares(self, q: Array, t: int) -> tuple[Array, Array]:
-        xp, weight = get_xp(q), _at(self.weight, t, "GradientPenalty")
+        xp, weight = get_xp(q), value_at(self.weight, t, "GradientPenalty: weight")
         norm = xp.sqrt(q)
         off = norm - self.target
         if self.one_sided:
@@ -249,18 +253,6 @@ def _differentiate(
 
 def _weight(value: Any, what: str) -> float:
     return 0.0 if not callable(value) and value == 0 else positive(value, what)
-
-
-def _at(value: float | Schedule, t: int, who: str) -> float:
-    """The value of a schedule at step t, or the number itself."""
-    if not callable(value):
-        return value
-    now = float(value(t))
-    if not 0.0 <= now < float("inf"):
-        raise ArgumentError(
-            f"{who}: the schedule {value!r} gives {now} at step {t}; a weight is at least 0 and finite."
-        )
-    return now
 
 
 def _call(penalty: Penalty, **settings: Any) -> str:

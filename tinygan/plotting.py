@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from .checkpoints import replace_file
 from .errors import ArgumentError, DataError, ShapeError
 from .losses import Loss
 
-COLOURS = {"D": "#1f77b4", "G": "#d95f02"}  # told apart by most colour-blind people
+COLOURS = {"D": "#1f77b4", "G": "#d95f02", "P": "#59a14f"}  # told apart by most colour-blind people
 MAX_FRAMES = 120  # of a film; more are thinned out evenly
 
 
@@ -124,21 +124,24 @@ def save_loss_curves(path: str | Path, losses: np.ndarray, *, loss: Loss | None 
 
     Parameters
     ----------
-    losses : (steps, 2), one row (D's loss, G's loss) for each step.
+    losses : (steps, 2) or (steps, 3), a row for each step: D's loss, G's loss, the penalty on D if there is any. Where
+        the penalty is exactly 0 it was not due, and its curve leaves the step out.
     loss : if given, dashed lines show where both losses would lie at :func:`equilibrium`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    losses = np.asarray(losses, dtype=np.float64).reshape(-1, 2)
+    losses = np.asarray(losses, dtype=np.float64)
     steps = np.arange(1, len(losses) + 1)
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     levels = (None, None) if loss is None else equilibrium(loss)
-    for values, level, name, role in zip(losses.T, levels, "DG", ("discriminator", "generator"), strict=True):
-        axes.plot(steps, values, color=COLOURS[name], alpha=0.25, linewidth=0.6)
-        axes.plot(*_smoothed(values), color=COLOURS[name], label=role)
+    roles = "discriminator", "generator", "penalty"
+    for values, level, name, role in zip(losses.T, (*levels, None), "DGP", roles, strict=False):
+        at = steps[values != 0.0] if name == "P" else steps
+        axes.plot(at, values[at - 1], color=COLOURS[name], alpha=0.25, linewidth=0.6)
+        axes.plot(*_smoothed(values[at - 1], at), color=COLOURS[name], label=role)
         if level is not None:
             label = f"{role} at equilibrium, {level:.3g}"
             axes.axhline(level, color=COLOURS[name], linestyle="--", linewidth=1.0, label=label)
@@ -157,31 +160,37 @@ def save_loss_curves(path: str | Path, losses: np.ndarray, *, loss: Loss | None 
     replace_file(Path(path), data.getvalue())
 
 
-def _smoothed(values: np.ndarray, points: int = 150) -> tuple[np.ndarray, np.ndarray]:
+def _smoothed(values: np.ndarray, steps: np.ndarray, points: int = 150) -> tuple[np.ndarray, np.ndarray]:
     """Return (steps, medians) of at most ``points`` equal spans; unlike a mean, a median shrugs off a wild step."""
     spans = [span for span in np.array_split(np.arange(len(values)), points) if len(span)]
-    return np.array([span.mean() + 1 for span in spans]), np.array([np.median(values[span]) for span in spans])
+    return np.array([steps[span].mean() for span in spans]), np.array([np.median(values[span]) for span in spans])
 
 
-def equilibrium(loss: Loss) -> tuple[float, float]:
+def equilibrium(loss: Loss) -> tuple[float, float | None]:
     r"""Return (L_D, L_G) where G's samples are as the real ones and D answers as well as it then can.
 
-    D cannot tell the two apart, so it gives every sample the same logit s, the one that minimises L_D(s, s); that is
-    where ∂L_D/∂r + ∂L_D/∂f = 0, a sum that grows with s for a convex loss and is found by bisection. For
+    D cannot tell the two apart, so it gives every sample the same logit s, one that minimises L_D(s, s); that is where
+    ∂L_D/∂r + ∂L_D/∂f = 0, a sum that grows with s for a convex loss and is found by bisection. For
     :class:`~tinygan.losses.NonSaturating` s = 0, L_D = 2 log 2 ≈ 1.386 and L_G = log 2 ≈ 0.693.
+
+    A critic may have a choice: any s from −1 to 1 with :class:`~tinygan.losses.Hinge`, any at all with
+    :class:`~tinygan.losses.Wasserstein` and :class:`~tinygan.losses.Relativistic`. L_G is None if it depends on that s.
     """
 
     def at(s: float) -> tuple[Any, ...]:
         logit = np.full((1, 1), s)
         return loss.discriminator(logit, logit), loss.generator(logit, logit)
 
-    lower, upper = -50.0, 50.0
-    for _ in range(60):
-        s = (lower + upper) / 2
-        (_, d_real, d_fake), _ = at(s)
-        slope = float(d_real[0, 0] + d_fake[0, 0])
-        if slope == 0.0:
-            break
-        lower, upper = (s, upper) if slope < 0.0 else (lower, s)
-    (d_loss, *_), (g_loss, _) = at(s)
-    return float(d_loss), float(g_loss)
+    def edge(beyond: Callable[[float], bool]) -> float:
+        """Where the slope of L_D(s, s) begins to lie beyond 0."""
+        lower, upper = -50.0, 50.0
+        for _ in range(60):
+            s = (lower + upper) / 2
+            (_, d_real, d_fake), _ = at(s)
+            lower, upper = (lower, s) if beyond(float(d_real[0, 0] + d_fake[0, 0])) else (s, upper)
+        return s
+
+    first, last = edge(lambda slope: slope >= 0.0), edge(lambda slope: slope > 0.0)
+    (d_loss, *_), (g_loss, _) = at((first + last) / 2)
+    choice = abs(float(at(last)[1][0] - at(first)[1][0]))
+    return float(d_loss), float(g_loss) if choice < 1e-6 else None

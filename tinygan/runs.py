@@ -2,7 +2,7 @@
 
     checkpoint.safetensors    all that the next step depends on, and the losses so far; resuming needs only this file
     config.json               settings, networks, versions
-    losses.csv                both losses of every step
+    losses.csv                both losses of every step, and the penalty if D pays one
     losses.png                the loss curves
     samples.png               what G makes of fixed noise now
     samples/step_000500.png   what it made of the same noise at intervals
@@ -78,7 +78,8 @@ class Run:
         self.identity = json.loads(json.dumps(_identity(gan, data, batch_size, seed, low, high)))
         # A key that nobody else uses, see tinygan.data.epoch_order
         self.noise = gan.noise(GRID, rng=np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3, 0))))
-        self.losses = np.empty((0, 2), dtype=np.float32)
+        self.columns = ["d_loss", "g_loss", "penalty"] if gan.penalties else ["d_loss", "g_loss"]
+        self.losses = np.empty((0, len(self.columns)), dtype=np.float32)
         self.saved = 0
 
     # ---- beginning -------------------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ class Run:
                 f"{self.checkpoint}: the run is at step {about['step']:,} already, beyond the {last:,} asked for; "
                 "ask for more steps or epochs."
             )
-        if losses is None or losses.shape != (about["step"], 2):
+        if losses is None or losses.shape != (about["step"], len(self.columns)):
             raise CheckpointError(f"{self.checkpoint}: does not hold the losses of its {about['step']:,} steps.")
         self._require_writable()
         optimizers = self.gan.g_optimizer, self.gan.d_optimizer
@@ -137,7 +138,7 @@ class Run:
         """Write what follows from the checkpoint."""
         self.frames.mkdir(exist_ok=True)
         lines = "".join(self._line(t, row) for t, row in enumerate(self.losses, start=1))
-        checkpoints.replace_file(self.csv, ("step,epoch,d_loss,g_loss\n" + lines).encode())
+        checkpoints.replace_file(self.csv, (",".join(["step", "epoch", *self.columns]) + "\n" + lines).encode())
         checkpoints.replace_file(self.config, (json.dumps(self._configuration(), indent=2) + "\n").encode())
         if self.saved == 0:
             self.sample(keep=True)
@@ -157,9 +158,10 @@ class Run:
             ) from error
 
     def _require_same(self, then: Mapping[str, Any]) -> None:
-        for key, now in self.identity.items():
-            if then.get(key) != now:
-                was, now = _difference(then.get(key), now)
+        for key in {**self.identity, **then}:
+            was, now = then.get(key, "none"), self.identity.get(key, "none")
+            if was != now:
+                was, now = _difference(was, now)
                 raise CheckpointError(
                     f"{self.checkpoint}: the run was made with another {key}: {was} then, {now} now. "
                     "Give the same settings again, or start a run in another folder (--out, out=...)."
@@ -169,13 +171,14 @@ class Run:
 
     def record(self, losses: Iterable[Losses]) -> None:
         """Add the losses of the latest steps to losses.csv. Reading them waits for the device."""
-        rows = np.array([(float(step.d), float(step.g)) for step in losses], dtype=np.float32).reshape(-1, 2)
+        n = len(self.columns)
+        rows = np.array([[float(x) for x in step[:n]] for step in losses], dtype=np.float32).reshape(-1, n)
         with open(self.csv, "a", encoding="utf-8", newline="") as file:
             file.writelines(self._line(t, row) for t, row in enumerate(rows, start=len(self.losses) + 1))
         self.losses = np.concatenate([self.losses, rows])
 
     def _line(self, t: int, row: np.ndarray) -> str:
-        return f"{t},{(t - 1) // self.steps_per_epoch + 1},{row[0]:.6g},{row[1]:.6g}\n"
+        return f"{t},{(t - 1) // self.steps_per_epoch + 1},{','.join(f'{x:.6g}' for x in row)}\n"
 
     def sample(self, *, keep: bool = False) -> None:
         """Draw samples.png; with ``keep`` also a picture of this step, for the film."""
@@ -195,7 +198,8 @@ class Run:
 
     def draw(self) -> None:
         """Draw the loss curves and the film, which ends with samples.png."""
-        plotting.save_loss_curves(self.curves, self.losses, loss=self.gan.loss, title=f"{self.gan.loss!r}")
+        title = " + ".join(repr(part) for part in (self.gan.loss, *self.gan.penalties))
+        plotting.save_loss_curves(self.curves, self.losses, loss=self.gan.loss, title=title)
         frames = [frame for frame in self._frames() if _step_in(frame) != self.gan.t]
         plotting.save_film(self.film, [*frames, self.picture])
 
@@ -235,13 +239,15 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
 
 
 def _identity(gan: GAN, data: ImageData, batch_size: int, seed: int, low: float, high: float) -> dict[str, Any]:
-    """Whatever must be the same for a resumed run to be the same run."""
+    """Whatever must be the same for a resumed run to be the same run; of what may be absent, only what is there."""
+    bounds = {"penalties": [repr(penalty) for penalty in gan.penalties], "weight_clip": gan.weight_clip}
     return {
         "generator": [repr(layer) for layer in gan.generator.layers],
         "discriminator": [repr(layer) for layer in gan.discriminator.layers],
         "noise_dim": gan.noise_dim,
         "dtype": str(gan.generator.theta.dtype),
         "loss": repr(gan.loss),
+        **{key: value for key, value in bounds.items() if value},
         "g_optimizer": _fixed(gan.g_optimizer),
         "d_optimizer": _fixed(gan.d_optimizer),
         "average": gan.average.decay if gan.average else 0.0,
