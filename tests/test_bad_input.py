@@ -396,6 +396,8 @@ def test_every_public_layer_names_itself_in_its_errors():
             "ConvTranspose2D": (3, 2, 3),
             "Reshape": (3,),
             "Dropout": (0.5,),
+            "Pack": (2,),
+            "SpectralNorm": (Dense(3, 2),),
         }
         layer = getattr(layers, name)(*arguments.get(name, (3,) if "Norm" in name else ()))
         with pytest.raises(ShapeError, match=name):

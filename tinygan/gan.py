@@ -97,8 +97,8 @@ class GAN(Resumable):
         self.sample_shape = self._check_fit()
         if isinstance(discriminator.layers[-1], Sigmoid) and getattr(self.loss, "from_logits", False):
             raise ArgumentError(
-                f"GAN: D ends in Sigmoid(), but {self.loss!r} takes logits, which must be free to lie anywhere: it applies "
-                "σ itself where one belongs, and with two D could not call a sample fake. Leave the layer out."
+                f"GAN: D ends in Sigmoid(), but {self.loss!r} takes logits, free to lie anywhere: it applies σ itself "
+                "where one belongs, and with two of them D could not call a sample fake; leave the layer out."
             )
         self.g_optimizer = Adam(generator) if g_optimizer is None else g_optimizer
         self.d_optimizer = Adam(discriminator) if d_optimizer is None else d_optimizer
