@@ -4,11 +4,11 @@ import counting
 import numpy as np
 import pytest
 import reference
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from tinygan import GAN, Sequential, losses, models
-from tinygan.errors import GradientError
+from tinygan.errors import GradientError, UndecidedError
 from tinygan.layers import BatchNorm, Dense, Dropout, Flatten, LayerNorm, LeakyReLU, Sigmoid, Tanh
 from tinygan.optim import SGD
 from tinygan.testing import check_layer
@@ -162,7 +162,10 @@ def gans(draw):
 @settings(max_examples=100)
 @given(case=gans())
 def test_a_step_moves_each_network_along_the_slope_of_its_loss(case):
-    reference.check_adversarial_step(*case, check=counting.check_function)
+    try:
+        reference.check_adversarial_step(*case, check=counting.check_function)
+    except UndecidedError:  # a random game may happen to be degenerate
+        reject()
 
 
 def test_a_derived_network_stays_what_it_is_in_float64():

@@ -66,6 +66,13 @@ LAYERS = [
     layers.ReLU(),
     layers.Sigmoid(),
     layers.Tanh(),
+    layers.ELU(0.5),
+    layers.Softplus(),
+    layers.SiLU(),
+    layers.MinibatchStdDev(),
+    layers.Pack(2),
+    layers.SpectralNorm(layers.Dense(3, 4)),
+    layers.SpectralNorm(layers.Conv2D(2, 3, 3, stride=2, bias=False)),
 ]
 
 

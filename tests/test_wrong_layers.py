@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import wrong_contract  # noqa: F401  (adds its mistakes to WRONG)
+import wrong_regularisers  # noqa: F401
 import wrong_second_order  # noqa: F401
 import wrong_training  # noqa: F401
 from hypothesis import assume, given

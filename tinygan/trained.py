@@ -114,6 +114,10 @@ def _network(texts: Sequence[str], arrays: Mapping[str, np.ndarray]) -> Sequenti
 
 def _layer(name: str, text: str, arrays: Mapping[str, np.ndarray]) -> Layer:
     """The layer that ``text`` describes, with the weights in ``arrays``."""
+    if "u" in arrays and isinstance(text, str) and text.startswith("SpectralNorm("):
+        rest = {key: array for key, array in arrays.items() if key != "u"}
+        inside = _layer(name, text.removeprefix("SpectralNorm(").removesuffix(")"), rest)
+        return _with_these(name, layers.SpectralNorm(inside), arrays)
     try:
         call = ast.parse(text[:MAX_TEXT], mode="eval").body
         kind, args = KINDS[call.func.id], [ast.literal_eval(node) for node in call.args]
@@ -121,7 +125,8 @@ def _layer(name: str, text: str, arrays: Mapping[str, np.ndarray]) -> Layer:
     except (AttributeError, KeyError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise CheckpointError(f"{name} is none of tinygan's layers.") from error
     # Before any memory is taken for it
-    if kind is not layers.Reshape and _largest(call.args) > max([1, *(a.size for a in arrays.values())]):
+    sizes = [1, *(a.size for a in arrays.values())]
+    if kind not in (layers.Reshape, layers.Pack) and _largest(call.args) > max(sizes):
         raise CheckpointError(f"{name} is larger than its arrays.")
     if _largest(call.keywords) > MAX_OPTION:
         raise CheckpointError(f"{name} has an option above {MAX_OPTION}.")
@@ -129,7 +134,10 @@ def _layer(name: str, text: str, arrays: Mapping[str, np.ndarray]) -> Layer:
         options["dtype"] = next(iter(arrays.values())).dtype
     if "W" in arrays:
         options["init"] = lambda shape, **_: arrays["W"]
-    layer = kind(*args, **options)
+    return _with_these(name, kind(*args, **options), arrays)
+
+
+def _with_these(name: str, layer: Layer, arrays: Mapping[str, np.ndarray]) -> Layer:
     checkpoints.require_same({**layer.params, **layer.buffers}, arrays, name)
     return layer
 

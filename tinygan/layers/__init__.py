@@ -14,8 +14,10 @@ from .base import Layer
 from .convolution import Conv2D, ConvTranspose2D
 from .dense import Dense
 from .dropout import Dropout
+from .minibatch import MinibatchStdDev, Pack
 from .normalization import BatchNorm, LayerNorm
 from .shape import Flatten, Reshape
+from .spectral import SpectralNorm
 
 __all__ = [
     "ELU",
@@ -28,10 +30,13 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "MinibatchStdDev",
+    "Pack",
     "ReLU",
     "Reshape",
     "SiLU",
     "Sigmoid",
     "Softplus",
+    "SpectralNorm",
     "Tanh",
 ]

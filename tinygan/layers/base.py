@@ -23,7 +23,8 @@ class Layer(Passes):
     buffers : dict of arrays that are part of the state but not learned, such as running statistics.
     name : what errors call the layer; a network adds the position.
     input_shape : shape of one input sample if the layer's own sizes fix it (None for a size that is free), else None.
-    couples_samples : True if a sample's output depends on the rest of its batch, as in batch normalisation.
+    couples_samples : True if a sample's output depends on the rest of its batch, as in batch normalisation, or if
+        several samples become one, as in :class:`Pack`.
     parts : for such a layer, into how many equal parts that do not see each other a training batch is split; None: it
         cannot be split.
 

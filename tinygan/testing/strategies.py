@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from ..layers import (
+    ELU,
     BatchNorm,
     Conv2D,
     ConvTranspose2D,
@@ -34,9 +35,14 @@ from ..layers import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    MinibatchStdDev,
+    Pack,
     ReLU,
     Reshape,
     Sigmoid,
+    SiLU,
+    Softplus,
+    SpectralNorm,
     Tanh,
 )
 from ..network import Sequential
@@ -180,11 +186,12 @@ def normalizations(draw: Callable) -> Case:
 
 @st.composite
 def activations(draw: Callable) -> Case:
-    """LeakyReLU, ReLU, Tanh or Sigmoid, of dense data or images, at least one entry positive and none near 0."""
+    """Any activation, of dense data or images, at least one entry positive and none near 0."""
     x = draw(st.one_of(batches(), images()))
     x.flat[0] = abs(x.flat[0])
-    slope = draw(st.sampled_from((0.0, 0.01, 0.2, 0.9)))
-    return Case(draw(st.sampled_from((LeakyReLU(slope), ReLU(), Tanh(), Sigmoid()))).copy(), x)
+    slope, alpha = draw(st.sampled_from((0.0, 0.01, 0.2, 0.9))), draw(st.sampled_from((0.1, 1.0, 1.7)))
+    kinds = (LeakyReLU(slope), ReLU(), ELU(alpha), Softplus(), SiLU(), Tanh(), Sigmoid())
+    return Case(draw(st.sampled_from(kinds)).copy(), x)
 
 
 @st.composite
@@ -204,6 +211,39 @@ def arrangements(draw: Callable) -> Case:
     return Case(draw(st.sampled_from((Flatten(), Reshape(*shape)))).copy(), x)
 
 
+@st.composite
+def spectral_norms(draw: Callable) -> Case:
+    """SpectralNorm of a Dense, a Conv2D or a ConvTranspose2D, its u from converged to far from that."""
+    inner, x = draw(st.one_of(dense(), convolutions(largest=5), convolutions(transposed=True, largest=3)))
+    layer, rng = SpectralNorm(inner, rng=draw(rngs)), draw(rngs)
+    u = layer.buffers["u"]
+    moved = u + draw(st.sampled_from((0.0, 0.3, 0.6))) * rng.standard_normal(u.shape) / len(u) ** 0.5
+    assume(abs(u @ moved) > 0.2 * np.linalg.norm(moved))  # at a right angle to W's columns, v has no direction
+    u[...] = moved
+    return Case(layer, x)
+
+
+@st.composite
+def minibatch_layers(draw: Callable) -> Case:
+    """MinibatchStdDev or Pack, of dense data or images.
+
+    Of two samples, one lies as far above the mean as the other below it, whatever they are: there are one, or three
+    and more.
+    """
+    if draw(st.booleans()):
+        n = st.sampled_from((1, 3, 4, 5))
+        eps = draw(st.sampled_from((1e-8, 1e-3, 0.1)))
+        return Case(MinibatchStdDev(eps=eps), draw(st.one_of(batches(n=n), images(n=n))))
+    m = draw(_few)
+    n = st.integers(1, 2).map(lambda packs: packs * m)
+    return Case(Pack(m), draw(st.one_of(batches(n=n), images(n=n))))
+
+
+def regularisers() -> SearchStrategy[Case]:
+    """What keeps a discriminator smooth, or lets it see several samples at once."""
+    return st.one_of(spectral_norms(), minibatch_layers())
+
+
 def layers() -> SearchStrategy[Case]:
     """Every kind of layer, in float64, with a batch that fits it."""
     return st.one_of(
@@ -214,6 +254,7 @@ def layers() -> SearchStrategy[Case]:
         activations(),
         dropouts(),
         arrangements(),
+        regularisers(),
     )
 
 
@@ -224,41 +265,53 @@ def layers() -> SearchStrategy[Case]:
 def networks(draw: Callable, *, depth: SearchStrategy[int] = _depths) -> Case:
     """A Sequential of random layers of all kinds that fit each other, in float64, and a batch for it.
 
-    The batch has three samples or more, for the sake of BatchNorm. Networks whose output does not respond to the input
-    (all units of a ReLU layer dead) are left out.
+    The batch has three samples or more, also behind Pack, for the sake of BatchNorm. Networks whose output does not
+    respond to the input (all units of a ReLU layer dead) are left out.
     """
     rng = draw(rngs)
     shape = draw(st.one_of(st.tuples(sizes), st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3))))
-    x = rng.standard_normal((draw(st.integers(3, 5)), *shape))
+    n = draw(st.integers(3, 6))
+    x = rng.standard_normal((n, *shape))
     parts: list[Layer] = []
     for _ in range(draw(depth)):
-        parts.append(_next_layer(draw, shape, parts[-1] if parts else None, rng))
-        shape = parts[-1].output_shape(shape)
+        parts.append(_next_layer(draw, n, shape, parts[-1] if parts else None, rng))
+        shape, n = parts[-1].output_shape(shape), n // getattr(parts[-1], "m", 1)
     network = enliven(Sequential(*parts), rng)
     nudged = x + 1e-3 * rng.standard_normal(x.shape)
     assume(np.abs(network.copy().forward(nudged) - network.copy().forward(x)).max() > 1e-6)
     return Case(network, x)
 
 
-def _next_layer(draw: Callable, shape: tuple[int, ...], above: Layer | None, rng: np.random.Generator) -> Layer:
-    """Any layer that takes samples of ``shape``, from the layer ``above`` it, and gives no large ones."""
+def _next_layer(draw: Callable, n: int, shape: tuple[int, ...], above: Layer | None, rng: np.random.Generator) -> Layer:
+    """Any layer that takes n samples of ``shape``, from the layer ``above`` it, and gives no large ones."""
     c = shape[-1]
+
+    def dense() -> Layer:
+        return Dense(c, draw(sizes), rng=rng, dtype=np.float64)
+
+    def convolution() -> Layer:
+        return Conv2D(c, draw(_few), draw(_few), stride=draw(_few), rng=rng, dtype=np.float64)
+
     choices: list[Callable[[], Layer]] = [
         lambda: LeakyReLU(draw(st.sampled_from((0.1, 0.5)))),
         ReLU,
+        lambda: draw(st.sampled_from((ELU(), ELU(0.5), Softplus(), SiLU()))).copy(),
         Tanh,
         Sigmoid,
         lambda: Dropout(0.3, rng=draw(sizes)),
+        lambda: MinibatchStdDev(eps=0.1),
     ]
+    if n >= 6 and c <= 6:
+        choices.append(lambda: Pack(2))
     if not isinstance(above, BatchNorm | LayerNorm):  # normalised twice, hardly a gradient is left
         choices.append(lambda: BatchNorm(c, eps=0.1, dtype=np.float64))
         if c >= 3:
             choices.append(lambda: LayerNorm(c, eps=0.1, dtype=np.float64))
     if len(shape) == 1:
-        choices += [lambda: Dense(c, draw(sizes), rng=rng, dtype=np.float64)] * 3
+        choices += [dense, dense, dense, lambda: SpectralNorm(dense(), rng=rng)]
         choices.append(lambda: Reshape(1, 1, c))
     else:
-        choices += [lambda: Conv2D(c, draw(_few), draw(_few), stride=draw(_few), rng=rng, dtype=np.float64)] * 2
+        choices += [convolution, convolution, lambda: SpectralNorm(convolution(), rng=rng)]
         choices.append(Flatten)
         if max(shape[:2]) <= 4:
             choices.append(lambda: ConvTranspose2D(c, draw(_few), draw(_few), stride=2, rng=rng, dtype=np.float64))
