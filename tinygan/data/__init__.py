@@ -22,11 +22,13 @@ from .idx import read_idx
 from .loading import load
 from .pictures import Form, refit
 from .shapes import shapes
+from .stacked import Stacked
 
 __all__ = [
     "Factors",
     "Form",
     "ImageData",
+    "Stacked",
     "batches",
     "digits",
     "draw",

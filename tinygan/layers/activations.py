@@ -7,6 +7,8 @@ x is f''(x) · v · g, in every place by itself again.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..arguments import fraction, positive
 from ..backend import Array, get_xp
 from ..kernels import in_blocks, sigmoid, softplus
@@ -14,7 +16,7 @@ from .base import Layer
 
 
 class _Elementwise(Layer):
-    """A forward, and two formulas from the ``kept`` array that it remembered."""
+    """A forward, and two formulas from what it ``kept``: an array, or two."""
 
     def backward(self, dy: Array) -> Array:
         (kept,) = self._recall(dy)
@@ -31,11 +33,11 @@ class _Elementwise(Layer):
         self._require_like(g, "g")
         return self._curvature_times(kept, v, g)
 
-    def _slope_times(self, kept: Array, d: Array) -> Array:
+    def _slope_times(self, kept: Any, d: Array) -> Array:
         """f'(x) · d, in new memory."""
         raise NotImplementedError
 
-    def _curvature_times(self, kept: Array, v: Array, g: Array) -> Array | None:
+    def _curvature_times(self, kept: Any, v: Array, g: Array) -> Array | None:
         """f''(x) · v · g, in new memory; None where f is linear in pieces."""
         raise NotImplementedError
 
@@ -205,10 +207,11 @@ class SiLU(_Elementwise):
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
         self._check_input(x)
-        return self._remember(x * sigmoid(x), x)
-
-    def _slope_times(self, x: Array, d: Array) -> Array:
         s = sigmoid(x)
+        return self._remember(x * s, (x, s))  # σ costs more than all the rest
+
+    def _slope_times(self, kept: tuple[Array, Array], d: Array) -> Array:
+        x, s = kept
         slope = 1.0 - s
         slope *= x
         slope += 1.0
@@ -216,8 +219,8 @@ class SiLU(_Elementwise):
         slope *= d
         return slope
 
-    def _curvature_times(self, x: Array, v: Array, g: Array) -> Array:
-        s = sigmoid(x)
+    def _curvature_times(self, kept: tuple[Array, Array], v: Array, g: Array) -> Array:
+        x, s = kept
         h = 1.0 - 2.0 * s
         h *= x
         h += 2.0

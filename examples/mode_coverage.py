@@ -1,0 +1,295 @@
+"""Does a GAN find every mode? The benchmark of mode collapse: a ring, a grid, and three digits in one image.
+
+    python examples/mode_coverage.py --data ring                       # 10 seeds
+    python examples/mode_coverage.py --data grid
+    python examples/mode_coverage.py --ablation --seeds 3              # what each part of the objective does
+    python examples/mode_coverage.py --data stacked --digits FOLDER_WITH_MNIST --seeds 1
+
+The data are endless draws from K modes of equal weight:
+
+    ring       8 normals on a circle of radius 1, σ = 0.01
+    grid       25 normals at {−4, −2, 0, 2, 4}², σ = 0.05
+    stacked    three digits as the colours of one image: 1,000 modes; a classifier names the three digits of a sample
+
+Prints, beside what papers report, the mean over all seeds ± its standard error of
+
+    modes         with at least one sample of high quality: within 3 σ of the centre (98.9 % of real points lie there);
+                  of images there is no such measure, and each counts for the mode that it is named as
+    high quality  the part of the samples (2,500 points, 26,000 images) that are
+    spread        how wide a mode is: the standard deviation of its high-quality samples over σ (0.97 for real points)
+    KL            Σ_k p_k log(K p_k), p_k being the part of the samples that lie nearest to mode k, or are named k
+    all modes     how many runs have all of them
+    collapsed     how many runs end with fewer than half of them
+
+and draws the samples. A run takes 2 minutes of one core for the ring and 4 for the grid; each seed is a process of its
+own. Runs that have ended are recorded in --out, others saved every minute; the same command goes on from there.
+
+The objective is R3GAN's (Huang et al., 2024), with logits r = D(x) and f = D(G(z)) in pairs:
+
+    D descends  mean softplus(−(r − f)) + γ/2 mean ‖∇D(x)‖² + γ/2 mean ‖∇D(G(z))‖²
+    G descends  mean softplus(−(f − r))
+
+What makes modes as narrow as these: hidden layers of G that saturate (tanh), so that most z fall where G is flat, and
+few on the steep steps between; a D that is smooth (SiLU); learning rates that fall to 0; an average of G's weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from itertools import pairwise, product
+from pathlib import Path
+
+import numpy as np
+from many_runs import count, play_all
+from mnist_classifier import EPOCHS, classifier, fit
+from mode_coverage_report import Panel, draw, table
+
+from tinygan import GAN, Sequential, checkpoints, models, to_backend, to_numpy
+from tinygan.data import ImageData, Stacked, load
+from tinygan.data.stacked import MODES, channels, modes
+from tinygan.errors import TinyGANError
+from tinygan.initializers import glorot_uniform, he_normal
+from tinygan.layers import Dense, SiLU, Tanh
+from tinygan.losses import NonSaturating, Relativistic
+from tinygan.optim import Adam
+from tinygan.penalties import R1, R2
+from tinygan.schedules import cosine
+
+STEPS = {"ring": 30_000, "grid": 60_000, "stacked": 50_000}  # adversarial steps of a run
+SAVE_EVERY = 60.0  # seconds
+LOSSES = {"non-saturating": NonSaturating(), "relativistic": Relativistic()}
+PENALTIES = {"none": [], "r1": [R1], "r1+r2": [R1, R2]}
+
+
+class Points:
+    """Normals of one width around centres (K, 2). The networks see them divided by ``scale``, within about ±1."""
+
+    noise_dim, batch, samples, kept = 2, 256, 2500, 2500
+    g_lr, d_lr, gamma = 4e-3, 4e-3, (1.0, 1e-3)
+
+    def __init__(self, centres: np.ndarray, sigma: float) -> None:
+        self.centres, self.sigma, self.scale, self.modes = centres, sigma, float(abs(centres).max()), len(centres)
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """n points (n, 2): a mode is chosen, then a normal step away from its centre."""
+        points = self.centres[rng.integers(0, self.modes, n)] + self.sigma * rng.standard_normal((n, 2))
+        return (points / self.scale).astype(np.float32)
+
+    def networks(self, rng: np.random.Generator) -> tuple[Sequential, Sequential]:
+        def dense(sizes, activation, init):
+            layers = [x for a, b in pairwise(sizes) for x in (Dense(a, b, init=init, rng=rng), activation())]
+            return Sequential(*layers[:-1])
+
+        width = 64
+        return (
+            dense((self.noise_dim, width, width, width, 2), Tanh, glorot_uniform),
+            dense((2, width, width, width, 1), SiLU, he_normal),
+        )
+
+    def measure(self, samples: np.ndarray) -> dict[str, float]:
+        """Modes, quality, spread and KL of samples (N, 2), as the networks give them."""
+        distance = np.linalg.norm(samples[:, None] * self.scale - self.centres, axis=2)  # (N, K)
+        nearest, off = distance.argmin(axis=1), distance.min(axis=1) / self.sigma
+        near = off < 3
+        return {
+            "modes": np.unique(nearest[near]).size,
+            "quality": 100 * float(near.mean()),
+            "spread": float(np.sqrt((off[near] ** 2).sum() / max(1, 2 * near.sum()))),  # two coordinates
+            "kl": reverse_kl(nearest, self.modes),
+        }
+
+
+class StackedDigits:
+    """Three digits in each image, and a classifier that names them, kept in ``folder`` once it has learned."""
+
+    modes, noise_dim, batch, samples, kept = MODES, 100, 64, 26_000, 64
+    g_lr, d_lr, gamma = 2e-4, 2e-4, (1.0, 0.1)
+
+    def __init__(self, digits: str, width: int, folder: Path, quick: bool) -> None:
+        data = load(digits, size=28, channels=1)
+        if quick:
+            data = ImageData(data.images[:1280], data.labels[:1280], data.name, data.description)
+            self.samples = 500
+        self.stacked, self.width = Stacked(data), width
+        self.draw = self.stacked.draw
+        self.judge, file = classifier(np.random.default_rng(0)), folder / f"judge_{data.name}{len(data)}.safetensors"
+        if file.exists():
+            self.judge.load(file)
+        else:
+            for _ in fit(self.judge, data, epochs=1 if quick else EPOCHS, seed=0):
+                pass
+            self.judge.save(file)
+
+    def networks(self, rng: np.random.Generator) -> tuple[Sequential, Sequential]:
+        return models.dcgan(self.stacked.image_shape, noise_dim=self.noise_dim, width=self.width, rng=rng)
+
+    def measure(self, samples: np.ndarray) -> dict[str, float]:
+        """Modes and KL of images (N, 28, 28, 3)."""
+        digits = channels(samples)  # (3 N, 28, 28, 1)
+        s = np.concatenate([self.judge(digits[i : i + 500]) for i in range(0, len(digits), 500)])
+        named = modes(s.argmax(axis=1).reshape(-1, 3))
+        return {"modes": np.unique(named).size, "kl": reverse_kl(named, self.modes)}
+
+
+def reverse_kl(mode: np.ndarray, k: int) -> float:
+    """KL(p ‖ uniform) in nats, where p_k is the part of ``mode`` (N,) that is k."""
+    p = np.bincount(mode, minlength=k) / len(mode)
+    p = p[p > 0]
+    return float((p * np.log(p * k)).sum())
+
+
+ANGLES, LINE = 2 * np.pi * np.arange(8) / 8, np.arange(-4.0, 5.0, 2.0)
+POINTS = {
+    "ring": Points(np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1), 0.01),
+    "grid": Points(np.stack(np.meshgrid(LINE, LINE), axis=-1).reshape(-1, 2), 0.05),
+}
+
+
+# ---- one run, in a process of its own --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """What fixes a run."""
+
+    data: str
+    loss: str
+    penalty: str
+    steps: int
+    seed: int
+    digits: str = "auto"
+    width: int = 64
+    backend: str = "numpy"
+    quick: bool = False
+
+    def path(self, out: Path, suffix: str) -> Path:
+        images = [Path(self.digits).name, self.width] if self.data == "stacked" else []
+        quick = ["quick"] if self.quick else []
+        parts = [self.data, self.loss, self.penalty, *images, self.steps, *quick, f"seed{self.seed}"]
+        return out / ("_".join(map(str, parts)) + suffix)
+
+    def task(self, out: Path) -> Points | StackedDigits:
+        return POINTS.get(self.data) or StackedDigits(self.digits, self.width, out, self.quick)
+
+
+def prepare(task: Points | StackedDigits, job: Job) -> GAN:
+    first, last = task.gamma
+
+    def gamma(t: int) -> float:
+        """As even a fall as a ratio can have: coarse features of D first, then ever finer ones."""
+        return first * (last / first) ** (t / job.steps)
+
+    G, D = task.networks(np.random.default_rng(job.seed))
+    gan = GAN(
+        G,
+        D,
+        noise_dim=task.noise_dim,
+        loss=LOSSES[job.loss],
+        penalties=[penalty(gamma) for penalty in PENALTIES[job.penalty]],
+        g_optimizer=Adam(G, cosine(task.g_lr, 0.0, job.steps), beta1=0.0, beta2=0.99),
+        d_optimizer=Adam(D, cosine(task.d_lr, 0.0, job.steps), beta1=0.0, beta2=0.99),
+        average=0.999,
+        seed=job.seed,
+    )
+    return gan.to(job.backend)
+
+
+def play(job: Job, out: Path) -> None:
+    """Train from where the run was last saved to its end; leave what was measured, and samples, in ``out``."""
+    task = job.task(out)
+    gan, saved = prepare(task, job), job.path(out, ".safetensors")
+    rng = np.random.default_rng(np.random.SeedSequence(job.seed, spawn_key=(4,)))  # of the data
+    seconds = 0.0
+    if saved.exists():
+        arrays, about = checkpoints.read(saved)
+        gan.load_state(arrays, about["gan"], source=str(saved))
+        rng.bit_generator.state, seconds = about["data"], about["seconds"]
+        count(gan.t)
+    began = last = time.perf_counter()
+    with np.errstate(all="ignore"):  # a run may end in numbers that are not finite; that is one of the results
+        for step in range(gan.t + 1, job.steps + 1):
+            gan.step(to_backend(task.draw(task.batch, rng), job.backend))
+            count(1)
+            if (now := time.perf_counter()) - last > SAVE_EVERY and step < job.steps:
+                arrays, about = gan.state()
+                about = {"gan": about, "data": rng.bit_generator.state, "seconds": seconds + now - began}
+                checkpoints.write(saved, arrays, about)
+                last = now
+        seconds += time.perf_counter() - began
+        samples = to_numpy(gan.sample(task.samples))
+        measured = task.measure(samples)
+    np.save(job.path(out, ".npy"), samples[: task.kept])
+    record = {**asdict(job), **measured, "of": task.modes, "collapsed": measured["modes"] < task.modes / 2}
+    record |= {"seconds": round(seconds, 1), "real": task.measure(task.draw(task.samples, rng))}
+    job.path(out, ".json").write_text(json.dumps(record, indent=1))
+    saved.unlink(missing_ok=True)
+
+
+# ---- all of them -----------------------------------------------------------------------------------------------------
+
+
+def panel(job: Job, out: Path, record: dict, title: str) -> Panel:
+    """The samples of a run and what there is to say of them, for a picture."""
+    samples, quality = np.load(job.path(out, ".npy")), f"KL {record['kl']:.3f}"
+    if task := POINTS.get(job.data):
+        samples, quality = samples * task.scale, f"{record['quality']:.1f} %"
+    return Panel(samples, task and task.centres, f"{title}\n{record['modes']} modes, {quality}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=["ring", "grid", "stacked"], default="ring", help="(default: ring)")
+    parser.add_argument("--loss", choices=LOSSES, default="relativistic", help="(default: relativistic)")
+    parser.add_argument("--penalty", choices=PENALTIES, default="r1+r2", help="on D's gradient (default: r1+r2)")
+    parser.add_argument("--ablation", action="store_true", help="all losses with all penalties, on ring and grid")
+    parser.add_argument("--seeds", type=int, default=10, help="how many runs, from seed 0 (default: 10)")
+    parser.add_argument("--steps", type=int, help=f"adversarial steps of each (default: {STEPS})")
+    parser.add_argument(
+        "--digits", default="auto", help="what is stacked: a folder with MNIST, digits, ... (default: auto)"
+    )
+    parser.add_argument("--width", type=int, default=64, help="channels of the images' networks (default: 64)")
+    parser.add_argument("--backend", choices=["numpy", "cupy"], default="numpy", help="cupy: a GPU, for the images")
+    parser.add_argument("--out", type=Path, default=Path("runs/mode_coverage"), help="output folder")
+    parser.add_argument("--quick", action="store_true", help="2 seeds, 20 steps, to see that everything works")
+    args = parser.parse_args()
+    if args.seeds < 1 or args.width < 1 or (args.steps is not None and args.steps < 1):
+        parser.error("--seeds, --steps, --width: at least 1")
+    if args.quick:
+        args.steps, args.seeds, args.width = 20, 2, 4
+
+    sets = list(POINTS) if args.ablation else [args.data]
+    kinds = list(product(LOSSES, PENALTIES)) if args.ablation else [(args.loss, args.penalty)]
+    fixed = (args.digits, args.width, args.backend, args.quick)
+    jobs = [
+        Job(data, *kind, args.steps or STEPS[data], seed, *fixed)
+        for data, kind, seed in product(sets, kinds, range(args.seeds))
+    ]
+    args.out.mkdir(parents=True, exist_ok=True)
+    if missing := [job for job in jobs if not job.path(args.out, ".json").exists()]:
+        missing[0].task(args.out)  # the classifier is made before several runs look for it
+        play_all(play, [(job, args.out) for job in missing], steps=sum(job.steps for job in missing))
+    records = {job: json.loads(job.path(args.out, ".json").read_text()) for job in jobs}
+    for data in sets:
+        print(table([records[job] for job in jobs if job.data == data]), end="\n\n")
+    path = args.out / ("ablation.png" if args.ablation else f"{args.data}_{args.loss}_{args.penalty}.png")
+    shown = [job for job in jobs if job.seed == 0] if args.ablation else jobs
+    across = len(PENALTIES) if args.ablation else 5
+    panels = [
+        panel(job, args.out, records[job], f"{job.loss}, {job.penalty}" if args.ablation else f"seed {job.seed}")
+        for job in shown
+    ]
+    draw([panels[i : i + across] for i in range(0, len(panels), across)], path)
+    print(f"The picture is in {path}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (TinyGANError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on from what is saved")
