@@ -44,11 +44,13 @@ DCGAN = Recipe(
 
 DCGAN64 = Recipe(
     name="dcgan64",  # kernels 4x4 and four levels
-    steps=1500,
+    steps=1800,
     batch_size=64,
     loss="nonsaturating",
-    lr=2e-4,
-    beta1=0.5,
+    lr=1e-3,  # five times the paper's, without its momentum: faces after 700 steps rather than none after 1,500
+    lr_schedule="cosine",
+    beta1=0.0,
+    beta2=0.99,
     average=0.995,
     noise_dim=100,
     width=32,  # 64, 128 and 256 in the levels below; the paper's 64 cost four times as much
