@@ -48,7 +48,7 @@ def main(flags):
     generator, discriminator = models.mlp_conv(
         images.image_shape, noise_dim=flags.noise_dim, width=flags.width, rng=flags.seed
     )
-    gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator)).to(flags.backend)
+    gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
 
     describe(images, gan)
     return train(gan, images, **training_options(flags))

@@ -46,7 +46,7 @@ def main(flags):
         d_hidden=(2 * w, w),  # with leaky ReLU; one logit comes out
         rng=flags.seed,
     )
-    gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator)).to(flags.backend)
+    gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
 
     describe(images, gan)
     return train(gan, images, **training_options(flags))

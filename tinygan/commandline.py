@@ -5,7 +5,7 @@ An example states its recipe as default values and leaves the rest to :func:`lau
     def main(flags):
         images = load(flags.data, **data_options(flags))
         generator, discriminator = ...  # made for images.image_shape, with flags.noise_dim, flags.width and flags.seed
-        gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator)).to(flags.backend)
+        gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
         describe(images, gan)
         return train(gan, images, **training_options(flags))
 
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .backend import get_backend
-from .data import ImageData
+from .data import ImageData, steps_per_epoch
 from .errors import BackendError, TinyGANError
 from .flags import (
     LOSSES,
@@ -155,7 +155,7 @@ def make_parser(doc: str, recipe: Recipe, models: Sequence[str] = ()) -> argpars
     add("--optimizer", list(OPTIMIZERS), None, "another comes with its own --lr, --d-lr, --beta1 and --beta2")
     add("--lr", positive, "X", "learning rate of G, and of D where --d-lr does not say otherwise")
     add("--d-lr", positive, "X", "learning rate of D, if it is another", none="--lr")
-    add("--lr-schedule", list(SCHEDULES), None, "how both go on: linear and cosine fall to 0, at the last of --steps")
+    add("--lr-schedule", list(SCHEDULES), None, "how both go on: linear and cosine fall to 0 at the end")
     add("--beta1", fraction, "X", "memory of the momentum of adam and sgd, in [0, 1)")
     add("--beta2", fraction, "X", "memory of adam and rmsprop for the sizes of gradients, in [0, 1)")
     add("--clip-norm", positive, "X", "length beyond which a network's gradient is scaled down")
@@ -216,8 +216,6 @@ def parse(doc: str, *recipes: Recipe, argv: Sequence[str] | None = None) -> argp
         flags.epochs, flags.steps = recipe.epochs, recipe.steps
     if flags.real_label != 1.0 and not issubclass(LOSSES[flags.loss], Labelled):
         parser.error(f"argument --real-label: --loss {flags.loss} has no labels; give --real-label 1 or another --loss")
-    if flags.lr_schedule != "constant" and not flags.steps:
-        parser.error(f"argument --lr-schedule: {flags.lr_schedule} ends with the run; give its length in --steps")
     if flags.backend == "auto":
         flags.backend = _best_backend()
     flags.low = recipe.low
@@ -237,13 +235,16 @@ def data_options(flags: argparse.Namespace) -> dict[str, Any]:
     return {key: getattr(flags, key) for key in ("size", "channels", "fit", "background", "mirror", "cache")}
 
 
-def gan_options(flags: argparse.Namespace, generator: Sequential, discriminator: Sequential) -> dict[str, Any]:
-    """Return those keyword arguments of :class:`tinygan.GAN` that the flags decide."""
+def gan_options(
+    flags: argparse.Namespace, generator: Sequential, discriminator: Sequential, images: ImageData
+) -> dict[str, Any]:
+    """Return those keyword arguments of :class:`tinygan.GAN` that the flags decide, for training on ``images``."""
+    steps = flags.steps or flags.epochs * steps_per_epoch(len(images), flags.batch_size * flags.d_steps)
     return {
         "noise_dim": flags.noise_dim,
         "loss": loss_of(flags),
-        "g_optimizer": optimizer_of(flags, generator, flags.lr),
-        "d_optimizer": optimizer_of(flags, discriminator, flags.d_lr or flags.lr),
+        "g_optimizer": optimizer_of(flags, generator, flags.lr, steps),
+        "d_optimizer": optimizer_of(flags, discriminator, flags.d_lr or flags.lr, steps),
         "d_steps": flags.d_steps,
         "penalties": penalties_of(flags),
         "weight_clip": flags.weight_clip,

@@ -99,10 +99,10 @@ def penalties_of(flags: argparse.Namespace) -> list[Penalty]:
     return [kind(*(gp if kind is GradientPenalty else gamma), every=every) for kind in PENALTIES[flags.penalty]]
 
 
-def optimizer_of(flags: argparse.Namespace, network: Sequential, lr: float) -> Optimizer:
-    """Return an optimiser of ``network`` whose learning rate begins at ``lr``."""
+def optimizer_of(flags: argparse.Namespace, network: Sequential, lr: float, steps: int) -> Optimizer:
+    """Return an optimiser of ``network`` whose learning rate begins at ``lr``, in a run of ``steps``."""
     schedule, clipping = SCHEDULES[flags.lr_schedule], {"clip_norm": flags.clip_norm, "clip_value": flags.clip_value}
-    rate = schedule(lr, 0.0, flags.steps) if schedule else lr
+    rate = schedule(lr, 0.0, steps) if schedule else lr
     if flags.optimizer == "sgd":
         return SGD(network, rate, momentum=flags.beta1, **clipping)
     if flags.optimizer == "rmsprop":
