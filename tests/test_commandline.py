@@ -298,8 +298,9 @@ def test_learning_rates_fall_to_0_over_the_steps_of_the_run(optimizer):
     assert options["g_optimizer"].lr == linear(0.2, 0.0, 50)
     assert options["d_optimizer"].lr == linear(0.4, 0.0, 50)
     assert players(*line, "cosine", "--steps", 7)["g_optimizer"].lr == cosine(0.2, 0.0, 7)
-    of_epochs = players(*line, "cosine", "--epochs", 3, "--batch-size", 30, "--d-steps", 2)["g_optimizer"].lr
-    assert of_epochs == cosine(0.2, 0.0, 3 * 16)
+    of_epochs = players(*line, "cosine", "--epochs", 3, "--batch-size", 30, "--d-steps", 2)
+    assert of_epochs["g_optimizer"].lr == cosine(0.2, 0.0, 3 * 16)
+    assert of_epochs["d_optimizer"].lr == cosine(0.4, 0.0, 3 * 16 * 2), "D takes two steps in each"
     assert players(*line, "constant")["g_optimizer"].lr == 0.2
 
 

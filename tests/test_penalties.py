@@ -200,12 +200,79 @@ def test_weights_are_clipped_after_ds_step_and_only_ds():
     assert np.abs(game.generator.theta).max() > 0.05
 
 
+class Few(R1):
+    def points(self, real, fake, rng):
+        return real[:2]
+
+    def __repr__(self):
+        return "Few()"
+
+
+class Doubled(Sequential):
+    def forward(self, x, *, train=True):
+        return 2.0 * super().forward(x, train=train)
+
+
+class Shaken(R1):
+    """Looks near the real samples, and so is not one that uses the pass of the loss."""
+
+    def points(self, real, fake, rng):
+        return real + 0.1
+
+
+class WithinTanh(Dense):
+    """Another forward, with both orders of its own, on a layer that has a shortcut for its own forward."""
+
+    def forward(self, x, *, train=True):
+        return super().forward(np.tanh(x), train=train)
+
+    def backward(self, dy, *, grads="add", need_dx=True):
+        (tanh_x,) = self._peek()
+        return super().backward(dy, grads=grads, need_dx=True) * (1.0 - tanh_x**2)
+
+    def tangent(self, v):
+        (tanh_x,) = self._peek()
+        return (v * (1.0 - tanh_x**2)) @ self.params["W"]
+
+    def second_order(self, v, g):
+        (tanh_x,) = self._peek()
+        slope = 1.0 - tanh_x**2
+        self.grads["W"] += (v * slope).T @ g
+        return (g @ self.params["W"].T) * v * slope * -2.0 * tanh_x
+
+
+@pytest.mark.parametrize("penalties", [[R1(2.0), R2(3.0)], [Shaken(2.0), R2(3.0)]], ids=["R1 + R2", "of its own"])
+@pytest.mark.parametrize("kind", [Dense, WithinTanh])
+def test_classes_of_ones_own_do_not_inherit_a_shortcut(kind, penalties):
+    D = Sequential(
+        Dense(3, 4, rng=1, dtype=np.float64), kind(4, 4, rng=2, dtype=np.float64), Dense(4, 1, rng=3, dtype=np.float64)
+    )
+    game, real = gan(D=D, penalties=penalties), numbers((5, 3))
+    z = game.noise(5, rng=np.random.default_rng(np.random.SeedSequence(0).spawn(2)[0]))
+    fake, slow, before = game.generator.copy().forward(z), D.copy(), D.theta.copy()
+    logits = slow.forward(np.concatenate([real, fake]))
+    slow.backward(np.concatenate(game.loss.discriminator(logits[:5], logits[5:])[1:]), grads="write")
+    for penalty in penalties:
+        penalty(slow, real, fake, 0)
+    game.step(real)
+    np.testing.assert_allclose(D.theta, before - 0.1 * slow.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_a_penalty_knows_how_it_is_written_wherever_it_lies():
+    assert repr(R1(falling)) == "R1(gamma=falling)"
+    assert repr(Shaken(2.0)) == "Shaken(gamma=2.0)"
+
+
+def falling(t):
+    return 1.0 / (t + 1)
+
+
 # ---- bad input -------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_refused():
     x = numbers((4, 3))
-    with pytest.raises(ArgumentError, match="R1: gamma must be positive"):
+    with pytest.raises(ArgumentError, match="R1: gamma must be a finite number of at least 0"):
         R1(-1.0)
     with pytest.raises(ArgumentError, match="GradientPenalty: weight"):
         GradientPenalty(float("nan"))
@@ -215,6 +282,17 @@ def test_what_is_refused():
         R2(every=0)
     with pytest.raises(ArgumentError, match="penalties must be objects such as"):
         gan(penalties=[R1])
+    for wrong in (R1, None, 5):
+        with pytest.raises(ArgumentError, match="penalties must be objects such as"):
+            gan(penalties=wrong)
+    with pytest.raises(ArgumentError, match=r"D must be a tinygan\.Sequential, got Dense"):
+        R1()(Dense(3, 1, dtype=np.float64), x, x, 0)
+    with pytest.raises(ShapeError, match=r"one logit for a sample, \(N, 1\), but gives \(4, 2\)"):
+        R1()(Sequential(Dense(3, 2, dtype=np.float64)), x, x, 0)
+    with pytest.raises(ShapeError, match=r"Few\(\): its points are \(2, 3\), but the samples \(4, 3\)"):
+        penalise([Few(), R1()], smooth_critic(), x, x, np.random.default_rng(0))
+    with pytest.raises(SecondOrderError, match=r"D is a Doubled with a forward of its own.*Sequential\(D\)"):
+        R1()(Doubled(Dense(3, 1, dtype=np.float64)), x, x, 0)
     with pytest.raises(ArgumentError, match="weight_clip must be positive"):
         gan(weight_clip=0.0)
     with pytest.raises(ShapeError, match=r"R1\(gamma=10.0\): real samples \(4, 3\) and generated ones \(2, 3\)"):

@@ -27,6 +27,13 @@ def positive(value: Any, what: str) -> float:
     return float(value)
 
 
+def positive_or_0(value: Any, what: str) -> float:
+    """Return ``value`` as a float if it is a finite number of at least 0, else raise ArgumentError."""
+    if not _is_number(value) or not 0.0 <= value < float("inf"):
+        raise ArgumentError(f"{what} must be a finite number of at least 0, got {value!r}.")
+    return float(value)
+
+
 def fraction(value: Any, what: str, *, closed: str = "[)") -> float:
     """Return ``value`` as a float if it lies between 0 and 1; ``closed`` says which ends belong: "[)", "[]", "(]"."""
     low, high = closed

@@ -244,7 +244,7 @@ def gan_options(
         "noise_dim": flags.noise_dim,
         "loss": loss_of(flags),
         "g_optimizer": optimizer_of(flags, generator, flags.lr, steps),
-        "d_optimizer": optimizer_of(flags, discriminator, flags.d_lr or flags.lr, steps),
+        "d_optimizer": optimizer_of(flags, discriminator, flags.d_lr or flags.lr, steps * flags.d_steps),
         "d_steps": flags.d_steps,
         "penalties": penalties_of(flags),
         "weight_clip": flags.weight_clip,

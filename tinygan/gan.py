@@ -11,7 +11,7 @@ from .arguments import positive, positive_int
 from .arguments import seed as check_seed
 from .backend import Array, Backend, backend_of, get_backend, get_xp
 from .errors import ArgumentError, BackendError, DTypeError, ShapeError
-from .layers import Sigmoid
+from .layers import Flatten, Layer, Reshape, Sigmoid
 from .layers.views import show_shape
 from .losses import Loss, NonSaturating
 from .network import Sequential
@@ -42,7 +42,7 @@ class GAN(Resumable):
     d_steps : discriminator steps for each generator step.
     penalties : one of :mod:`tinygan.penalties`, or several, which D pays on top of its loss.
     weight_clip : if given, all of D's parameters are brought back into ±weight_clip after each of its steps, which
-        bounds a Wasserstein critic's slope (Arjovsky et al., 2017, algorithm 1).
+        bounds the slope of a Wasserstein critic without normalisation (Arjovsky et al., 2017, algorithm 1).
     average : decay of the moving average of G's weights that samples are drawn with, in [0, 1); 0 for none.
     seed : fixes all noise, for training and for sampling apart, so that looking does not change what is learned.
 
@@ -90,12 +90,12 @@ class GAN(Resumable):
         self.noise_dim = positive_int(noise_dim, "GAN: noise_dim")
         self.d_steps = positive_int(d_steps, "GAN: d_steps")
         self.loss = NonSaturating() if loss is None else loss
-        self.penalties = [penalties] if isinstance(penalties, Penalty) else list(penalties)
+        self.penalties = list(penalties) if isinstance(penalties, Sequence) else [penalties]
         if wrong := [p for p in self.penalties if not isinstance(p, Penalty)]:
             raise ArgumentError(f"GAN: penalties must be objects such as tinygan.penalties.R1(10.0), got {wrong[0]!r}.")
         self.weight_clip = None if weight_clip is None else positive(weight_clip, "GAN: weight_clip")
         self.sample_shape = self._check_fit()
-        if isinstance(discriminator.layers[-1], Sigmoid) and getattr(self.loss, "from_logits", False):
+        if isinstance(_last(discriminator), Sigmoid) and getattr(self.loss, "from_logits", False):
             raise ArgumentError(
                 f"GAN: D ends in Sigmoid(), but {self.loss!r} takes logits, free to lie anywhere: it applies σ itself "
                 "where one belongs, and with two of them D could not call a sample fake; leave the layer out."
@@ -180,7 +180,7 @@ class GAN(Resumable):
         if due:
             penalty = penalise(due, D, real, fake, self.rng, t=self.t)
         if check:
-            require_finite(self.t + 1, value + penalty, D, self.generator, D, real=real, z=z)
+            require_finite(self.t + 1, value, D, self.generator, D, real=real, z=z, penalty=penalty)
         self.d_optimizer.step()
         if self.weight_clip is not None:
             xp.clip(D.theta, -self.weight_clip, self.weight_clip, out=D.theta)
@@ -256,3 +256,9 @@ class GAN(Resumable):
                 f"GAN.step: {len(real)} real samples cannot be shared out over d_steps = {self.d_steps} equal batches."
             )
         return len(real) // self.d_steps
+
+
+def _last(network: Sequential) -> Layer:
+    """The layer that computes a network's output: not one that only arranges it, and inside of nested networks."""
+    layers = [layer for layer in network.layers if not isinstance(layer, Flatten | Reshape)] or network.layers
+    return _last(layers[-1]) if isinstance(layers[-1], Sequential) else layers[-1]

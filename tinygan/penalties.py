@@ -33,9 +33,10 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import positive, positive_int
+from .arguments import positive_int, positive_or_0
 from .backend import Array, backend_of, get_xp
-from .errors import ShapeError
+from .errors import ArgumentError, SecondOrderError, ShapeError
+from .initializers import Rng, as_generator
 from .network import Sequential
 from .schedules import value_at
 
@@ -50,6 +51,12 @@ class Penalty:
     """
 
     where: str | None = None  # "real" or "fake" if the points are exactly these samples
+    every = 1
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "points" in vars(cls) and "where" not in vars(cls):
+            cls.where = None  # points of its own
 
     def __init__(self, *, every: int = 1) -> None:
         self.every = positive_int(every, f"{type(self).__name__}: every")
@@ -62,16 +69,14 @@ class Penalty:
         """Return p(q) and p'(q) for squared norms q (N,), at step ``t`` of training."""
         raise NotImplementedError(f"{type(self).__name__} has no of_squares()")
 
-    def __call__(
-        self, discriminator: Sequential, real: Array, fake: Array, rng: np.random.Generator, *, t: int = 0
-    ) -> Array:
+    def __call__(self, discriminator: Sequential, real: Array, fake: Array, rng: Rng, *, t: int = 0) -> Array:
         """Return P, a 0-d array, and add its gradient to ``discriminator.grad``.
 
         Parameters
         ----------
         discriminator : Sequential, samples (N, ...) -> logits (N, 1); in training mode, with its parameters unchanged.
         real, fake : (N, ...) samples, of the discriminator's dtype and backend.
-        rng : Generator of what the penalty draws, on the host whatever the backend.
+        rng : Generator or seed of what the penalty draws, on the host whatever the backend.
         t : the step that a schedule is asked for.
 
         Raises
@@ -79,9 +84,14 @@ class Penalty:
         SecondOrderError
             A layer of D has no tangent or second-order part; the message names it.
         ShapeError
-            There are not as many real as generated samples.
+            There are not as many real as generated samples or points, or D gives more than one logit for each.
+        ArgumentError
+            D is no Sequential.
         """
-        return penalise([self], discriminator, real, fake, rng, t=t)
+        return penalise([self], discriminator, real, fake, as_generator(rng), t=t)
+
+    def __repr__(self) -> str:
+        return _call(self)
 
 
 class R1(Penalty):
@@ -97,7 +107,7 @@ class R1(Penalty):
 
     def __init__(self, gamma: float | Callable[[int], float] = 10.0, *, every: int = 1) -> None:
         super().__init__(every=every)
-        self.gamma = gamma if callable(gamma) else _weight(gamma, f"{type(self).__name__}: gamma")
+        self.gamma = gamma if callable(gamma) else positive_or_0(gamma, f"{type(self).__name__}: gamma")
 
     def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
         return real
@@ -147,8 +157,8 @@ class GradientPenalty(Penalty):
         every: int = 1,
     ) -> None:
         super().__init__(every=every)
-        self.weight = weight if callable(weight) else _weight(weight, "GradientPenalty: weight")
-        self.target = _weight(target, "GradientPenalty: target")
+        self.weight = weight if callable(weight) else positive_or_0(weight, "GradientPenalty: weight")
+        self.target = positive_or_0(target, "GradientPenalty: target")
         self.one_sided = bool(one_sided)
 
     def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
@@ -186,9 +196,15 @@ def penalise(
     Otherwise as calling each of them in turn. Layers that couple samples see the points of each penalty apart.
     """
     D = discriminator
-    if len(real) != len(fake) or real.shape != fake.shape:
+    if not isinstance(D, Sequential):
+        raise ArgumentError(f"{penalties[0]!r}: D must be a tinygan.Sequential, got {type(D).__name__}.")
+    backend_of(real, fake)  # refuses what is no array
+    if real.shape != fake.shape:
         raise ShapeError(f"{penalties[0]!r}: real samples {real.shape} and generated ones {fake.shape} must be alike.")
     points = [penalty.points(real, fake, rng) for penalty in penalties]
+    for penalty, x in zip(penalties, points, strict=True):
+        if x.shape != real.shape:
+            raise ShapeError(f"{penalty!r}: its points are {x.shape}, but the samples {real.shape}.")
     try:
         if D.parts is None:  # a layer that mixes the samples of a batch, and cannot be told which belong together
             return sum(_penalise([p], D, x, t) for p, x in zip(penalties, points, strict=True))
@@ -210,6 +226,8 @@ def penalise_in_the_pass_of_the_loss(
     penalties: Sequence[Penalty], discriminator: Sequential, x: Array, s: Array, dy: Array, *, t: int = 0
 ) -> Array:
     """As a backward of ``dy`` with grads="write", then ``penalise(penalties, ...)``, with a forward pass less.
+
+    So a Dropout in D has one mask for both, and running statistics move once.
 
     Parameters
     ----------
@@ -234,6 +252,13 @@ def _differentiate(
     penalties: Sequence[Penalty], D: Sequential, x: Array, s: Array, t: int, dy: Array | None = None
 ) -> Array:
     """The passes down, up and down again, for an open forward pass x -> s whose parts belong to one penalty each."""
+    if type(D).forward is not Sequential.forward:
+        raise SecondOrderError(
+            f"{penalties[0]!r}: D is a {type(D).__name__} with a forward of its own. Make it a layer of a network, "
+            "Sequential(D); it needs a tangent and a second_order as any layer does."
+        )
+    if s.ndim != 2 or s.shape[1] != 1:
+        raise ShapeError(f"{penalties[0]!r}: D must give one logit for a sample, (N, 1), but gives {s.shape}.")
     xp = get_xp(x)
     gradients = D.input_gradients(xp.ones_like(s))
     g = gradients[0].reshape(len(s), -1)  # one row for each logit, over all axes of a sample
@@ -251,12 +276,10 @@ def _differentiate(
     return value
 
 
-def _weight(value: Any, what: str) -> float:
-    return 0.0 if not callable(value) and value == 0 else positive(value, what)
-
-
 def _call(penalty: Penalty, **settings: Any) -> str:
     """How the penalty is written; a flag that is off, and every=1, go without saying."""
     every = {"every": penalty.every} if penalty.every > 1 else {}
-    shown = (f"{key}={value!r}" for key, value in {**settings, **every}.items() if value is not False)
+    # A function without a repr of its own would show where in memory it happens to lie
+    named = {key: getattr(value, "__qualname__", None) or repr(value) for key, value in settings.items()}
+    shown = (f"{key}={value}" for key, value in {**named, **every}.items() if value != "False")
     return f"{type(penalty).__name__}({', '.join(shown)})"

@@ -13,10 +13,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
-from .arguments import positive, positive_int
+from .arguments import positive_int, positive_or_0
 from .errors import ArgumentError
 
 
@@ -135,11 +134,7 @@ def value_at(value: float | Callable[[int], float], t: int, what: str) -> float:
 
 
 def _level(schedule: Schedule, name: str) -> float:
-    """The field of a schedule that must be 0 or a positive number."""
-    value = getattr(schedule, name)
-    if isinstance(value, Real) and value == 0:
-        return 0.0
-    return positive(value, f"{type(schedule).__name__}: {name}, if not 0,")
+    return positive_or_0(getattr(schedule, name), f"{type(schedule).__name__}: {name}")
 
 
 def _steps(schedule: linear | cosine | warmup) -> int:

@@ -18,26 +18,35 @@ def require_finite(
     *,
     real: Array,
     z: Array,
+    penalty: Array | float = 0.0,
 ) -> None:
-    """Raise NonFiniteError if the loss ``value`` or a gradient of ``learner``, one of both networks, is not finite.
+    """Raise NonFiniteError if the loss ``value``, D's ``penalty`` or a gradient of ``learner`` is not finite.
 
     Called after ``learner``'s backward and before its update, so its weights are still good. ``real`` and ``z`` are the
     samples and the noise of this step. One number is looked at, which makes a device wait once.
     """
     xp = get_xp(learner.grad)
     # Not finite if any gradient is; squares overflow beyond 1e19 in float32, which is no gradient to keep either
-    total = value + xp.dot(learner.grad, learner.grad)
+    total = value + penalty + xp.dot(learner.grad, learner.grad)
     if bool(xp.isfinite(total)):
         return
     who, more = ("D", "") if learner is discriminator else ("G", " D has taken this step already.")
+    origin = _origin(value, penalty, who, generator, discriminator, real, z)
     raise NonFiniteError(
-        f"step {step}: {who}'s loss is {float(value):g} or its gradient is not finite; "
-        f"{_origin(value, who, generator, discriminator, real, z)}. {who}'s weights are those of the step before."
-        f"{more} A lower learning rate or clip_norm usually mends it."
+        f"step {step}: {who}'s loss is {float(value):g} or its gradient is not finite; {origin}. {who}'s weights are "
+        f"those of the step before.{more} A lower learning rate or clip_norm usually mends it."
     )
 
 
-def _origin(value: Array, who: str, generator: Sequential, discriminator: Sequential, real: Array, z: Array) -> str:
+def _origin(
+    value: Array,
+    penalty: Array | float,
+    who: str,
+    generator: Sequential,
+    discriminator: Sequential,
+    real: Array,
+    z: Array,
+) -> str:
     """Go the way that the numbers went, and name the first place where one is not finite."""
     G, D = ("G", generator.copy()), ("D", discriminator.copy())  # copies: tracing leaves no trace
     ways = [("noise", z, [G, D])]
@@ -53,6 +62,8 @@ def _origin(value: Array, who: str, generator: Sequential, discriminator: Sequen
                     return f"first in the output of {name}'s {layer.name} for {what}"
     if _bad(value):
         return "first in the loss itself: every logit is finite"
+    if _bad(penalty):
+        return "first in the penalty on D's gradient: every logit is finite"
     learner = discriminator if who == "D" else generator
     for layer in reversed(learner.layers):
         for key, grad in layer.grads.items():

@@ -39,6 +39,7 @@ class Layer(Passes):
     A layer of your own derives from this class, fills ``params`` and ``grads``, and writes two methods. In ``forward``,
     ``return self._remember(y, x)`` keeps what backward will need; in ``backward``, ``(x,) = self._recall(dy)`` takes it
     out again. The plain signature ``backward(self, dy)``, which adds to ``grads``, is enough to work in any network.
+    For a gradient penalty it writes two more, ``tangent`` and ``second_order``; without them such a penalty says so.
     A layer made of layers, such as a residual block, derives from :class:`tinygan.Sequential` instead.
     """
 
@@ -49,9 +50,12 @@ class Layer(Passes):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "forward" in vars(cls) and any("forward" in vars(b) for b in cls.__mro__[1:] if b is not Layer):
-            for method in ("tangent", "second_order"):  # of another forward than this one; silently wrong
+            # What it inherits belongs to another forward, and would be wrong without a word
+            for method in ("tangent", "second_order", "second_order_and_backward"):
                 if method not in vars(cls):
                     setattr(cls, method, vars(Layer)[method])
+            if cls.couples_samples is True and "parts" not in vars(cls):
+                cls.parts = None  # whoever writes another forward does not know of parts
 
     def __init__(self) -> None:
         self.params: dict[str, Array] = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..arguments import positive, positive_int
 from ..backend import Array, get_xp
 from ..errors import ShapeError
@@ -15,11 +13,6 @@ class _AcrossSamples(Layer):
     """What both layers share: a training batch in equal parts that do not see each other."""
 
     couples_samples = True
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "forward" in vars(cls) and "parts" not in vars(cls):
-            cls.parts = None  # whoever writes another forward does not know of parts
 
     def _parts_of(self, x: Array, train: bool, multiple: int = 1) -> int:
         """Into how many parts the batch x is split, each with a multiple of so many samples."""

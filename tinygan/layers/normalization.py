@@ -84,11 +84,6 @@ class BatchNorm(_Normalization):
     couples_samples = True
     parts = 1
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "forward" in vars(cls) and "parts" not in vars(cls):
-            cls.parts = None  # whoever writes another forward does not know of parts
-
     def __init__(self, c: int, *, eps: float = 1e-5, momentum: float = 0.9, dtype: Any = np.float32) -> None:
         super().__init__(c, eps=eps, dtype=dtype)
         self.momentum = fraction(momentum, "BatchNorm: momentum", closed="[]")

@@ -68,7 +68,7 @@ class SpectralNorm(Layer):
 
     def __init__(self, layer: Dense | Conv2D | ConvTranspose2D, *, rng: Rng = 0) -> None:
         super().__init__()
-        if not isinstance(layer, Dense | Conv2D | ConvTranspose2D):
+        if type(layer) not in (Dense, Conv2D, ConvTranspose2D):  # a class of yours may use W otherwise
             what = repr(layer) if isinstance(layer, Layer) else type(layer).__name__
             raise ArgumentError(
                 f"SpectralNorm: expected a Dense, Conv2D or ConvTranspose2D, whose W it can divide, got {what}. "
