@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ sys.path.append(str(FOLDER))
 
 import many_runs  # noqa: E402
 import mode_coverage  # noqa: E402
-from mode_coverage import POINTS, Job, StackedDigits, play, reverse_kl  # noqa: E402
+from mode_coverage import POINTS, STEPS, Job, StackedDigits, parse, planned, play, reverse_kl  # noqa: E402
 from mode_coverage_report import mean_and_error, table  # noqa: E402
 
 from tinygan import checkpoints  # noqa: E402
@@ -210,6 +211,56 @@ def test_the_table_counts_whole_and_collapsed_runs():
 
 
 # ---- from the command line -------------------------------------------------------------------------------------------
+
+
+def test_what_is_planned():
+    jobs = planned(parse([]))
+    assert [job.seed for job in jobs] == list(range(10))
+    assert {(job.data, job.steps) for job in jobs} == {("ring", STEPS["ring"])}
+    assert len(planned(parse(["--ablation", "--seeds", "3"]))) == 3 * 2 * 6
+
+
+@pytest.mark.parametrize(
+    ("given", "seeds", "steps", "width"),
+    [
+        ([], 2, 20, 4),
+        (["--seeds", "5"], 5, 20, 4),
+        (["--steps", "300"], 2, 300, 4),
+        (["--width", "16"], 2, 20, 16),
+        (["--seeds", "10", "--width", "64"], 10, 20, 64),  # what would be so without --quick, but asked for
+    ],
+)
+def test_quick_leaves_alone_what_is_given(given, seeds, steps, width):
+    jobs = planned(parse([*given, "--quick"]))
+    assert len(jobs) == seeds
+    assert {(job.steps, job.width, job.quick) for job in jobs} == {(steps, width, True)}
+
+
+def test_names_of_records(tmp_path):
+    def name(**changes):
+        return replace(TINY["ring"], **changes).path(tmp_path, ".json").name
+
+    assert name() == name(width=8, digits="a/b") == "ring_relativistic_r1+r2_6_seed0.json"
+    assert name(data="grid", quick=True, seed=3) == "grid_relativistic_r1+r2_6_quick_seed3.json"
+    stacked = name(data="stacked", digits="a/mnist", checksum="0123abcd")
+    assert stacked == "stacked_relativistic_r1+r2_mnist-0123abcd_64_6_seed0.json"
+
+
+def test_digits_of_one_name_and_other_images_share_no_record_and_no_judge(tmp_path, monkeypatch):
+    rng, paths, judges = np.random.default_rng(0), [], []
+    monkeypatch.setattr(mode_coverage, "fit", lambda *args, **options: ())  # nothing is learned here
+    for folder in "ab":
+        file = tmp_path / folder / "digits.npz"
+        file.parent.mkdir()
+        np.savez(file, images=rng.integers(0, 256, (40, 28, 28, 1), dtype=np.uint8), labels=np.arange(40) % 10)
+        (job,) = planned(parse(["--data", "stacked", "--digits", str(file), "--seeds", "1"]))
+        paths.append(job.path(tmp_path, ".json"))
+        job.task(tmp_path)
+        judges.append(set(tmp_path.glob("judge_*")))
+    assert paths[0] != paths[1]
+    assert [len(found) for found in judges] == [1, 2]
+    again = planned(parse(["--data", "stacked", "--digits", str(file), "--seeds", "1"]))
+    assert again[0].path(tmp_path, ".json") == paths[1]
 
 
 def run_example(*arguments, folder):

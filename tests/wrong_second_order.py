@@ -1,7 +1,10 @@
-"""Tangents, second orders and gradient penalties that are wrong on purpose; see wrong_layers.py."""
+"""Tangents, second orders and their shortcuts that are wrong on purpose; see wrong_layers.py."""
 
 import numpy as np
+import wrong_penalties  # noqa: F401  (adds the mistakes of whole penalties)
+from shared_pass import check_shared_pass
 from wrong_layers import WRONG, Wrong, enliven, numbers
+from wrong_shortcuts import NOTICED_BY_THE_PASS, SHORTCUTS, shortcut
 
 from tinygan import Sequential
 from tinygan.errors import GradientError
@@ -21,11 +24,9 @@ from tinygan.layers import (
     Tanh,
 )
 from tinygan.layers.standardized import along, curvature
-from tinygan.penalties import R1, GradientPenalty
-from tinygan.testing import check_penalty, check_second_order
+from tinygan.testing import check_second_order
 
 rows, image = numbers(5, 3), numbers(2, 5, 4, 2)
-real, fake = np.random.default_rng(3).standard_normal((2, 4, 4, 4, 1))
 TANGENT, ADJOINT = r"tangent\(v\) is wrong", "no adjoints"
 DX, DW, DGAMMA = (
     r"second_order's dx is wrong",
@@ -258,175 +259,39 @@ for name, kind in {
     )
 
 
-# ---- whole penalties -------------------------------------------------------------------------------------------------
+# ---- the shortcut: second_order(v, g) and backward(share · g) at once ----------------------------------------------
 
 
-def critic(kind=SiLU):
-    """One with norms on both sides of 1."""
-    f = {"dtype": np.float64}
-    D = Sequential(Conv2D(1, 2, 3, stride=2, rng=1, **f), kind(), Flatten(), Dense(8, 1, rng=2, **f))
-    D.theta[...] *= 1.6
-    return D
+def critic(kind):
+    """A layer of ``kind`` that learns from the shortcut, under a Dense one."""
+    f, rng = {"dtype": np.float64}, np.random.default_rng(2)
+    made = kind(3, 4, rng=1, **f) if issubclass(kind, Dense) else kind(2, 2, 3, stride=2, rng=1, **f)
+    above = [LeakyReLU()] if issubclass(kind, Dense) else [LeakyReLU(), Flatten()]
+    size = 4 if issubclass(kind, Dense) else int(np.prod(made.output_shape(image.shape[1:])))
+    return enliven(Sequential(made, *above, Dense(size, 1, rng=2, **f)), rng)
 
 
-class OneEpsilon(GradientPenalty):
-    def points(self, real, fake, rng):
-        epsilon = rng.random()
-        return epsilon * real + (1.0 - epsilon) * fake
+def in_the_pass_of_the_loss(x):
+    dy = np.random.default_rng(4).standard_normal((2 * len(x), 1))
+    return lambda kind: check_shared_pass(critic(kind), x, x[::-1] - 0.3, dy)
 
 
-class EpsilonOfEachPixel(GradientPenalty):
-    def points(self, real, fake, rng):
-        epsilon = rng.random(real.shape)
-        return epsilon * real + (1.0 - epsilon) * fake
+for right, x, arguments in ((Dense, rows, (3, 2)), (Conv2D, image, (2, 3, 3))):
+    for wrong, says in SHORTCUTS.items():
+        name = f"{right.__name__}'s shortcut, {wrong.__name__.replace('_', ' ')}"
+        kind = shortcut(right, wrong)
+        layer(name, says, kind, *arguments, x=x)
+        if wrong in NOTICED_BY_THE_PASS:
+            check = in_the_pass_of_the_loss(x)
+            entry = (check, AssertionError, "the gradient of 0", lambda right=right: right, lambda kind=kind: kind)
+            WRONG.append(Wrong(f"pass of the loss: {name}", *entry))
 
 
-class Extrapolated(GradientPenalty):
-    def points(self, real, fake, rng):
-        epsilon = 1.5 * rng.random(len(real)).reshape(-1, 1, 1, 1) - 0.25
-        return epsilon * real + (1.0 - epsilon) * fake
+class BentShortcut(Tanh):
+    """A shortcut for a layer that is not linear in x: what bends is never sent down."""
+
+    def second_order_and_backward(self, v, g, share):
+        return True
 
 
-class AtRealSamples(GradientPenalty):
-    def points(self, real, fake, rng):
-        return real
-
-
-class AtFakeSamples(R1):
-    def points(self, real, fake, rng):
-        return fake
-
-
-class NoRoot(GradientPenalty):
-    def of_squares(self, q, t):
-        off = q - self.target
-        return self.weight * off * off, 2.0 * self.weight * off
-
-
-class WholeGamma(R1):
-    def of_squares(self, q, t):
-        p, slope = super().of_squares(q, t)
-        return 2.0 * p, 2.0 * slope
-
-
-class HalfSlope(R1):
-    def of_squares(self, q, t):
-        p, slope = super().of_squares(q, t)
-        return p, 0.5 * slope
-
-
-class SlopeOfTheRoot(GradientPenalty):
-    def of_squares(self, q, t):
-        p, _ = super().of_squares(q, t)
-        return p, 2.0 * self.weight * (np.sqrt(q) - self.target)
-
-
-class OtherSide(GradientPenalty):
-    """Pushes small norms up and leaves large ones alone."""
-
-    def of_squares(self, q, t):
-        p, slope = super().of_squares(q, t)
-        return p * (q < self.target**2), slope * (q < self.target**2)
-
-
-class NormOverColumns(GradientPenalty):
-    """One norm for each row of pixels, where it belongs over all axes of a sample."""
-
-    def __call__(self, discriminator, real, fake, rng, *, t=0):
-        D, x = discriminator, self.points(real, fake, rng)
-        s = D.forward(x)
-        gs = D.input_gradients(np.ones_like(s))
-        norm = np.sqrt((gs[0] ** 2).sum(axis=(2, 3), keepdims=True))
-        off = norm - self.target
-        v = 2.0 * self.weight * off / norm * gs[0] / norm.size
-        D.second_order(v, gs[-1], gradients=gs, need_dx=False)
-        D.forget()
-        return self.weight * np.mean(off**2)
-
-
-class SumForMean(R1):
-    def __call__(self, discriminator, real, fake, rng, *, t=0):
-        before = discriminator.grad.copy()
-        value = super().__call__(discriminator, real, fake, rng, t=t)
-        discriminator.grad[...] = before + len(real) * (discriminator.grad - before)
-        return len(real) * value
-
-
-class ForgetsWhatWasThere(R1):
-    def __call__(self, discriminator, real, fake, rng, *, t=0):
-        discriminator.zero_grad()
-        return super().__call__(discriminator, real, fake, rng, t=t)
-
-
-class NotThroughTheCritic(R1):
-    """The value is right, and nothing of it reaches the weights."""
-
-    def __call__(self, discriminator, real, fake, rng, *, t=0):
-        before = discriminator.grad.copy()
-        value = super().__call__(discriminator, real, fake, rng, t=t)
-        discriminator.grad[...] = before
-        return value
-
-
-class FirstOrder(R1):
-    """An ordinary backward of v in the place of the second order: the weights learn from other numbers."""
-
-    def __call__(self, discriminator, real, fake, rng, *, t=0):
-        D = discriminator
-        s = D.forward(real)
-        g = D.input_gradients(np.ones_like(s))[0]
-        D.backward(np.full_like(s, self.gamma / len(s)))
-        return 0.5 * self.gamma * np.mean((g**2).sum(axis=(1, 2, 3)))
-
-
-def looking(where, value):
-    return lambda made: check_penalty(made, critic(), real, fake, where=where, value=value)
-
-
-def penalty(name, says, wrong, where, value, right=GradientPenalty, **options):
-    entry = (looking(where, value), GradientError, says, lambda: right(**options), lambda: wrong(**options))
-    WRONG.append(Wrong(f"penalty: {name}", *entry))
-
-
-def two_sided(r):
-    return 10.0 * np.mean((r - 1.0) ** 2)
-
-
-def half_gamma(r):
-    return 5.0 * np.mean(r**2)
-
-
-penalty("one ε for the batch", "all samples have the same", OneEpsilon, "between", two_sided)
-penalty("one ε for each pixel", "not on the lines", EpsilonOfEachPixel, "between", two_sided)
-penalty("ε beyond 0 and 1", "beyond the samples", Extrapolated, "between", two_sided)
-penalty("at real samples only", "all samples have the same", AtRealSamples, "between", two_sided)
-penalty("no square root", "the value is", NoRoot, "between", two_sided)
-penalty("p' of the root", "is wrong", SlopeOfTheRoot, "between", two_sided)
-penalty("the other side", "the value is", OtherSide, "between", two_sided)
-penalty("the norm over the wrong axes", "the value is", NormOverColumns, "between", two_sided)
-penalty("R1 at generated samples", "other points than the real", AtFakeSamples, "real", half_gamma, R1)
-penalty("R1, gamma for gamma/2", "the value is", WholeGamma, "real", half_gamma, R1)
-penalty("R1, a factor 2 in the gradient", "0.5 times the right one", HalfSlope, "real", half_gamma, R1)
-penalty("R1, a sum for a mean", "the value is", SumForMean, "real", half_gamma, R1)
-penalty("R1 empties the gradients", "does not add", ForgetsWhatWasThere, "real", half_gamma, R1)
-penalty("R1 not through the critic", "is wrong", NotThroughTheCritic, "real", half_gamma, R1)
-penalty("R1 by an ordinary backward", "is wrong", FirstOrder, "real", half_gamma, R1)
-
-
-class Flattened(SiLU):
-    """What a penalty for piecewise linear critics makes of a smooth one."""
-
-    def second_order(self, v, g):
-        return None
-
-
-WRONG.append(
-    Wrong(
-        "penalty: a smooth critic taken for piecewise linear",
-        lambda kind: check_penalty(R1(), critic(kind), real, fake, where="real", value=half_gamma),
-        GradientError,
-        r"D.grads\['0.W'\] is wrong",
-        lambda: SiLU,
-        lambda: Flattened,
-    )
-)
+layer("a curved layer with a shortcut", "not linear in x has no such shortcut", BentShortcut)

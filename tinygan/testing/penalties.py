@@ -35,7 +35,7 @@ def check_penalty(
     ----------
     penalty : ``penalty(D, real, fake, rng)`` returns its value and adds its gradient to ``D.grad``.
     discriminator : Sequential whose output is one number for each sample; a float64 copy is examined.
-    real, fake : (N, ...) with N ≥ 2, unequal.
+    real, fake : (N, ...) with N ≥ 2, no sample equal to its counterpart.
     where : "real", "fake" or "between", where each sample's point divides the line from fake to real in a ratio of its
         own.
     value : the penalty's value from the norms of the gradients, one for each logit, such as
@@ -45,13 +45,25 @@ def check_penalty(
 
     Raises
     ------
+    ArgumentError
+        With such batches, or such a ``where``, nothing can be told.
     GradientError
         It looks elsewhere, at points of one ratio for all or several within a sample; its value is another function of
         the norms; its gradient is not that of its value, or is not added.
     """
     if where not in ("real", "fake", "between"):
         raise ArgumentError(f"check_penalty: where must be 'real', 'fake' or 'between', got {where!r}.")
+    if real.shape != fake.shape or len(real) < 2:
+        raise ArgumentError(
+            f"check_penalty: real and fake must be two batches of one shape and at least 2 samples, got {real.shape} "
+            f"and {fake.shape}. With one sample a sum is a mean, and nobody sees whether each has an ε of its own."
+        )
     claim = _PenaltyClaim(penalty, discriminator, real, fake, seed)
+    if same := [n for n, (a, b) in enumerate(zip(claim.real, claim.fake, strict=True)) if np.array_equal(a, b)]:
+        raise ArgumentError(
+            f"check_penalty: real and fake are equal in sample {same[0]}. All points between them are one, and nobody "
+            "sees where the penalty looks. Draw both batches at random."
+        )
     said = float(claim.evaluate(None, np.zeros(0))[0])
     claim.check_points(where)
     norms = claim.norms_by_differences(tolerance)

@@ -1,11 +1,13 @@
 r"""Is the second order right? Tangents, their adjoints, and the derivatives that gradient penalties need.
 
-For a layer y = f(x; θ) with Jacobian J = ∂y/∂x there are three claims, each checked from outside:
+For a layer y = f(x; θ) with Jacobian J = ∂y/∂x there are four claims, each checked from outside:
 
 1. ``tangent(v)`` is J v: the slope of f along v, by finite differences of forward passes.
 2. It belongs to the backward pass: <u, J v> = <Jᵀ u, v> for random u and v, exactly but for rounding, 1e-12.
 3. ``second_order(v, g)`` returns ∂(gᵀ J v)/∂x and adds ∂(gᵀ J v)/∂θ to ``grads``: finite differences of the number
    gᵀ J v, computed by tangents, which are right by then. And it leaves the pass open for the ordinary backward.
+4. ``second_order_and_backward(v, g, share)``, where a layer has that shortcut, adds what ``second_order(v, g)`` and
+   ``backward(share · g)`` add one after the other, which are right by then, and leaves the pass open too.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Hashable
 import numpy as np
 
 from ..backend import Array, to_numpy
-from ..errors import GradientError, UndecidedError
+from ..errors import GradientError, PassError, UndecidedError
 from ..initializers import Rng, as_generator
 from ..layers.base import Layer
 from .comparison import GradientReport, verify
@@ -23,6 +25,7 @@ from .differences import Undecided, slopes
 from .gradients import LayerClaim
 
 ADJOINT = 1e-12  # of ‖u‖ ‖J v‖; rounding leaves about 1e-15
+SHORTCUT = 1e-10  # of the norm of a gradient
 
 
 def check_second_order(
@@ -35,7 +38,7 @@ def check_second_order(
     exhaustive: int = 200,
     directions: int = 8,
 ) -> GradientReport:
-    """Check ``tangent`` and ``second_order`` of a layer or a network.
+    """Check ``tangent``, ``second_order`` and ``second_order_and_backward`` of a layer or a network.
 
     Parameters
     ----------
@@ -48,12 +51,13 @@ def check_second_order(
     Returns
     -------
     GradientReport
-        Of the third claim. A layer without curvature has zeros there, which ``report.zero`` lists.
+        Of the third claim. A layer without curvature has zeros there, which ``report.zero`` lists. The fourth is about
+        layers alone: a network has no shortcut of its own and uses those of its layers.
 
     Raises
     ------
     GradientError
-        One of the three is wrong, or finite differences cannot tell: there is a kink at x.
+        One of the four claims is wrong, or finite differences cannot tell: there is a kink at x.
     SecondOrderError
         The layer has no tangent, or no second order.
 
@@ -70,7 +74,9 @@ def check_second_order(
     claim.check_adjoint(rng, directions)
     claim.check_leaves_no_trace(rng)
     size = claim.evaluate(None, claim.points[None]).size
-    return verify(claim, rng.standard_normal((min(size, 4), size)), rng, tolerance, exhaustive, directions)
+    report = verify(claim, rng.standard_normal((min(size, 4), size)), rng, tolerance, exhaustive, directions)
+    claim.check_shortcut(rng)  # last, since it is measured by what has passed by then
+    return report
 
 
 class SecondOrderClaim(LayerClaim):
@@ -100,7 +106,7 @@ class SecondOrderClaim(LayerClaim):
         grads = {key: np.array(to_numpy(grad)) for key, grad in layer.grads.items()}
         return {None: np.zeros_like(self.points[None]) if dx is None else dx, **grads, V: layer.backward(g)}
 
-    # ---- the first two claims, and manners ---------------------------------------------------------------------------
+    # ---- the other claims, and manners -------------------------------------------------------------------------------
 
     def check_tangent(self, rng: np.random.Generator, tolerance: float, directions: int) -> None:
         x = self.points[None]
@@ -163,6 +169,41 @@ class SecondOrderClaim(LayerClaim):
                 raise GradientError(
                     f"{self.where}: second_order does not add to grads[{key!r}], or not twice the same."
                 )
+
+    def check_shortcut(self, rng: np.random.Generator) -> None:
+        """Where ``second_order_and_backward`` returns True it did the work of both; where not, nothing."""
+        layer, slow = (self.layer.copy() for _ in range(2))
+        y, _ = (self._forward(each, self.points[None]) for each in (layer, slow))
+        ours = [rng.standard_normal(shape) for shape in (self.points[None].shape, y.shape, (len(y), 1))]
+        before = {key: rng.standard_normal(grad.shape) for key, grad in layer.grads.items()}
+        for each in (layer, slow):
+            for key, grad in each.grads.items():
+                grad[...] = self.put(before[key].copy())
+        v, g, share = given = [self.put(a.copy()) for a in ours]
+        served, what = layer.second_order_and_backward(v, g, share), f"{self.where}: second_order_and_backward"
+        if not all(np.array_equal(to_numpy(a), b) for a, b in zip(given, ours, strict=True)):
+            raise GradientError(f"{what} has changed v, g or share, which belong to the caller.")
+        if served:
+            if slow.second_order(v, g) is not None:
+                raise GradientError(
+                    f"{what} returns True, but second_order returns a gradient for x: a layer that is not linear in x "
+                    "has no such shortcut and returns False."
+                )
+            slow.backward(share.reshape(-1, *[1] * (g.ndim - 1)) * g)
+        for key, grad in layer.grads.items():
+            found, wanted = to_numpy(grad) - before[key], to_numpy(slow.grads[key]) - before[key]
+            error, norm = np.linalg.norm(found - wanted), np.linalg.norm(wanted)
+            if not served and not np.array_equal(to_numpy(grad), before[key]):
+                raise GradientError(f"{what} returns False, but has changed grads[{key!r}].")
+            if not error <= SHORTCUT * (norm + np.linalg.norm(before[key])):
+                raise GradientError(
+                    f"{what} is wrong: what it adds to grads[{key!r}] differs from what second_order(v, g) and "
+                    f"backward(share · g) add by {error / (norm or 1.0):.1e} of the norm."
+                )
+        try:
+            layer.backward(g)
+        except PassError:
+            raise GradientError(f"{what} has not left the pass open, as second_order does.") from None
 
 
 V = "v"  # the key of the tangent; parameters' keys are theirs

@@ -1,0 +1,50 @@
+"""What check_penalty refuses: batches that would make it call a right penalty wrong, or a wrong one right."""
+
+import numpy as np
+import pytest
+
+from tinygan import Sequential
+from tinygan.errors import ArgumentError
+from tinygan.layers import Dense
+from tinygan.penalties import R1, GradientPenalty
+from tinygan.testing import check_penalty
+
+D = Sequential(Dense(3, 1, rng=1, dtype=np.float64))
+real, fake = np.random.default_rng(0).standard_normal((2, 4, 3))
+half_equal = np.concatenate([fake[:2], real[2:]])
+KINDS = {
+    "real": (R1(2.0), lambda r: np.mean(r**2)),
+    "between": (GradientPenalty(1.0), lambda r: np.mean((r - 1.0) ** 2)),
+}
+
+
+@pytest.mark.parametrize("where", KINDS)
+@pytest.mark.parametrize(
+    ("batches", "why"),
+    [
+        (
+            (real[:1], fake[:1]),
+            r"at least 2 samples, got \(1, 3\).*a sum is a mean, and nobody sees whether each has an ε",
+        ),
+        ((real[:0], fake[:0]), "at least 2 samples"),
+        ((real, fake[:3]), r"of one shape.*got \(4, 3\) and \(3, 3\)"),
+        ((real, real.copy()), "equal in sample 0.*nobody sees where the penalty looks.*at random"),
+        ((real, half_equal), "equal in sample 2"),
+    ],
+    ids=["one sample", "none", "unlike", "equal", "equal in part"],
+)
+def test_batches_that_can_tell_nothing(where, batches, why):
+    penalty, value = KINDS[where]
+    with pytest.raises(ArgumentError, match=f"check_penalty: real and fake .*{why}"):
+        check_penalty(penalty, D, *batches, where=where, value=value)
+
+
+@pytest.mark.parametrize("where", KINDS)
+def test_two_samples_are_enough(where):
+    penalty, value = KINDS[where]
+    assert check_penalty(penalty, D, real[:2], fake[:2], where=where, value=value).comparisons > 0
+
+
+def test_places_without_a_name():
+    with pytest.raises(ArgumentError, match="where must be 'real', 'fake' or 'between', got 'here'"):
+        check_penalty(R1(), D, real, fake, where="here", value=np.mean)
