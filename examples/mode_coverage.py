@@ -39,6 +39,8 @@ import argparse
 import json
 import sys
 import time
+import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise, product
 from pathlib import Path
@@ -110,13 +112,14 @@ class StackedDigits:
     g_lr, d_lr, gamma = 2e-4, 2e-4, (1.0, 0.1)
 
     def __init__(self, digits: str, width: int, folder: Path, quick: bool) -> None:
-        data = load(digits, size=28, channels=1)
+        data = single_digits(digits)
         if quick:
             data = ImageData(data.images[:1280], data.labels[:1280], data.name, data.description)
             self.samples = 500
         self.stacked, self.width = Stacked(data), width
         self.draw = self.stacked.draw
-        self.judge, file = classifier(np.random.default_rng(0)), folder / f"judge_{data.name}{len(data)}.safetensors"
+        self.judge = classifier(np.random.default_rng(0))
+        file = folder / f"judge_{data.name}{len(data)}_{checksum(data)}.safetensors"
         if file.exists():
             self.judge.load(file)
         else:
@@ -133,6 +136,15 @@ class StackedDigits:
         s = np.concatenate([self.judge(digits[i : i + 500]) for i in range(0, len(digits), 500)])
         named = modes(s.argmax(axis=1).reshape(-1, 3))
         return {"modes": np.unique(named).size, "kl": reverse_kl(named, self.modes)}
+
+
+def single_digits(name: str) -> ImageData:
+    return load(name, size=28, channels=1)
+
+
+def checksum(data: ImageData) -> str:
+    """What tells image sets apart, whatever their names: "auto" is not the same everywhere, and folders change."""
+    return f"{zlib.crc32(np.ascontiguousarray(data.images)):08x}"
 
 
 def reverse_kl(mode: np.ndarray, k: int) -> float:
@@ -165,9 +177,10 @@ class Job:
     width: int = 64
     backend: str = "numpy"
     quick: bool = False
+    checksum: str = ""  # of the digits
 
     def path(self, out: Path, suffix: str) -> Path:
-        images = [Path(self.digits).name, self.width] if self.data == "stacked" else []
+        images = [f"{Path(self.digits).name}-{self.checksum}", self.width] if self.data == "stacked" else []
         quick = ["quick"] if self.quick else []
         parts = [self.data, self.loss, self.penalty, *images, self.steps, *quick, f"seed{self.seed}"]
         return out / ("_".join(map(str, parts)) + suffix)
@@ -240,40 +253,50 @@ def panel(job: Job, out: Path, record: dict, title: str) -> Panel:
     return Panel(samples, task and task.centres, f"{title}\n{record['modes']} modes, {quality}")
 
 
-def main() -> None:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; what --quick makes smaller is so where it is not given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=["ring", "grid", "stacked"], default="ring", help="(default: ring)")
     parser.add_argument("--loss", choices=LOSSES, default="relativistic", help="(default: relativistic)")
     parser.add_argument("--penalty", choices=PENALTIES, default="r1+r2", help="on D's gradient (default: r1+r2)")
     parser.add_argument("--ablation", action="store_true", help="all losses with all penalties, on ring and grid")
-    parser.add_argument("--seeds", type=int, default=10, help="how many runs, from seed 0 (default: 10)")
+    parser.add_argument("--seeds", type=int, help="how many runs, from seed 0 (default: 10)")
     parser.add_argument("--steps", type=int, help=f"adversarial steps of each (default: {STEPS})")
-    parser.add_argument(
-        "--digits", default="auto", help="what is stacked: a folder with MNIST, digits, ... (default: auto)"
-    )
-    parser.add_argument("--width", type=int, default=64, help="channels of the images' networks (default: 64)")
+    parser.add_argument("--digits", default="auto", help="what is stacked: a folder with MNIST, ... (default: auto)")
+    parser.add_argument("--width", type=int, help="channels of the images' networks (default: 64)")
     parser.add_argument("--backend", choices=["numpy", "cupy"], default="numpy", help="cupy: a GPU, for the images")
     parser.add_argument("--out", type=Path, default=Path("runs/mode_coverage"), help="output folder")
-    parser.add_argument("--quick", action="store_true", help="2 seeds, 20 steps, to see that everything works")
-    args = parser.parse_args()
-    if args.seeds < 1 or args.width < 1 or (args.steps is not None and args.steps < 1):
-        parser.error("--seeds, --steps, --width: at least 1")
-    if args.quick:
-        args.steps, args.seeds, args.width = 20, 2, 4
+    parser.add_argument("--quick", action="store_true", help="2 seeds, 20 steps, width 4, to see that everything works")
+    args = parser.parse_args(arguments)
+    for flag, usual, quick in (("seeds", 10, 2), ("steps", None, 20), ("width", 64, 4)):
+        if getattr(args, flag) is None:
+            setattr(args, flag, quick if args.quick else usual)
+        elif getattr(args, flag) < 1:
+            parser.error("--seeds, --steps, --width: at least 1")
+    return args
 
+
+def planned(args: argparse.Namespace) -> list[Job]:
+    """All runs that the command line asks for."""
     sets = list(POINTS) if args.ablation else [args.data]
     kinds = list(product(LOSSES, PENALTIES)) if args.ablation else [(args.loss, args.penalty)]
     fixed = (args.digits, args.width, args.backend, args.quick)
-    jobs = [
-        Job(data, *kind, args.steps or STEPS[data], seed, *fixed)
+    of_digits = checksum(single_digits(args.digits)) if "stacked" in sets else ""
+    return [
+        Job(data, *kind, args.steps or STEPS[data], seed, *fixed, of_digits)
         for data, kind, seed in product(sets, kinds, range(args.seeds))
     ]
+
+
+def main() -> None:
+    args = parse()
+    jobs = planned(args)
     args.out.mkdir(parents=True, exist_ok=True)
     if missing := [job for job in jobs if not job.path(args.out, ".json").exists()]:
         missing[0].task(args.out)  # the classifier is made before several runs look for it
         play_all(play, [(job, args.out) for job in missing], steps=sum(job.steps for job in missing))
     records = {job: json.loads(job.path(args.out, ".json").read_text()) for job in jobs}
-    for data in sets:
+    for data in dict.fromkeys(job.data for job in jobs):
         print(table([records[job] for job in jobs if job.data == data]), end="\n\n")
     path = args.out / ("ablation.png" if args.ablation else f"{args.data}_{args.loss}_{args.penalty}.png")
     shown = [job for job in jobs if job.seed == 0] if args.ablation else jobs
