@@ -4,7 +4,10 @@
 
 Swish is y = x σ(x). The first version below has a slip in its derivative that training would hide: the network still
 learns, only worse. ``check_layer`` finds it, says which number is wrong and what it should be, and accepts the
-corrected version. The same two lines grade any layer of your own. Takes a second.
+corrected version. The same two lines grade any layer of your own.
+
+A critic with a gradient penalty asks for more: how fast y changes along v, and the derivative of that. The first
+answer below forgets that Swish bends; ``check_second_order`` does not. Takes a second.
 """
 
 import argparse
@@ -14,7 +17,7 @@ import numpy as np
 from tinygan.errors import GradientError
 from tinygan.kernels import sigmoid
 from tinygan.layers import Layer
-from tinygan.testing import check_layer
+from tinygan.testing import check_layer, check_second_order
 
 
 class SwishAtFirst(Layer):
@@ -37,6 +40,27 @@ class Swish(SwishAtFirst):
         return dy * (s + x * s * (1.0 - s))
 
 
+class BendingSwishAtFirst(Swish):
+    """J v = f'(x) v, number by number, and gᵀ J v = Σ g f'(x) v, whose derivative with respect to x has f'' in it."""
+
+    def tangent(self, v):
+        (x,) = self._peek()
+        s = sigmoid(x)
+        return v * (s + x * s * (1.0 - s))
+
+    def second_order(self, v, g):
+        return None  # "no curvature": right for ReLU, wrong here
+
+
+class BendingSwish(BendingSwishAtFirst):
+    """f'' = σ (1 − σ) (2 + x (1 − 2σ))."""
+
+    def second_order(self, v, g):
+        (x,) = self._peek()
+        s = sigmoid(x)
+        return g * v * s * (1.0 - s) * (2.0 + x * (1.0 - 2.0 * s))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="nothing to shorten here; every example takes this flag")
@@ -48,4 +72,10 @@ if __name__ == "__main__":
     except GradientError as error:
         print(f"SwishAtFirst is wrong:\n{error}\n")
     check_layer(Swish(), x)
-    print("Swish is right: its gradients agree with finite differences, and it keeps every rule of a layer.")
+    print("Swish is right: its gradients agree with finite differences, and it keeps every rule of a layer.\n")
+    try:
+        check_second_order(BendingSwishAtFirst(), x)
+    except GradientError as error:
+        print(f"BendingSwishAtFirst is wrong:\n{error}\n")
+    check_second_order(BendingSwish(), x)
+    print("BendingSwish is right: it goes with any gradient penalty.")
