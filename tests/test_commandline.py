@@ -248,7 +248,7 @@ def test_flags_become_players():
 
 def test_every_loss_has_a_name():
     for name, kind in LOSSES.items():
-        assert type(players("--loss", name)["loss"]) is kind
+        assert type(players("--loss", name, "--weight-clip", "1")["loss"]) is kind
     adversarial = [kind for kind in vars(losses).values() if isinstance(kind, type) and issubclass(kind, losses.Loss)]
     assert set(adversarial) - set(LOSSES.values()) == {losses.Loss, losses.Labelled}
 
@@ -452,8 +452,16 @@ def test_a_label_for_a_loss_without_labels(tmp_path, images, example, capsys):
     assert not out.exists()
     assert example(*run) == 0
     assert example("--resume", "--out", out, "--loss", "wasserstein") == 2
-    assert example("--resume", "--out", out, "--loss", "wasserstein", "--real-label", 1) == 1
-    assert "another loss: NonSaturating(real_label=0.9) then, Wasserstein() now" in capsys.readouterr().err
+    assert example("--resume", "--out", out, "--loss", "hinge", "--real-label", 1) == 1
+    assert "another loss: NonSaturating(real_label=0.9) then, Hinge() now" in capsys.readouterr().err
+
+
+def test_a_critic_without_a_bound(tmp_path, images, example, capsys):
+    run = ["--data", images, "--steps", 1, "--batch-size", 4, "--loss", "wasserstein"]
+    assert example(*run, "--out", tmp_path / "run") == 2
+    assert "argument --loss: the wasserstein loss falls for ever unless D's slope is bounded" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert example(*run, "--out", tmp_path / "clipped", "--weight-clip", 0.01) == 0
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

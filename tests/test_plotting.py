@@ -167,7 +167,8 @@ def curves(monkeypatch, *args, **options):
 def test_the_penalty_is_drawn_where_it_was_due(tmp_path, monkeypatch):
     """Every third step here; the smoothed curve of all steps would lie at 0."""
     values = np.random.default_rng(0).random((12, 3))
-    values[np.arange(12) % 3 > 0, 2] = 0.0
+    values[np.arange(12) % 3 > 0, 2] = np.nan
+    values[3, 2] = 0.0  # due, and nothing to pay
     drawn = curves(monkeypatch, tmp_path / "a", values, loss=losses.Relativistic())
     assert set(drawn) == {None, "discriminator", "generator", "penalty"}
     steps, heights = drawn["penalty"]
@@ -180,7 +181,8 @@ def test_the_penalty_is_drawn_where_it_was_due(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("steps", [0, 1, 40])
 def test_a_penalty_of_any_length(tmp_path, steps):
-    values = np.zeros((steps, 3))  # the penalty is never due
+    values = np.zeros((steps, 3))
+    values[:, 2] = np.nan  # the penalty is never due
     plotting.save_loss_curves(tmp_path / "a", values, loss=losses.Hinge())
     plotting.save_loss_curves(tmp_path / "b", values + 1.0, loss=losses.Hinge())
     assert (tmp_path / "a").exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_runs import STEPS, assert_same_files, contents, small_data, small_gan
 
-from tinygan import checkpoints
+from tinygan import checkpoints, plotting
 from tinygan.data import ImageData, batches
 from tinygan.errors import ArgumentError, CheckpointError, DataError, ShapeError
 from tinygan.losses import LeastSquares, Relativistic
@@ -246,10 +246,13 @@ def test_the_penalty_is_recorded_beside_the_losses(penalised):
     assert json.loads((penalised / "config.json").read_text())["run"]["penalties"] == written
 
 
-def test_a_step_without_a_penalty_that_is_due_records_0(tmp_path):
+def test_a_step_without_a_penalty_that_is_due_records_0(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plotting, "save_loss_curves", lambda path, values, **_: drawn.append(values))
     train(penalised_gan(GradientPenalty(every=3)), small_data(), out=tmp_path, **STEPS)
     values = checkpoints.read(tmp_path / "checkpoint.safetensors")[0]["losses"][:, 2]
     np.testing.assert_array_equal(values > 0.0, np.arange(11) % 3 == 0)
+    np.testing.assert_array_equal(np.isnan(drawn[-1][:, 2]), np.arange(11) % 3 > 0)  # no part of the curve
 
 
 @pytest.mark.parametrize("step", [1, 4, 7])

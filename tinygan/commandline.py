@@ -216,6 +216,11 @@ def parse(doc: str, *recipes: Recipe, argv: Sequence[str] | None = None) -> argp
         flags.epochs, flags.steps = recipe.epochs, recipe.steps
     if flags.real_label != 1.0 and not issubclass(LOSSES[flags.loss], Labelled):
         parser.error(f"argument --real-label: --loss {flags.loss} has no labels; give --real-label 1 or another --loss")
+    if flags.loss == "wasserstein" and flags.penalty == "none" and flags.weight_clip is None:
+        parser.error(
+            "argument --loss: the wasserstein loss falls for ever unless D's slope is bounded; give --penalty gp, or "
+            "--weight-clip 0.01 as in the paper"
+        )
     if flags.backend == "auto":
         flags.backend = _best_backend()
     flags.low = recipe.low

@@ -156,7 +156,7 @@ class Wasserstein(Loss):
 
 
 class Hinge(Wasserstein):
-    r"""D learns only from samples on the wrong side of a margin (Lim and Ye, 2017; Miyato et al., 2018, eqs. 16, 17).
+    r"""D learns only from samples on the wrong side of a margin (Lim and Ye, 2017; Miyato et al., 2018, section 4).
 
     Notes
     -----
@@ -195,7 +195,7 @@ class Relativistic(Loss):
 
     References
     ----------
-    Jolicoeur-Martineau, 2018 (RSGAN); Huang et al., 2024 (R3GAN), equation 2, with R1 and R2.
+    Jolicoeur-Martineau, 2018 (RSGAN); Huang et al., 2024 (R3GAN), section 2, with R1 and R2.
     """
 
     compares = True

@@ -124,8 +124,8 @@ def save_loss_curves(path: str | Path, losses: np.ndarray, *, loss: Loss | None 
 
     Parameters
     ----------
-    losses : (steps, 2) or (steps, 3), a row for each step: D's loss, G's loss, the penalty on D if there is any. Where
-        the penalty is exactly 0 it was not due, and its curve leaves the step out.
+    losses : (steps, 2) or (steps, 3), a row for each step: D's loss, G's loss, the penalty on D if there is any, which
+        is NaN in steps where it was not due; its curve leaves them out.
     loss : if given, dashed lines show where both losses would lie at :func:`equilibrium`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -139,7 +139,7 @@ def save_loss_curves(path: str | Path, losses: np.ndarray, *, loss: Loss | None 
     levels = (None, None) if loss is None else equilibrium(loss)
     roles = "discriminator", "generator", "penalty"
     for values, level, name, role in zip(losses.T, (*levels, None), "DGP", roles, strict=False):
-        at = steps[values != 0.0] if name == "P" else steps
+        at = steps[~np.isnan(values)] if name == "P" else steps
         axes.plot(at, values[at - 1], color=COLOURS[name], alpha=0.25, linewidth=0.6)
         axes.plot(*_smoothed(values[at - 1], at), color=COLOURS[name], label=role)
         if level is not None:

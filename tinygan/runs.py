@@ -199,7 +199,13 @@ class Run:
     def draw(self) -> None:
         """Draw the loss curves and the film, which ends with samples.png."""
         title = " + ".join(repr(part) for part in (self.gan.loss, *self.gan.penalties))
-        plotting.save_loss_curves(self.curves, self.losses, loss=self.gan.loss, title=title)
+        losses = self.losses.copy()
+        if self.gan.penalties:
+            due = np.zeros(len(losses), dtype=bool)
+            for penalty in self.gan.penalties:
+                due[:: penalty.every] = True  # the step after t others, wherever t is a multiple
+            losses[~due, 2] = np.nan
+        plotting.save_loss_curves(self.curves, losses, loss=self.gan.loss, title=title)
         frames = [frame for frame in self._frames() if _step_in(frame) != self.gan.t]
         plotting.save_film(self.film, [*frames, self.picture])
 
