@@ -102,7 +102,11 @@ class Sequential(Flat):
     def _backward_of(self, i: int, dy: Array, grads: GradMode, need_dx: bool) -> Array | None:
         """Call one layer's backward, with the keywords that it understands; a plain ``backward(dy)`` adds to grads."""
         layer, known = self.layers[i], self._keywords[i]
-        options = {k: v for k, v in (("grads", grads), ("need_dx", need_dx)) if k in known}
+        options: dict[str, Any] = {}
+        if "grads" in known:
+            options["grads"] = grads
+        if "need_dx" in known:
+            options["need_dx"] = need_dx
         if "grads" in known or grads == "add" or not layer.params:
             return layer.backward(dy, **options)
         before = {k: g.copy() for k, g in layer.grads.items()}

@@ -38,22 +38,21 @@ def in_blocks(update: Callable[..., Any], *arrays: Array, scratch: int = 0) -> l
     wait for memory at each, and the cores share the blocks. On a GPU one call over everything is best. What the blocks
     are does not depend on the number of cores, so neither do sums of what they return.
     """
-    xp, n, dtype = get_xp(*arrays), len(arrays[0]), arrays[0].dtype
-    rest = arrays[0].shape[1:]
-    rows = max(1, BLOCK // prod(rest)) if xp is np else max(n, 1)
+    xp, first = get_xp(*arrays), arrays[0]
+    if first.size <= BLOCK or xp is not np:
+        return [update(*arrays, *(xp.empty(first.shape, dtype=first.dtype) for _ in range(scratch)))]
+    n, *rest = first.shape
+    rows = max(1, BLOCK // prod(rest))
     count = -(-n // rows)
     results: list[Any] = [None] * count
 
-    def part(first: int, last: int) -> None:
-        between = [xp.empty((min(rows, n), *rest), dtype=dtype) for _ in range(scratch)]
-        for k in range(first, last):
+    def part(start: int, stop: int) -> None:
+        between = [xp.empty((min(rows, n), *rest), dtype=first.dtype) for _ in range(scratch)]
+        for k in range(start, stop):
             i, j = k * rows, min((k + 1) * rows, n)
             results[k] = update(*(a[i:j] for a in arrays), *(s[: j - i] for s in between))
 
-    if count > 1:
-        share_out(part, count, least=2)
-    else:
-        part(0, count)
+    share_out(part, count, least=2)
     return results
 
 

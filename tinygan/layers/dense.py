@@ -90,7 +90,9 @@ class Dense(Layer):
 
     def second_order_and_backward(self, v: Array, g: Array, share: Array) -> bool:
         (x,) = self._peek()
-        self.second_order(v + share * x, g)
+        moved = share * x
+        moved += v
+        self.second_order(moved, g)
         if "b" in self.params:
             self.grads["b"] += (share.T @ g)[0]
         return True
