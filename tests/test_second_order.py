@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygan import Sequential, models
+from tinygan import Sequential, models, threads
 from tinygan.errors import DTypeError, PassError, SecondOrderError, ShapeError, UndecidedError
+from tinygan.kernels import elementwise
 from tinygan.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, LayerNorm, LeakyReLU, ReLU, SiLU, Softplus, Tanh
+from tinygan.layers.standardized import along, curvature
 from tinygan.testing import strategies
 
 modes = pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
@@ -44,6 +46,30 @@ def test_batch_norm_in_parts(parts, eps, rng):
     layer = strategies.enliven(BatchNorm(2, eps=eps, dtype=np.float64), rng)
     layer.parts = parts
     counting.check_second_order(layer, rng.standard_normal((4 * parts, 2)))
+
+
+@given(m=st.integers(2, 40), c=st.integers(1, 5), offset=st.sampled_from((0.0, 3.0)), rng=strategies.rngs)
+def test_batch_norm_in_blocks(m, c, offset, rng):
+    """Block by block, on however many cores, what equations (1) and (2) say of the whole array."""
+    x, v, g = rng.standard_normal((3, m, c)) + offset
+    layer = strategies.enliven(BatchNorm(c, eps=0.1, dtype=np.float64), rng)
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elementwise, "BLOCK", 16)
+        patch.setattr(elementwise, "WIDE", 5)
+        for cores in (1, 2, 5):
+            patch.setattr(threads, "workers", lambda cores=cores: cores)
+            layer.zero_grad()
+            layer.forward(x)
+            found.append((layer.tangent(v), layer.second_order(v, g), layer.grads["gamma"].copy()))
+            layer.forget()
+    inv_std = 1.0 / np.sqrt(x.var(axis=0, keepdims=True) + layer.eps)
+    xhat, gamma = (x - x.mean(axis=0)) * inv_std, layer.params["gamma"]
+    t = along(xhat, inv_std, v, axis=0)
+    expected = (gamma * t, curvature(xhat, inv_std, gamma * g, v, axis=0), (g * t).sum(axis=0))
+    for one, other in zip(found[0], expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    assert len({b"".join(a.tobytes() for a in arrays) for arrays in found}) == 1
 
 
 @pytest.mark.parametrize("name", ["mlp", "mlp_conv", "lsgan", "dcgan", "dcgan64"])

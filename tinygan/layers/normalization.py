@@ -12,7 +12,7 @@ from ..backend import Array, get_xp
 from ..errors import ShapeError
 from ..kernels import accumulate, fold, in_blocks, spread, sum_in_order, widen
 from .base import GradMode, Layer, Shape
-from .standardized import along, curvature
+from .standardized import along, curvature, second_order_in_channels
 
 
 class _Normalization(Layer):
@@ -76,7 +76,8 @@ class BatchNorm(_Normalization):
               With ``train=False``, μ and v do not depend on x: dx = gamma/σ · dy.
 
     Tangent, second order   gamma · t and equation (2) of :mod:`tinygan.layers.standardized`, down each channel of a
-              part; ∂(gᵀ J v)/∂gamma = Σ_m g[m] t[m]. With ``train=False``, t = v/σ, and x is not in it.
+              part; ∂(gᵀ J v)/∂gamma = Σ_m g[m] t[m]. With ``train=False``, t = v/σ, and x is not in it. t is symmetric
+              and gamma one number for a channel, so that J = Jᵀ: the tangent along v is dx for dy = v.
 
     References: Ioffe and Szegedy, 2015, algorithms 1 and 2.
     """
@@ -216,7 +217,7 @@ class BatchNorm(_Normalization):
         self._require_like(v, "v")
         rows, u = v.reshape(-1, self.c), get_xp(v).empty(x.shape, dtype=v.dtype)
         for part, mean, inv_std in passes:
-            u[part] = self._along(x[part], mean, inv_std, rows[part], train) * self.params["gamma"]
+            self._backward_of(x[part], mean, inv_std, rows[part], u[part], train)  # J = Jᵀ
         return u.reshape(v.shape)
 
     def second_order(self, v: Array, g: Array) -> Array | None:
@@ -226,17 +227,12 @@ class BatchNorm(_Normalization):
         v_rows, g_rows = v.reshape(-1, self.c), g.reshape(-1, self.c)
         dx = get_xp(g).empty(x.shape, dtype=g.dtype) if train else None
         for part, mean, inv_std in passes:
-            t = self._along(x[part], mean, inv_std, v_rows[part], train)
-            self.grads["gamma"] += get_xp(g).einsum("mc,mc->c", g_rows[part], t)
             if train:
-                p = g_rows[part] * self.params["gamma"]
-                dx[part] = curvature((x[part] - mean) * inv_std, inv_std, p, v_rows[part], axis=0)
+                of_part = (x[part], mean, inv_std, self.params["gamma"], v_rows[part], g_rows[part], dx[part])
+                self.grads["gamma"] += second_order_in_channels(*of_part)
+            else:
+                self.grads["gamma"] += get_xp(g).einsum("mc,mc->c", g_rows[part], v_rows[part]) * inv_std
         return dx.reshape(g.shape) if train else None
-
-    @staticmethod
-    def _along(x: Array, mean: Array, inv_std: Array, v: Array, train: bool) -> Array:
-        """How fast x̂ changes along v."""
-        return along((x - mean) * inv_std, inv_std, v, axis=0) if train else v * inv_std
 
 
 class LayerNorm(_Normalization):

@@ -14,11 +14,15 @@ by (1) again, and so
 
     ∂<p, t>/∂x = −1/σ² · ( x̂ (mean(p̄ v̄) − q s)  +  s (p̄ − x̂ q)  +  q (v̄ − x̂ s) )
                = −1/σ² · ( x̂ (mean(p̄ v̄) − 3 q s)  +  s p̄  +  q v̄ )                                            (2)
+
+The channels of a sample are in cache when they are needed, and :func:`along` and :func:`curvature` say the above as it
+stands. A channel of a batch is a column of a long array: :func:`second_order_in_channels` passes over it twice.
 """
 
 from __future__ import annotations
 
-from ..backend import Array
+from ..backend import Array, get_xp
+from ..kernels import fold, in_blocks, spread, sum_in_order, widen
 
 
 def along(xhat: Array, inv_std: Array, v: Array, axis: int) -> Array:
@@ -38,3 +42,49 @@ def curvature(xhat: Array, inv_std: Array, p: Array, v: Array, axis: int) -> Arr
     h += q * v_bar
     h *= -(inv_std**2)
     return h
+
+
+def second_order_in_channels(
+    x: Array, mean: Array, inv_std: Array, gamma: Array, v: Array, g: Array, dx: Array
+) -> Array:
+    """Fill dx with ∂(gᵀ J v)/∂x and return ∂(gᵀ J v)/∂gamma, for y = gamma · x̂ + beta down each channel.
+
+    x, v, g, dx (M, C); mean, inv_std, gamma and what is returned (C,). With p = gamma · g, gᵀ J v = <p, t>: the first
+    is (2), sorted by the arrays in it, and the second is <g, t> = M/σ · (mean(ḡ v̄) − q s), with q = mean(x̂ g).
+    """
+    xp, (m, c) = get_xp(g), g.shape
+    x, v, g, dx = widen(x), widen(v), widen(g), widen(dx)
+    width = x.shape[1]
+    wide_mean = spread(mean, width)
+
+    def sums(x, v, g, centred):
+        n = x.size // c
+        v_mean, g_mean = (fold(a.sum(axis=0), c) / n for a in (v, g))
+        xp.subtract(x, wide_mean, out=centred)
+        with_x = [fold(xp.einsum("mc,mc->c", a, centred), c) for a in (v, g)]
+        xp.subtract(v, spread(v_mean, width), out=centred)
+        return n, v_mean, g_mean, *with_x, fold(xp.einsum("mc,mc->c", g, centred), c)
+
+    blocks = in_blocks(sums, x, v, g, scratch=1)
+    v_mean, g_mean = (sum_in_order([block[k] * (block[0] / m) for block in blocks]) for k in (1, 2))
+    s, q = (sum_in_order([block[k] for block in blocks]) * inv_std / m for k in (3, 4))
+    # The means of blocks scatter around the mean, and that belongs to mean(v̄ ḡ), as in BatchNorm's variance
+    products = [vg + n * (block_v - v_mean) * (block_g - g_mean) for n, block_v, block_g, _, _, vg in blocks]
+    v_bar_g_bar = sum_in_order(products) / m
+
+    dgamma = m * inv_std * (v_bar_g_bar - q * s)
+    scale = -gamma * inv_std**2
+    by_x, by_g, by_v = scale * inv_std * (v_bar_g_bar - 3.0 * q * s), scale * s, scale * q
+    rows = (v_mean, g_mean, by_x, by_g, by_v)
+    v_mean, g_mean, by_x, by_g, by_v = (spread(row, width) for row in rows)
+
+    def slope(x, v, g, dx, term):
+        xp.subtract(x, wide_mean, out=dx)
+        dx *= by_x
+        for a, a_mean, by_a in ((g, g_mean, by_g), (v, v_mean, by_v)):
+            xp.subtract(a, a_mean, out=term)
+            term *= by_a
+            dx += term
+
+    in_blocks(slope, x, v, g, dx, scratch=1)
+    return dgamma
