@@ -22,10 +22,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 
-from systems_step import ADAM, median_ms, translate
+from systems_step import ADAM, in_torch, median_ms, turn
 
 GAMMA = 1.0
 BATCH = {"toy": 256, "mlp": 128, "critic": 64, "dcgan": 64}
@@ -77,15 +75,7 @@ def run_torch(name: str, seconds: float, layout: str) -> dict[str, float]:
     networks = build(name)
     noise_dim, n = networks[0].layers[0].n_in, BATCH[name]
     shape = networks[0].output_shape((noise_dim,))
-    G, D = (translate(network) for network in networks)
-    memory_format = {"first": torch.contiguous_format, "last": torch.channels_last}[layout]
-    for network in (G, D):
-        for module in network.modules():
-            if hasattr(module, "inplace"):
-                module.inplace = False  # the second derivative needs what it would overwrite
-            if hasattr(module, "weight") and module.weight.dim() == 4:
-                module.weight.data = module.weight.data.contiguous(memory_format=memory_format)
-    g_adam, d_adam = (torch.optim.Adam(network.parameters(), **ADAM, fused=True) for network in (G, D))
+    (G, D), (g_adam, d_adam), memory_format = in_torch(networks, layout, inplace=False)
     real = torch.rand(n, *([shape[2], *shape[:2]] if len(shape) == 3 else shape)) * 2 - 1
     real = real.contiguous(memory_format=memory_format) if len(shape) == 3 else real
 
@@ -116,12 +106,6 @@ def run_torch(name: str, seconds: float, layout: str) -> dict[str, float]:
     }
 
 
-def turn(which: str, name: str, seconds: float) -> dict[str, float]:
-    """tinygan, or PyTorch in one of its layouts, measured in a process of its own."""
-    command = [sys.executable, __file__, "--turn", which, "--only", name, "--seconds", str(seconds)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often the two take turns (default: 3)")
@@ -141,7 +125,7 @@ def main() -> None:
         layouts = ["first"] if name in ("toy", "mlp") else ["first", "last"]
         rounds = []
         for _ in range(args.rounds):
-            own, *others = (turn(which, name, args.seconds) for which in ("tinygan", *layouts))
+            own, *others = (turn(__file__, which, name, args.seconds) for which in ("tinygan", *layouts))
             rounds.append((own, min(others, key=lambda measured: measured["penalised"])))
         cells = []
         for what in ("penalised", "plain"):

@@ -115,7 +115,7 @@ def run_tinygan(system: System, seconds: float) -> dict[str, float]:
     return {**measured, "peak": 2 * 2048**3 / product / 1e6, "operations": operations(system)}
 
 
-def translate(network):
+def translate(network, *, inplace: bool):
     """The same layers in PyTorch. Padding that differs from side to side is the same on both there: as costly."""
     from torch import nn
 
@@ -136,7 +136,7 @@ def translate(network):
         kinds = {layers.Tanh: nn.Tanh, layers.Sigmoid: nn.Sigmoid, layers.Flatten: nn.Flatten}
         if type(layer) in kinds:
             return kinds[type(layer)]()
-        return nn.ReLU(inplace=True) if isinstance(layer, layers.ReLU) else nn.LeakyReLU(layer.slope, inplace=True)
+        return nn.ReLU(inplace) if isinstance(layer, layers.ReLU) else nn.LeakyReLU(layer.slope, inplace)
 
     def norm(layer, images):
         return nn.BatchNorm2d(layer.c) if images else nn.BatchNorm1d(layer.c)
@@ -148,6 +148,23 @@ def translate(network):
     return nn.Sequential(*modules)
 
 
+def in_torch(networks, layout: str, *, inplace: bool = True):
+    """Networks in PyTorch, with an Adam for each, and the memory format for their images: "first" or "last" channels.
+
+    With ``inplace`` an activation overwrites its input, which a second derivative needs.
+    """
+    import torch
+
+    memory_format = {"first": torch.contiguous_format, "last": torch.channels_last}[layout]
+    networks = [translate(network, inplace=inplace) for network in networks]
+    for network in networks:
+        for module in network.modules():
+            if hasattr(module, "weight") and module.weight.dim() == 4:
+                module.weight.data = module.weight.data.contiguous(memory_format=memory_format)
+    adams = [torch.optim.Adam(network.parameters(), **ADAM, fused=True) for network in networks]
+    return networks, adams, memory_format
+
+
 def run_torch(system: System, seconds: float, layout: str) -> dict[str, float]:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
@@ -157,13 +174,7 @@ def run_torch(system: System, seconds: float, layout: str) -> dict[str, float]:
     cross_entropy = mse_loss if system.loss == "least squares" else binary_cross_entropy_with_logits
     n, (h, w, c) = system.batch, system.image_shape
     ones, zeros = torch.ones(n, 1), torch.zeros(n, 1)
-    memory_format = {"first": torch.contiguous_format, "last": torch.channels_last}[layout]
-    G, D = (translate(network) for network in build(system))
-    for network in (G, D):
-        for module in network.modules():
-            if hasattr(module, "weight") and module.weight.dim() == 4:
-                module.weight.data = module.weight.data.contiguous(memory_format=memory_format)
-    g_adam, d_adam = (torch.optim.Adam(network.parameters(), **ADAM, fused=True) for network in (G, D))
+    (G, D), (g_adam, d_adam), memory_format = in_torch(build(system), layout)
     real = (torch.rand(n, c, h, w) * 2 - 1).contiguous(memory_format=memory_format)
 
     def learn(fake):
@@ -192,9 +203,9 @@ def run_torch(system: System, seconds: float, layout: str) -> dict[str, float]:
     return {**measured, "tuned": median_ms(tuned, seconds=seconds / 2)}
 
 
-def turn(which: str, name: str, seconds: float) -> dict[str, float]:
-    """tinygan, or PyTorch in one of its layouts, measured in a process of its own."""
-    command = [sys.executable, __file__, "--turn", which, "--only", name, "--seconds", str(seconds)]
+def turn(script: str, which: str, name: str, seconds: float) -> dict[str, float]:
+    """What ``script`` measures of tinygan, or of PyTorch in one of its layouts, in a process of its own."""
+    command = [sys.executable, script, "--turn", which, "--only", name, "--seconds", str(seconds)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -218,7 +229,7 @@ def main() -> None:
         system = SYSTEMS[name]
         rounds = []
         for _ in range(args.rounds):
-            own, *layouts = (turn(which, name, args.seconds) for which in ("tinygan", "first", "last"))
+            own, *layouts = (turn(__file__, which, name, args.seconds) for which in ("tinygan", "first", "last"))
             rounds.append((own, min(layouts, key=lambda measured: measured["usual"])))
         ours = [own["tinygan"] for own, _ in rounds]
         floors = [own["operations"] / own["peak"] / 1e6 for own, _ in rounds]
