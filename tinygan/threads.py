@@ -4,7 +4,7 @@ Matrix products bring threads of their own. What is shared out is long elementwi
 convolutions, whose products then use one thread each.
 
 Importing this module before NumPy also settles how long OpenBLAS's idle threads wait for the next product in a busy
-loop, in which they keep a core from everybody else: 2^18 clock ticks, some 0.1 milliseconds, rather than 2^26.
+loop, in which they keep a core from everybody else: 2^19 clock ticks, some 0.2 milliseconds, rather than 2^26.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "19")
 
 
 @cache
