@@ -243,7 +243,7 @@ def test_names_of_records(tmp_path):
     assert name() == name(width=8, digits="a/b") == "ring_relativistic_r1+r2_6_seed0.json"
     assert name(data="grid", quick=True, seed=3) == "grid_relativistic_r1+r2_6_quick_seed3.json"
     stacked = name(data="stacked", digits="a/mnist", checksum="0123abcd")
-    assert stacked == "stacked_relativistic_r1+r2_mnist-0123abcd_64_6_seed0.json"
+    assert stacked == "stacked_relativistic_r1+r2_mnist-0123abcd_32_6_seed0.json"
 
 
 def test_digits_of_one_name_and_other_images_share_no_record_and_no_judge(tmp_path, monkeypatch):
