@@ -34,7 +34,7 @@ SAMPLES = 10_000
 
 
 class Recipe(NamedTuple):
-    """What is varied from row to row; the default values are the default run's recipe."""
+    """What is varied from row to row; the default values are the default run's, but for its penalty."""
 
     name: str
     batch_norm: bool = True
@@ -51,11 +51,11 @@ RECIPES = [
     Recipe("+ BatchNorm in G", True, 2e-4, 0.5, 0.999),
     Recipe("+ learning rate 1e-3", True, 1e-3, 0.5, 0.999),
     Recipe("+ beta1 0", True, 1e-3, 0.0, 0.999),
-    Recipe("+ beta2 0.99: the default"),
-    Recipe("the default without average", average=0.0),
-    Recipe("the default without BatchNorm", batch_norm=False),
-    Recipe("the default with real_label 0.9", loss=losses.NonSaturating(real_label=0.9)),
-    Recipe("the default with least squares", loss=losses.LeastSquares()),
+    Recipe("+ beta2 0.99"),
+    Recipe("that without average", average=0.0),
+    Recipe("that without BatchNorm", batch_norm=False),
+    Recipe("that with real_label 0.9", loss=losses.NonSaturating(real_label=0.9)),
+    Recipe("that with least squares", loss=losses.LeastSquares()),
 ]
 
 

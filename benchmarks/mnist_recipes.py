@@ -31,7 +31,7 @@ SAMPLES = 10_000
 
 
 class Recipe(NamedTuple):
-    """What is varied; the rest is as in examples/mnist_mlp_gan.py, whose recipe the first one is."""
+    """What is varied; the rest is as in examples/mnist_mlp_gan.py, whose recipe the second one is."""
 
     name: str
     loss: losses.Loss = losses.NonSaturating()
@@ -40,11 +40,12 @@ class Recipe(NamedTuple):
 
 
 RECIPES = [
-    Recipe("default: non-saturating"),
-    Recipe("+ R1, gamma 1", penalties=(R1(1.0),)),
+    Recipe("non-saturating, no penalty"),
+    Recipe("+ R1, gamma 1: the default", penalties=(R1(1.0),)),
     Recipe("relativistic + R1 + R2, gamma 0.3", losses.Relativistic(), (R1(0.3), R2(0.3))),
     Recipe("hinge + R1, gamma 1", losses.Hinge(), (R1(1.0),)),
-    Recipe("rate 2e-3 + R1, gamma 1", penalties=(R1(1.0),), lr=2e-3),
+    Recipe("+ R1, gamma 1, rate 2e-3", penalties=(R1(1.0),), lr=2e-3),
+    Recipe("+ R1, gamma 1, rate 5e-4", penalties=(R1(1.0),), lr=5e-4),
 ]
 
 

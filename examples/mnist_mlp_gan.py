@@ -2,14 +2,16 @@
 
     python examples/mnist_mlp_gan.py
 
-trains on MNIST, or on digits that tinygan draws itself where MNIST cannot be had, for about 4 minutes on two cores. It
+trains on MNIST, or on digits that tinygan draws itself where MNIST cannot be had, for about 3 minutes on two cores. It
 shows a bar with both losses, and leaves pictures, curves and a checkpoint in runs/mnist_mlp_gan.
 
 The generator G turns noise z into images, the discriminator D gives an image x a logit D(x): high for real, low for
 generated. With the logistic function σ each descends its own loss (Goodfellow et al., 2014, section 3):
 
-    L_D = −mean log σ(D(x)) − mean log(1 − σ(D(G(z))))
+    L_D = −mean log σ(D(x)) − mean log(1 − σ(D(G(z)))) + γ/2 mean ‖∇D(x)‖²
     L_G = −mean log σ(D(G(z)))
+
+The last term of L_D is the penalty R1 (Mescheder et al., 2018, equation 9): D pays for being steep at real images.
 
 Samples are drawn from a moving average of G's weights, which circle around a good point rather than reach it.
 """
@@ -22,11 +24,13 @@ from tinygan.training import train
 # ---- the recipe, found by measurement; each has a flag of the same name ----
 RECIPE = Recipe(
     name="mnist_mlp_gan",
-    epochs=20,
+    epochs=13,
     batch_size=128,
     lr=1e-3,  # five times DCGAN's: of all changes the one that gains most
     beta1=0.0,  # no momentum, which keeps pushing where the other player has already moved on
     beta2=0.99,
+    penalty="r1",  # fewer steps in the same time, and better digits on all seeds
+    gamma=1.0,
     average=0.999,
     noise_dim=100,  # length of z, drawn from normal(0, 1)
     width=256,

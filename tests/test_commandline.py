@@ -361,7 +361,7 @@ def test_the_example_from_its_command_line(tmp_path):
     assert config["run"]["data"]["shape"] == [60000, 28, 28, 1]
     arrays, about = checkpoints.read(folder / "checkpoint.safetensors")
     assert about["step"] == 20
-    assert arrays["losses"].shape == (20, 2)
+    assert arrays["losses"].shape == (20, 3)  # D, G, and the penalty
     with Image.open(folder / "samples.png") as picture:
         assert picture.size == (484, 484)
         assert np.asarray(picture).std() > 20
@@ -432,7 +432,8 @@ def test_resume_keeps_penalties_and_schedule(tmp_path, example, images):
 def test_a_run_from_before_there_were_such_flags_goes_on(tmp_path, images):
     """Whatever the recipe says by now, it is resumed with what it was made with."""
     out = tmp_path / "run"
-    assert program("mnist_mlp_gan")("--data", images, "--out", out, "--steps", 1, "--batch-size", 4) == 0
+    run = ["--data", images, "--out", out, "--steps", 1, "--batch-size", 4, "--penalty", "none"]
+    assert program("mnist_mlp_gan")(*run) == 0
     arrays, about = checkpoints.read(out / "checkpoint.safetensors")
     new = {"penalty", "gamma", "gp_weight", "gp_target", "penalty_every", "weight_clip", "lr_schedule"}
     about["settings"] = {key: value for key, value in about["settings"].items() if key not in new}
@@ -458,10 +459,10 @@ def test_a_label_for_a_loss_without_labels(tmp_path, images, example, capsys):
 
 def test_a_critic_without_a_bound(tmp_path, images, example, capsys):
     run = ["--data", images, "--steps", 1, "--batch-size", 4, "--loss", "wasserstein"]
-    assert example(*run, "--out", tmp_path / "run") == 2
+    assert example(*run, "--penalty", "none", "--out", tmp_path / "run") == 2
     assert "argument --loss: the wasserstein loss falls for ever unless D's slope is bounded" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-    assert example(*run, "--out", tmp_path / "clipped", "--weight-clip", 0.01) == 0
+    assert example(*run, "--penalty", "none", "--weight-clip", 0.01, "--out", tmp_path / "clipped") == 0
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -638,7 +639,7 @@ BAD_RUNS = {
     "another width": (["--out", "run", "--resume", "--width", 5], "another generator: Dense(100, 4) then"),
     "another noise": (["--out", "run", "--resume", "--noise-dim", 9], "another generator: Dense(100, 4) then"),
     "another label": (["--out", "run", "--resume", "--real-label", 0.9], "another loss: NonSaturating"),
-    "a penalty": (["--out", "run", "--resume", "--penalty", "r1"], "another penalties: none then, ['R1(gamma=10.0)']"),
+    "a penalty": (["--out", "run", "--resume", "--penalty", "none"], "another penalties: ['R1(gamma=1.0)'] then, none now"),
     "clipped weights": (["--out", "run", "--resume", "--weight-clip", 1], "another weight_clip: none then, 1.0 now"),
     "another seed": (["--out", "run", "--resume", "--seed", 9], "another seed: 0 then, 9 now"),
     "another average": (["--out", "run", "--resume", "--average", 0], "then, 0.0 now"),
