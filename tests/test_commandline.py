@@ -639,7 +639,7 @@ BAD_RUNS = {
     "another width": (["--out", "run", "--resume", "--width", 5], "another generator: Dense(100, 4) then"),
     "another noise": (["--out", "run", "--resume", "--noise-dim", 9], "another generator: Dense(100, 4) then"),
     "another label": (["--out", "run", "--resume", "--real-label", 0.9], "another loss: NonSaturating"),
-    "a penalty": (["--out", "run", "--resume", "--penalty", "none"], "another penalties: ['R1(gamma=1.0)'] then, none now"),
+    "a penalty": (["--out", "run", "--resume", "--penalty", "none"], "['R1(gamma=1.0)'] then, none now"),
     "clipped weights": (["--out", "run", "--resume", "--weight-clip", 1], "another weight_clip: none then, 1.0 now"),
     "another seed": (["--out", "run", "--resume", "--seed", 9], "another seed: 0 then, 9 now"),
     "another average": (["--out", "run", "--resume", "--average", 0], "then, 0.0 now"),
