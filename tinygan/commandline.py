@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .backend import get_backend
+from .backend import PRECISIONS, best_backend, device_of, get_backend, set_precision
 from .data import ImageData, steps_per_epoch
-from .errors import BackendError, TinyGANError
+from .errors import TinyGANError
 from .flags import (
     LOSSES,
     ONCE,
@@ -45,7 +45,9 @@ from .flags import (
 )
 from .gan import GAN
 from .losses import Labelled
+from .mpi import first_speaks, world
 from .network import Sequential
+from .parallel import ALONE, Group
 from .runs import CHECKPOINT, read_checkpoint
 
 EPILOG = """\
@@ -59,7 +61,7 @@ what it writes into the output folder:
 interruptions:
   Ctrl-C finishes the step at hand and writes a checkpoint. With --resume a run goes on from its last checkpoint, to the
   very bytes of one that was never interrupted. Flags that are not given again keep their values; --lr, --d-lr,
-  --lr-schedule, --clip-norm, --clip-value, the length, the intervals and the backend may be given anew.
+  --lr-schedule, --clip-norm, --clip-value, the length, the intervals, the backend and its precision may be given anew.
 """
 
 
@@ -105,6 +107,7 @@ class Recipe:
     background: int = 255
     cache: str | None = None
     backend: str = "numpy"
+    precision: str = "fp32"
     sample_every: int = 100
     checkpoint_every: int = 500
 
@@ -177,6 +180,7 @@ def make_parser(doc: str, recipe: Recipe, models: Sequence[str] = ()) -> argpars
     group.add_argument("--mirror", action="store_true", help="add the mirror image of every image")
     add("--cache", str, "FOLDER", "for fetched files and decoded pictures", none="the user's cache folder")
     add("--backend", ["numpy", "cupy", "auto"], None, "the CPU, an NVIDIA GPU, or the GPU if one works")
+    add("--precision", list(PRECISIONS), None, "of matrix products on a GPU: exact as float32, or coarser and fast")
     add("--out", Path, "FOLDER", "output folder")
     add("--sample-every", count, "N", "steps from one picture to the next")
     add("--checkpoint-every", count, "N", "steps from one checkpoint to the next")
@@ -216,13 +220,16 @@ def parse(doc: str, *recipes: Recipe, argv: Sequence[str] | None = None) -> argp
         flags.epochs, flags.steps = recipe.epochs, recipe.steps
     if flags.real_label != 1.0 and not issubclass(LOSSES[flags.loss], Labelled):
         parser.error(f"argument --real-label: --loss {flags.loss} has no labels; give --real-label 1 or another --loss")
-    if flags.loss == "wasserstein" and flags.penalty == "none" and flags.weight_clip is None:
+    strength = {"none": 0.0, "gp": flags.gp_weight}.get(flags.penalty, flags.gamma)
+    if flags.loss == "wasserstein" and strength == 0.0 and flags.weight_clip is None:
         parser.error(
-            "argument --loss: the wasserstein loss falls for ever unless D's slope is bounded; give --penalty gp, or "
-            "--weight-clip 0.01 as in the paper"
+            "argument --loss: the wasserstein loss falls for ever unless D's slope is bounded; give --penalty gp, with "
+            "a weight that is not 0, or --weight-clip 0.01 as in the paper"
         )
     if flags.backend == "auto":
-        flags.backend = _best_backend()
+        taken, said = best_backend()
+        print(said, file=sys.stderr)
+        flags.backend = taken.name
     flags.low = recipe.low
     return flags
 
@@ -267,9 +274,10 @@ def training_options(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def describe(images: ImageData, gan: GAN) -> None:
-    """Print what is learned from, and the two networks layer by layer."""
+    """Print what is learned from, what computes, and the two networks layer by layer."""
     tables = gan.generator.summary(), gan.discriminator.summary(images.image_shape)
-    print("{}\n\nG\n{}\n\nD\n{}\n".format(images.description, *tables))
+    where = device_of(gan.generator.theta) + (f", in {n} processes" if (n := world().size) > 1 else "")
+    print("{}\non {}\n\nG\n{}\n\nD\n{}\n".format(images.description, where, *tables))
 
 
 def launch(
@@ -281,26 +289,25 @@ def launch(
     that was taken. Whatever is wrong comes out as one line, and an exit code.
 
     The code is 2 for a bad command line, 1 for any other error that tinygan or the operating system reports, and 130
-    after Ctrl-C.
+    after Ctrl-C. Of several processes that mpiexec started (:mod:`tinygan.mpi`) the first speaks for all.
     """
+    group = ALONE
     try:
-        folder = main(parse(doc, *recipes, argv=argv))
-        if folder is not None:
-            print(f"Look at {folder / 'samples.png'}, {folder / 'film.gif'} and {folder / 'losses.png'}.")
+        group = world()
+        with first_speaks(group):
+            flags = parse(doc, *recipes, argv=argv)
+            set_precision(flags.precision, get_backend(flags.backend))  # refused now, not after the data is read
+            folder = main(flags)
+            if folder is not None:
+                print(f"Look at {folder / 'samples.png'}, {folder / 'film.gif'} and {folder / 'losses.png'}.")
     except (TinyGANError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _end(group, f"error: {error}", 1)
     except MemoryError as error:
-        print(f"error: not enough memory ({error}). Use a smaller --width, --size or --batch-size.", file=sys.stderr)
-        sys.exit(1)
+        _end(group, f"error: not enough memory ({error}). Use a smaller --width, --size or --batch-size.", 1)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _end(group, "interrupted", 130)
 
 
-def _best_backend() -> str:
-    try:
-        return get_backend("cupy").name
-    except BackendError as error:
-        print(f"backend auto: the CPU, since {error}", file=sys.stderr)
-        return "numpy"
+def _end(group: Group, message: str, code: int) -> None:
+    group.end(lambda: print(message, file=sys.stderr))
+    sys.exit(code)

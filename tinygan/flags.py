@@ -84,7 +84,7 @@ OPTIMIZERS: dict[str, dict[str, float | None]] = {
 SCHEDULES: dict[str, type[Schedule] | None] = {"constant": None, "linear": linear, "cosine": cosine}
 
 #: What runs were made with before there were flags for it; they can be resumed whatever a recipe says now.
-ONCE = {"penalty": "none", "weight_clip": None, "lr_schedule": "constant"}
+ONCE = {"penalty": "none", "weight_clip": None, "lr_schedule": "constant", "precision": "fp32"}
 
 
 def loss_of(flags: argparse.Namespace) -> Loss:

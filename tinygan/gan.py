@@ -9,13 +9,15 @@ import numpy as np
 
 from .arguments import positive, positive_int
 from .arguments import seed as check_seed
-from .backend import Array, Backend, backend_of, get_backend, get_xp
+from .backend import Array, Backend, backend_of, get_backend, get_xp, out_of_memory, to_numpy
 from .errors import ArgumentError, BackendError, DTypeError, ShapeError
+from .feeds import feed
 from .layers import Flatten, Layer, Reshape, Sigmoid
 from .layers.views import show_shape
 from .losses import Loss, NonSaturating
 from .network import Sequential
 from .optim import Adam, ExponentialMovingAverage, Optimizer
+from .parallel import ALONE
 from .penalties import Penalty, penalise, penalise_in_the_pass_of_the_loss, serves
 from .resumable import Resumable
 from .tracing import require_finite
@@ -27,6 +29,16 @@ class Losses(NamedTuple):
     d: Array
     g: Array
     penalty: Array | float = 0.0  #: what D pays on top of d, if penalties were due
+
+
+def on_host(values: list[Array | float]) -> list[Array | float]:
+    """The same numbers, those on a device fetched all at once: each by itself would be waited for."""
+    away = [i for i, x in enumerate(values) if not isinstance(x, (float, np.generic, np.ndarray))]
+    if away:
+        found = to_numpy(get_xp(values[away[0]]).stack([values[i] for i in away]))
+        for i, x in zip(away, found, strict=True):
+            values[i] = x
+    return values
 
 
 class GAN(Resumable):
@@ -107,6 +119,7 @@ class GAN(Resumable):
                 raise ArgumentError(f"GAN: {what}_optimizer was made for another network; make it for this one.")
         self.average = ExponentialMovingAverage(generator, average) if average else None
         self.t = 0  # adversarial steps taken
+        self.group = ALONE  # the processes that share every batch, see tinygan.parallel
         training, sampling = np.random.SeedSequence(check_seed(seed, "GAN")).spawn(2)
         self.rng, self.sample_rng = np.random.default_rng(training), np.random.default_rng(sampling)
 
@@ -135,31 +148,46 @@ class GAN(Resumable):
         NonFiniteError
             With ``check``: a loss or gradient is not finite. The message names the step, the network and the layer
             where it first appeared. That network has not moved; in G's turn D has, in this step.
+        BackendError
+            The samples live elsewhere than the networks, or the GPU's memory is full.
         """
-        n = self._check_real(real)
+        self._check_real(real)
         try:
-            for k in range(self.d_steps):
-                d_loss, penalty = self._discriminator_step(real[k * n : (k + 1) * n], check)
-            g_loss = self._generator_step(real[-n:], check)
-        except BaseException:
-            self.generator.forget()  # a step that broke off must not spoil the next
-            self.discriminator.forget()
+            losses = self.take_turns(real, check=check)
+        except BaseException as error:
+            self.forget()  # a step that broke off must not spoil the next
+            if full := out_of_memory(error, backend_of(real)):
+                raise full from error
             raise
+        self.t += 1
+        return losses
+
+    def take_turns(self, real: Array, *, check: bool = False) -> Losses:
+        """All of a step that the device computes, which :mod:`tinygan.graphs` records; otherwise as :meth:`step`."""
+        n = len(real) // self.d_steps
+        for k in range(self.d_steps):
+            d_loss, penalty = self._discriminator_step(real[k * n : (k + 1) * n], check)
+        g_loss = self._generator_step(real[-n:], check)
         if self.average:
             self.average.update()
-        self.t += 1
         return Losses(d_loss, g_loss, penalty)
+
+    def forget(self) -> None:
+        """Drop all open passes of both networks."""
+        self.generator.forget()
+        self.discriminator.forget()
 
     def _discriminator_step(self, real: Array, check: bool) -> tuple[Array, Array | float]:
         D, xp = self.discriminator, get_xp(real)
-        z = self.noise(len(real))
+        shard = self.group.shard(len(real))
+        z = self.noise(len(real), rng=shard.rng(self.rng))
         fake = self.generator.forward(z)  # made as in training, but G will not learn from these
         self.generator.forget()
         due, penalty = [p for p in self.penalties if self.t % p.every == 0], 0.0
         if D.parts is None:  # a layer that mixes the samples of a batch: real and fake ones pass apart
             real_logits = D.forward(real)
             real_pass = D.take_pass()
-            value, d_real, d_fake = self.loss.discriminator(real_logits, D.forward(fake))
+            value, d_real, d_fake = shard.weighted(*self.loss.discriminator(real_logits, D.forward(fake)))
             D.backward(d_fake, grads="write", need_dx=False)
             D.restore_pass(real_pass)
             D.backward(d_real, grads="add", need_dx=False)
@@ -171,16 +199,18 @@ class GAN(Resumable):
             finally:
                 D.parts = before
             half = len(logits) // 2  # of the logits: a packing D gives fewer than there are samples
-            value, d_real, d_fake = self.loss.discriminator(logits[:half], logits[half:])
+            value, d_real, d_fake = shard.weighted(*self.loss.discriminator(logits[:half], logits[half:]))
             d_logits = xp.concatenate([d_real, d_fake])
             if serves(due):
-                penalty, due = penalise_in_the_pass_of_the_loss(due, D, x, logits, d_logits, t=self.t), []
+                now = {"t": self.t, "share": shard.share}
+                penalty, due = penalise_in_the_pass_of_the_loss(due, D, x, logits, d_logits, **now), []
             else:
                 D.backward(d_logits, grads="write", need_dx=False)
         if due:
-            penalty = penalise(due, D, real, fake, self.rng, t=self.t)
+            penalty = penalise(due, D, real, fake, shard.rng(self.rng), t=self.t, share=shard.share)
+        value, penalty = shard.sum(D.grad, value, penalty)
         if check:
-            require_finite(self.t + 1, value, D, self.generator, D, real=real, z=z, penalty=penalty)
+            require_finite(self.t + 1, value, D, self.generator, D, real=real, z=z, penalty=penalty, group=self.group)
         self.d_optimizer.step()
         if self.weight_clip is not None:
             xp.clip(D.theta, -self.weight_clip, self.weight_clip, out=D.theta)
@@ -188,16 +218,18 @@ class GAN(Resumable):
 
     def _generator_step(self, real: Array, check: bool) -> Array:
         G, D = self.generator, self.discriminator
-        z = self.noise(len(real))
+        shard = self.group.shard(len(real))
+        z = self.noise(len(real), rng=shard.rng(self.rng))
         fake = G.forward(z)
         real_logits = None
         if self.loss.compares:  # in training mode, as the fakes are judged; nothing is learned from it
             real_logits = D.forward(real)
             D.forget()
-        value, d_logits = self.loss.generator(D.forward(fake), real_logits)
+        value, d_logits = shard.weighted(*self.loss.generator(D.forward(fake), real_logits))
         G.backward(D.backward(d_logits, grads="skip"), grads="write", need_dx=False)
+        (value,) = shard.sum(G.grad, value)
         if check:
-            require_finite(self.t + 1, value, G, G, D, real=real, z=z)
+            require_finite(self.t + 1, value, G, G, D, real=real, z=z, group=self.group)
         self.g_optimizer.step()
         return value
 
@@ -205,9 +237,8 @@ class GAN(Resumable):
 
     def noise(self, n: int, *, rng: np.random.Generator | None = None) -> Array:
         """Draw z (n, noise_dim) on the host, the same numbers whatever the backend, and move it to the networks'."""
-        theta = self.generator.theta
-        z = (self.rng if rng is None else rng).standard_normal((n, self.noise_dim), dtype=theta.dtype)
-        return backend_of(theta).from_host(z)
+        theta, rng = self.generator.theta, self.rng if rng is None else rng
+        return feed(lambda: rng.standard_normal((n, self.noise_dim), dtype=theta.dtype), theta)
 
     def sample(self, n: int | None = None, *, z: Array | None = None) -> Array:
         """Return n generated samples, or those of the noise ``z`` (n, noise_dim), from the averaged G if there is one.
@@ -232,8 +263,8 @@ class GAN(Resumable):
 
     # ---- what is refused ---------------------------------------------------------------------------------------------
 
-    def _check_real(self, real: Array) -> int:
-        """Refuse real samples that do not fit; return how many there are for one step of D."""
+    def _check_real(self, real: Array) -> None:
+        """Refuse real samples that do not fit."""
         theta = self.discriminator.theta
         if backend_of(real) is not backend_of(theta):
             here, there = backend_of(real).name, backend_of(theta).name
@@ -255,7 +286,6 @@ class GAN(Resumable):
             raise ShapeError(
                 f"GAN.step: {len(real)} real samples cannot be shared out over d_steps = {self.d_steps} equal batches."
             )
-        return len(real) // self.d_steps
 
 
 def _last(network: Sequential) -> Layer:

@@ -10,6 +10,8 @@ gradients stay finite for logits far beyond ±10,000.
 
 :class:`Wasserstein` and :class:`Hinge` play for another value, mean r − mean f, and :class:`Relativistic` for one of
 pairs. Whether a penalty is added (:mod:`tinygan.penalties`) is no part of a loss.
+
+On a GPU each method is one launch of a kernel with the same formulas, :mod:`tinygan.kernels.gpu_losses`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 from .arguments import fraction
 from .backend import Array, get_xp
 from .errors import ArgumentError, DTypeError, ShapeError
-from .kernels import sigmoid, softplus
+from .kernels import gpu_losses, on_gpu, sigmoid, softplus
 
 
 class Loss:
@@ -75,6 +77,8 @@ class Minimax(Labelled):
     def discriminator(self, real_logits: Array, fake_logits: Array) -> tuple[Array, Array, Array]:
         xp = _check_logits(self, real_logits, fake_logits)
         r, f, t = real_logits, fake_logits, self.real_label
+        if on_gpu(r):
+            return gpu_losses.discriminator("Minimax", r, f, t)
         value = xp.mean(softplus(-r)) + (1.0 - t) * xp.mean(r) + xp.mean(softplus(f))
         d_real = (1.0 - t) - sigmoid(-r)  # σ(r) − t, without the rounding of σ(r) near 1
         d_real /= r.size
@@ -85,6 +89,8 @@ class Minimax(Labelled):
     def generator(self, fake_logits: Array, real_logits: Array | None = None) -> tuple[Array, Array]:
         xp = _check_logits(self, fake_logits)
         f = fake_logits
+        if on_gpu(f):
+            return gpu_losses.generator("Minimax", f)
         return -xp.mean(softplus(f)), sigmoid(f) * (-1.0 / f.size)
 
 
@@ -100,6 +106,8 @@ class NonSaturating(Minimax):
     def generator(self, fake_logits: Array, real_logits: Array | None = None) -> tuple[Array, Array]:
         xp = _check_logits(self, fake_logits)
         f = fake_logits
+        if on_gpu(f):
+            return gpu_losses.generator("NonSaturating", f)
         return xp.mean(softplus(-f)), sigmoid(-f) * (-1.0 / f.size)
 
 
@@ -119,11 +127,15 @@ class LeastSquares(Labelled):
 
     def discriminator(self, real_logits: Array, fake_logits: Array) -> tuple[Array, Array, Array]:
         xp = _check_logits(self, real_logits, fake_logits)
+        if on_gpu(real_logits):
+            return gpu_losses.discriminator("LeastSquares", real_logits, fake_logits, self.real_label)
         r, f = real_logits - self.real_label, fake_logits
         return 0.5 * xp.mean(r * r) + 0.5 * xp.mean(f * f), r / r.size, f / f.size
 
     def generator(self, fake_logits: Array, real_logits: Array | None = None) -> tuple[Array, Array]:
         xp = _check_logits(self, fake_logits)
+        if on_gpu(fake_logits):
+            return gpu_losses.generator("LeastSquares", fake_logits)
         f = fake_logits - 1.0
         return 0.5 * xp.mean(f * f), f / f.size
 
@@ -147,11 +159,15 @@ class Wasserstein(Loss):
     def discriminator(self, real_logits: Array, fake_logits: Array) -> tuple[Array, Array, Array]:
         xp = _check_logits(self, real_logits, fake_logits)
         r, f = real_logits, fake_logits
+        if on_gpu(r):
+            return gpu_losses.discriminator("Wasserstein", r, f)
         return xp.mean(f) - xp.mean(r), xp.full_like(r, -1.0 / r.size), xp.full_like(f, 1.0 / f.size)
 
     def generator(self, fake_logits: Array, real_logits: Array | None = None) -> tuple[Array, Array]:
         xp = _check_logits(self, fake_logits)
         f = fake_logits
+        if on_gpu(f):
+            return gpu_losses.generator("Wasserstein", f)
         return -xp.mean(f), xp.full_like(f, -1.0 / f.size)
 
 
@@ -170,6 +186,8 @@ class Hinge(Wasserstein):
     def discriminator(self, real_logits: Array, fake_logits: Array) -> tuple[Array, Array, Array]:
         xp = _check_logits(self, real_logits, fake_logits)
         r, f = real_logits, fake_logits
+        if on_gpu(r):
+            return gpu_losses.discriminator("Hinge", r, f)
         value = xp.mean(xp.maximum(1.0 - r, 0.0)) + xp.mean(xp.maximum(1.0 + f, 0.0))
         d_real, d_fake = (r < 1.0).astype(r.dtype), (f > -1.0).astype(f.dtype)
         d_real *= -1.0 / r.size
@@ -201,7 +219,10 @@ class Relativistic(Loss):
     compares = True
 
     def discriminator(self, real_logits: Array, fake_logits: Array) -> tuple[Array, Array, Array]:
-        xp, ahead = self._pairs(real_logits, fake_logits)
+        self._check_pairs(real_logits, fake_logits)
+        if on_gpu(real_logits):
+            return gpu_losses.relativistic(real_logits, fake_logits, both=True)
+        xp, ahead = get_xp(real_logits), real_logits - fake_logits
         d_fake = sigmoid(-ahead)
         d_fake /= ahead.size
         return xp.mean(softplus(-ahead)), -d_fake, d_fake
@@ -209,18 +230,20 @@ class Relativistic(Loss):
     def generator(self, fake_logits: Array, real_logits: Array | None = None) -> tuple[Array, Array]:
         if real_logits is None:
             raise ArgumentError("Relativistic: G's loss compares with real samples; give it real_logits too.")
-        xp, ahead = self._pairs(real_logits, fake_logits)
+        self._check_pairs(real_logits, fake_logits)
+        if on_gpu(fake_logits):
+            return gpu_losses.relativistic(fake_logits, real_logits, both=False)[:2]
+        xp, ahead = get_xp(real_logits), real_logits - fake_logits
         return xp.mean(softplus(ahead)), sigmoid(ahead) * (-1.0 / ahead.size)
 
-    def _pairs(self, r: Array, f: Array) -> tuple[Any, Array]:
-        """Return the array module and r − f, by how much each real sample is ahead."""
-        xp = _check_logits(self, r, f)
+    def _check_pairs(self, r: Array, f: Array) -> None:
+        """Refuse logits that are no pairs."""
+        _check_logits(self, r, f)
         if r.shape != f.shape:
             raise ShapeError(
                 f"Relativistic: real and generated samples are compared in pairs, so there must be equally many; got "
                 f"logits {r.shape} of real and {f.shape} of generated ones."
             )
-        return xp, r - f
 
 
 class SoftmaxCrossEntropy:

@@ -5,6 +5,8 @@ the system at once, and the system clears every page of it again before the next
 the 64x64 DCGAN on two cores. Importing tinygan tells it to keep up to a gigabyte, which then stays with the process. If
 one of the variables ``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_`` and ``GLIBC_TUNABLES`` is set, nothing is
 changed; nor is it with other C libraries than glibc.
+
+Nothing is imported here but the standard library: it comes before NumPy.
 """
 
 from __future__ import annotations

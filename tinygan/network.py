@@ -12,6 +12,7 @@ from . import checkpoints
 from .backend import Array, get_xp, to_numpy
 from .errors import ArgumentError, CheckpointError, ShapeError
 from .flat import Flat
+from .layers import pairs
 from .layers.base import GradMode, Layer
 from .layers.views import Shape, show_shape
 
@@ -71,12 +72,26 @@ class Sequential(Flat):
                 raise ShapeError(f"Sequential: the layers do not fit. {error}{above}") from error
         self.input_shape = self.layers[0].input_shape
 
+    def _assemble(self) -> None:
+        super()._assemble()
+        n = len(self.layers)
+        found = {i for i in range(n - 1) if pairs.is_pair(self.layers[i], self.layers[i + 1])}
+        self._alone = [(i, False) for i in range(n)]
+        self._paired = [(i, i in found) for i in range(n) if i - 1 not in found]
+
+    def _steps(self, a: Array) -> list[tuple[int, bool]]:
+        """In what steps an array goes through the layers: the number of each, and whether the next is part of it."""
+        return self._paired if pairs.fuses(a) else self._alone
+
     # ---- the protocol of a layer -----------------------------------------------------------------------------------
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
         try:
-            for layer in self.layers:
-                x = layer.forward(x, train=train)
+            for i, paired in self._steps(x):
+                if paired:
+                    x = pairs.forward(self.layers[i], self.layers[i + 1], x, train=train)
+                else:
+                    x = self.layers[i].forward(x, train=train)
         except BaseException:
             self.forget()  # a half-finished pass must not pair with a later backward
             raise
@@ -93,8 +108,12 @@ class Sequential(Flat):
             last = next((i for i, layer in enumerate(self.layers) if layer.size), len(self.layers))
             last = len(self.layers) - 1 if grads == "skip" else min(last, len(self.layers) - 1)
         try:
-            for i in range(len(self.layers) - 1, last - 1, -1):
-                dy = self._backward_of(i, dy, grads, need_dx or i > last)
+            for i, paired in reversed(self._steps(dy)):
+                if paired and i >= last:
+                    layer, behind = self.layers[i : i + 2]
+                    dy = pairs.backward(layer, behind, dy, grads=grads, need_dx=need_dx or i > last)
+                elif i + paired >= last:
+                    dy = self._backward_of(i + paired, dy, grads, need_dx or i + paired > last)
         finally:
             self.forget()  # of the layers below, which had nothing to do, or of all of them after an error
         return dy if need_dx else None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from . import checkpoints
+from . import checkpoints, kernels
 from .arguments import fraction, positive
 from .backend import Array, Backend, get_xp, to_backend, to_numpy
 from .errors import ArgumentError
+from .feeds import feed
 from .kernels import in_blocks
+from .kernels.products import dot
 from .network import Sequential
 from .schedules import value_at
 
@@ -41,7 +44,7 @@ class Optimizer:
                 positive(value, f"{type(self).__name__}: {what}")
         self.network, self.lr, self.clip_norm, self.clip_value = network, lr, clip_norm, clip_value
         self.t = 0  # steps taken
-        self._rate = self.rate  # a function that gives none is refused now
+        self._numbers: Any = self.rate  # a function that gives none is refused now
         for name in self.state_names:
             setattr(self, name, get_xp(network.theta).zeros_like(network.theta))
 
@@ -52,15 +55,19 @@ class Optimizer:
 
     def step(self) -> None:
         """Move θ one step against the gradient that is in ``network.grad`` now."""
-        self._rate = self.rate
-        self.t += 1
+        self._numbers = feed(self._advance, self.network.theta)
         self._clip(self.network.grad)
-        self._prepare()
+        self._move()
+
+    def _move(self) -> None:
         state = [getattr(self, name) for name in self.state_names]
         in_blocks(self._update, self.network.theta, self.network.grad, *state, scratch=2)
 
-    def _prepare(self) -> None:
-        """Compute the scalars that all blocks of this step share."""
+    def _advance(self) -> float | tuple[float, ...]:
+        """Begin the next step: count it, and return the ``_numbers`` that it differs in from all others."""
+        rate = self.rate
+        self.t += 1
+        return rate
 
     def _update(self, theta: Array, g: Array, *state_and_scratch: Array) -> None:
         """Update one block of θ and of the optimiser's vectors in place; two scratch blocks hold what is between."""
@@ -71,7 +78,7 @@ class Optimizer:
         if self.clip_value is not None:
             xp.clip(g, -self.clip_value, self.clip_value, out=g)
         if self.clip_norm is not None:
-            norm = xp.sqrt(xp.dot(g, g))
+            norm = xp.sqrt(dot(g, g))
             g *= xp.minimum(self.clip_norm / xp.maximum(norm, 1e-30), 1.0)  # no branch: a GPU need not wait
 
     # ---- state -----------------------------------------------------------------------------------------------------
@@ -121,7 +128,7 @@ class SGD(Optimizer):
     def _update(self, theta: Array, g: Array, u: Array, step: Array, _: Array) -> None:
         u *= self.momentum
         u += g
-        get_xp(u).multiply(u, self._rate, out=step)
+        get_xp(u).multiply(u, self._numbers, out=step)
         theta -= step
 
 
@@ -151,7 +158,7 @@ class RMSProp(Optimizer):
         xp.sqrt(v, out=root)
         root += self.eps
         xp.divide(g, root, out=root)
-        root *= self._rate
+        root *= self._numbers
         theta -= root
 
 
@@ -192,13 +199,22 @@ class Adam(Optimizer):
         self.beta1, self.beta2 = fraction(beta1, "Adam: beta1"), fraction(beta2, "Adam: beta2")
         self.eps = positive(eps, "Adam: eps")
 
-    def _prepare(self) -> None:
+    def _advance(self) -> tuple[float, float]:
+        """a and eps / c."""
+        rate = super()._advance()
         c = ((1.0 - self.beta2) / (1.0 - self.beta2**self.t)) ** 0.5
-        self._a = self._rate * (1.0 - self.beta1) / ((1.0 - self.beta1**self.t) * c)
-        self._eps_over_c = self.eps / c
+        return rate * (1.0 - self.beta1) / ((1.0 - self.beta1**self.t) * c), self.eps / c
+
+    def _move(self) -> None:
+        theta = self.network.theta
+        if not kernels.on_gpu(theta):
+            super()._move()
+            return
+        numbers = get_xp(theta).asarray(self._numbers, dtype=theta.dtype)
+        kernels.gpu.adam(theta, self.network.grad, self.M, self.V, numbers, self.beta1, self.beta2)  # one launch
 
     def _update(self, theta: Array, g: Array, M: Array, V: Array, square: Array, root: Array) -> None:
-        xp = get_xp(g)
+        xp, (a, eps_over_c) = get_xp(g), self._numbers
         if self.beta1 > 0.0:
             M *= self.beta1
             M += g
@@ -208,9 +224,9 @@ class Adam(Optimizer):
         V *= self.beta2
         V += square
         xp.sqrt(V, out=root)
-        root += self._eps_over_c
+        root += eps_over_c
         xp.divide(M, root, out=root)
-        root *= self._a
+        root *= a
         theta -= root
 
 
@@ -240,17 +256,27 @@ class ExponentialMovingAverage:
 
     def update(self) -> None:
         """Take the source's present weights into the average."""
-        self.t += 1
-        d = min(self.decay, self.t / (self.t + 9.0))
+        part = feed(self._advance, self.network.theta)
 
         def mix(average: Array, new: Array, step: Array) -> None:
             get_xp(new).subtract(new, average, out=step)
-            step *= 1.0 - d
+            step *= part
             average += step  # θ̄ + (1 − d)(θ − θ̄)
 
-        in_blocks(mix, self.network.theta, self.source.theta, scratch=1)
+        def mix_all(average: Array, new: Array) -> None:
+            if kernels.on_gpu(new):
+                kernels.gpu.average(average, new, get_xp(new).asarray(part, dtype=new.dtype))
+            else:
+                in_blocks(mix, average, new, scratch=1)
+
+        mix_all(self.network.theta, self.source.theta)
         for key, average in self.network.buffers.items():
             if average.dtype.kind == "f":
-                mix(average, self.source.buffers[key], get_xp(average).empty_like(average))
+                mix_all(average, self.source.buffers[key])
             else:
                 average[...] = self.source.buffers[key]  # a count, say, has no average
+
+    def _advance(self) -> float:
+        """Count the step, and return 1 − d."""
+        self.t += 1
+        return 1.0 - min(self.decay, self.t / (self.t + 9.0))

@@ -36,7 +36,9 @@ import numpy as np
 from .arguments import positive_int, positive_or_0
 from .backend import Array, backend_of, get_xp
 from .errors import ArgumentError, SecondOrderError, ShapeError
+from .feeds import feed
 from .initializers import Rng, as_generator
+from .kernels.products import sum_of_products
 from .network import Sequential
 from .schedules import value_at
 
@@ -44,19 +46,16 @@ from .schedules import value_at
 class Penalty:
     """What all penalties share: ``penalty(D, real, fake, rng)`` returns P and adds dP/dθ to ``D.grad``.
 
+    A penalty of your own writes :meth:`points` and :meth:`of_squares`. :class:`tinygan.GAN` asks for these two only, so
+    that several penalties share their passes through D: a ``__call__`` of your own is not heard there.
+
     Parameters
     ----------
     every : :class:`tinygan.GAN` applies the penalty in each every-th step only, and then ``every`` times as strongly
         (*lazy* regularisation: Karras et al., 2020, appendix B). P and its gradient have that factor.
     """
 
-    where: str | None = None  # "real" or "fake" if the points are exactly these samples
     every = 1
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "points" in vars(cls) and "where" not in vars(cls):
-            cls.where = None  # points of its own
 
     def __init__(self, *, every: int = 1) -> None:
         self.every = positive_int(every, f"{type(self).__name__}: every")
@@ -103,8 +102,6 @@ class R1(Penalty):
     every : see :class:`Penalty`.
     """
 
-    where = "real"
-
     def __init__(self, gamma: float | Callable[[int], float] = 10.0, *, every: int = 1) -> None:
         super().__init__(every=every)
         self.gamma = gamma if callable(gamma) else positive_or_0(gamma, f"{type(self).__name__}: gamma")
@@ -113,8 +110,8 @@ class R1(Penalty):
         return real
 
     def of_squares(self, q: Array, t: int) -> tuple[Array, Array]:
-        half = 0.5 * value_at(self.gamma, t, f"{type(self).__name__}: gamma")
-        return half * q, get_xp(q).full_like(q, half)
+        half = feed(lambda t: 0.5 * value_at(self.gamma, t, f"{type(self).__name__}: gamma"), q, t)
+        return half * q, get_xp(q).ones_like(q) * half
 
     def __repr__(self) -> str:
         return _call(self, gamma=self.gamma)
@@ -122,8 +119,6 @@ class R1(Penalty):
 
 class R2(R1):
     r"""Zero-centred penalty at generated samples (Mescheder et al., 2018, equation 10): P = γ/2 · mean_n ‖g_n‖²."""
-
-    where = "fake"
 
     def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
         return fake
@@ -162,14 +157,14 @@ class GradientPenalty(Penalty):
         self.one_sided = bool(one_sided)
 
     def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
-        epsilon = rng.random(len(real)).astype(real.dtype).reshape(-1, *[1] * (real.ndim - 1))
+        shape, dtype = (len(real), *[1] * (real.ndim - 1)), real.dtype
         x = real - fake
-        x *= backend_of(real).from_host(epsilon)
+        x *= feed(lambda: rng.random(shape[0]).astype(dtype).reshape(shape), real)
         x += fake
         return x
 
     def of_squares(self, q: Array, t: int) -> tuple[Array, Array]:
-        xp, weight = get_xp(q), value_at(self.weight, t, "GradientPenalty: weight")
+        xp, weight = get_xp(q), feed(lambda t: value_at(self.weight, t, "GradientPenalty: weight"), q, t)
         norm = xp.sqrt(q)
         off = norm - self.target
         if self.one_sided:
@@ -190,11 +185,15 @@ def penalise(
     rng: np.random.Generator,
     *,
     t: int = 0,
+    share: float = 1.0,
 ) -> Array:
     """Return the sum of several penalties, and add its gradient: one pass over the points of all of them together.
 
-    Otherwise as calling each of them in turn. Layers that couple samples see the points of each penalty apart.
+    Otherwise as calling each of them in turn. Layers that couple samples see the points of each penalty apart. Sum and
+    gradient have the factor ``share``, the part of these samples in a batch of several processes.
     """
+    if not penalties:
+        raise ArgumentError("penalise: at least one penalty is needed, got none.")
     D = discriminator
     if not isinstance(D, Sequential):
         raise ArgumentError(f"{penalties[0]!r}: D must be a tinygan.Sequential, got {type(D).__name__}.")
@@ -207,10 +206,11 @@ def penalise(
             raise ShapeError(f"{penalty!r}: its points are {x.shape}, but the samples {real.shape}.")
     try:
         if D.parts is None:  # a layer that mixes the samples of a batch, and cannot be told which belong together
-            return sum(_penalise([p], D, x, t) for p, x in zip(penalties, points, strict=True))
+            return sum(_penalise([p], D, x, t, share) for p, x in zip(penalties, points, strict=True))
         before, D.parts = D.parts, len(points)
         try:
-            return _penalise(penalties, D, points[0] if len(points) == 1 else get_xp(real).concatenate(points), t)
+            x = points[0] if len(points) == 1 else get_xp(real).concatenate(points)
+            return _penalise(penalties, D, x, t, share)
         finally:
             D.parts = before
     finally:
@@ -219,11 +219,19 @@ def penalise(
 
 def serves(penalties: Sequence[Penalty]) -> bool:
     """Whether these can use the pass in which D judges real and generated samples for its loss: R1 with R2."""
-    return sorted(str(penalty.where) for penalty in penalties) == ["fake", "real"]
+    looks = [None if "points" in vars(penalty) else type(penalty).points for penalty in penalties]  # None: on its own
+    return len(looks) == 2 and set(looks) == {R1.points, R2.points}
 
 
 def penalise_in_the_pass_of_the_loss(
-    penalties: Sequence[Penalty], discriminator: Sequential, x: Array, s: Array, dy: Array, *, t: int = 0
+    penalties: Sequence[Penalty],
+    discriminator: Sequential,
+    x: Array,
+    s: Array,
+    dy: Array,
+    *,
+    t: int = 0,
+    share: float = 1.0,
 ) -> Array:
     """As a backward of ``dy`` with grads="write", then ``penalise(penalties, ...)``, with a forward pass less.
 
@@ -235,21 +243,22 @@ def penalise_in_the_pass_of_the_loss(
     discriminator : with an open pass x -> s in which both halves of the batch are parts of their own.
     x, s : real samples, then as many generated ones, and their logits.
     dy : gradient of D's loss with respect to s.
+    share : as in :func:`penalise`; dy has this factor already.
     """
     D = discriminator
     D.zero_grad()
     try:
-        return _differentiate(sorted(penalties, key=lambda p: p.where != "real"), D, x, s, t, dy)
+        return _differentiate(sorted(penalties, key=lambda p: type(p).points is not R1.points), D, x, s, t, share, dy)
     finally:
         D.forget()
 
 
-def _penalise(penalties: Sequence[Penalty], D: Sequential, x: Array, t: int) -> Array:
-    return _differentiate(penalties, D, x, D.forward(x), t)
+def _penalise(penalties: Sequence[Penalty], D: Sequential, x: Array, t: int, share: float) -> Array:
+    return _differentiate(penalties, D, x, D.forward(x), t, share)
 
 
 def _differentiate(
-    penalties: Sequence[Penalty], D: Sequential, x: Array, s: Array, t: int, dy: Array | None = None
+    penalties: Sequence[Penalty], D: Sequential, x: Array, s: Array, t: int, share: float, dy: Array | None = None
 ) -> Array:
     """The passes down, up and down again, for an open forward pass x -> s whose parts belong to one penalty each."""
     if type(D).forward is not Sequential.forward:
@@ -262,14 +271,14 @@ def _differentiate(
     xp = get_xp(x)
     gradients = D.input_gradients(xp.ones_like(s))
     g = gradients[0].reshape(len(s), -1)  # one row for each logit, over all axes of a sample
-    q = xp.einsum("nk,nk->n", g, g)
+    q = sum_of_products("nk,nk->n", g, g)
     n = len(s) // len(penalties)
     value, scale = 0.0, xp.empty_like(q)
     for k, penalty in enumerate(penalties):
         part = slice(k * n, (k + 1) * n)
         p, slope = penalty.of_squares(q[part], t)
-        value = value + penalty.every * xp.mean(p)
-        xp.multiply(slope, 2.0 * penalty.every / n, out=scale[part])
+        value = value + share * penalty.every * xp.mean(p)
+        xp.multiply(slope, 2.0 * share * penalty.every / n, out=scale[part])
     v = (g * scale[:, None]).reshape(x.shape)
     D.second_order(v, gradients[-1], dy=dy, gradients=gradients, need_dx=False)
     D.forget()

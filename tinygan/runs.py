@@ -26,9 +26,10 @@ import numpy as np
 
 from . import checkpoints, plotting
 from .arguments import seed as check_seed
+from .backend import device_of
 from .data import ImageData
 from .errors import ArgumentError, CheckpointError
-from .gan import GAN, Losses
+from .gan import GAN, Losses, on_host
 from .optim import Optimizer
 
 CHECKPOINT = "checkpoint.safetensors"  #: the name of a run's checkpoint in its folder
@@ -172,7 +173,7 @@ class Run:
     def record(self, losses: Iterable[Losses]) -> None:
         """Add the losses of the latest steps to losses.csv. Reading them waits for the device."""
         n = len(self.columns)
-        rows = np.array([[float(x) for x in step[:n]] for step in losses], dtype=np.float32).reshape(-1, n)
+        rows = np.array(on_host([x for step in losses for x in step[:n]]), dtype=np.float32).reshape(-1, n)
         with open(self.csv, "a", encoding="utf-8", newline="") as file:
             file.writelines(self._line(t, row) for t, row in enumerate(rows, start=len(self.losses) + 1))
         self.losses = np.concatenate([self.losses, rows])
@@ -209,6 +210,11 @@ class Run:
         frames = [frame for frame in self._frames() if _step_in(frame) != self.gan.t]
         plotting.save_film(self.film, [*frames, self.picture])
 
+    def finish(self) -> None:
+        """Draw everything as it is at the end."""
+        self.sample()
+        self.draw()
+
     # ---- small things ----------------------------------------------------------------------------------------------
 
     def _frames(self) -> list[Path]:
@@ -221,6 +227,7 @@ class Run:
         tables = {"generator": G.summary(), "discriminator": D.summary(self.gan.sample_shape)}
         return {
             "settings": self.settings,
+            "device": device_of(G.theta),
             "run": {key: value for key, value in self.identity.items() if key not in tables},
             **{name: table.splitlines() for name, table in tables.items()},
             "versions": {"tinygan": tinygan.__version__, "numpy": np.__version__, "python": platform.python_version()},

@@ -3,9 +3,11 @@
     Adam(network, lr=warmup(500, cosine(2e-4, 0.0, 20_000)))
     R1(gamma=linear(10.0, 1.0, 20_000))
 
-A schedule is a function of t, the steps taken so far, so that the first step asks for t = 0. Any function of t will do
-in its place, but these can say what they are: ``repr`` is how they are written, by which a run that is resumed knows
-its penalties again, and two that are written alike are equal.
+A schedule is a function of t, the steps taken so far, so that the first step asks for t = 0. Whose steps, depends on
+who asks: an optimiser counts its own updates, of which D's has ``d_steps`` in each adversarial step; a penalty is asked
+with the adversarial steps, which its ``every`` counts, too. Any function of t will do in its place, but these can say
+what they are: ``repr`` is how they are written, by which a run that is resumed knows its penalties again, and two that
+are written alike are equal.
 """
 
 from __future__ import annotations

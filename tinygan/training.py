@@ -21,10 +21,13 @@ import numpy as np
 from .arguments import positive_int
 from .arguments import seed as check_seed
 from .backend import backend_of, to_backend
-from .data import ImageData, batches, steps_per_epoch
+from .data import ImageData, OnDevice, batches, steps_per_epoch
 from .errors import ArgumentError, NonFiniteError, ShapeError
 from .gan import GAN, Losses
+from .graphs import stepper
 from .layers.views import show_shape
+from .mpi import world
+from .parallel import Group, joined, require_alike
 from .runs import Run
 
 LOOK_EVERY = 50  # steps between two looks at the losses; on a GPU each look waits for the device
@@ -48,8 +51,12 @@ def train(
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
+    group: Group | None = None,
 ) -> Path:
     """Train ``gan`` on ``data`` up to a number of steps; return the folder with all that came of it.
+
+    Of several processes (:mod:`tinygan.parallel`) each has its share of every batch, and the first writes the folder:
+    but for rounding the run is the same whatever their number, which may be another one after resuming.
 
     Parameters
     ----------
@@ -65,12 +72,14 @@ def train(
     overwrite : remove an earlier run in ``out``, rather than refuse to start.
     settings : JSON-like values to record with the run, such as command-line flags.
     progress : whether to show progress on stderr: a bar, or a line now and then where that is no terminal.
+    group : the processes that train together; None: all that mpiexec started, or this one alone.
 
     Raises
     ------
     ArgumentError, ShapeError, DataError
         A setting has no meaning, the data does not fit the networks or is smaller than a batch, or ``out`` cannot be
-        written or holds a run already. All this is found before training starts.
+        written or holds a run already; or several processes differ in what they train, or have not one image each of a
+        batch, or D or G has a layer that cannot be divided. All this is found before training starts.
     CheckpointError
         There is nothing to resume, or it is damaged, or was made with other settings.
     NonFiniteError
@@ -94,60 +103,76 @@ def train(
     per_epoch = steps_per_epoch(len(data), rows)
     last = positive_int(epochs, "train: epochs") * per_epoch if steps is None else positive_int(steps, "train: steps")
 
-    _try_out(gan, data, batch_size, low, high)
+    group = world() if group is None else group
+    if batch_size < group.size:
+        raise ArgumentError(
+            f"train: a batch of {batch_size} is too small for {group.size} processes, each of which needs an image of "
+            "it. Use a larger batch (--batch-size, batch_size=) or fewer processes (mpiexec -n)."
+        )
+    here, writes = np.arange(batch_size)[group.rows(batch_size)], group.rank == 0
+    _try_out(gan, data, max(len(here), min(batch_size, 2)), low, high)
     run = Run(out, gan, data, batch_size=batch_size, seed=seed, low=low, high=high, settings=settings)
-    if resume:
-        run.resume(last)
-    else:
-        run.start(overwrite=overwrite)
+    require_alike(group, lambda: run.identity, "data or settings")
+    with joined(gan, group):
+        group.first(lambda: run.resume(last) if resume else run.start(overwrite=overwrite))
+        if resume and group.size > 1:
+            gan.load_state(*group.first(gan.state))
 
-    backend, dtype = backend_of(gan.discriminator.theta), gan.discriminator.theta.dtype
-    waits = backend.name != "numpy"  # where looking makes the host wait, only some steps are looked at
-    looked = gan.t  # the latest step whose losses and gradients were looked at
-    unread: list[Losses] = []
-    order = batches(len(data), rows, seed=seed, start=gan.t)
-    with _Progress(gan.t, last, rows=rows, per_epoch=per_epoch, shown=progress) as bar, _Signals() as signals:
-        for t in range(gan.t + 1, last + 1):
-            real = to_backend(data.batch(next(order), low=low, high=high, dtype=dtype), backend)
-            sample, keep = t % sample_every == 0, t % checkpoint_every == 0 or t == last
-            stop = signals.came
-            look = sample or keep or stop or t % LOOK_EVERY == 0
-            check = look or not waits
-            try:
-                with np.errstate(all="ignore"):  # the check says more than NumPy's warnings
-                    unread.append(gan.step(real, check=check))
-            except NonFiniteError as error:
-                run.record(unread)
-                run.draw()
-                late = f" This was found at step {t}; the last look was at step {looked}." if looked < t - 1 else ""
-                raise NonFiniteError(
-                    f"{error}{late} The checkpoint of step {run.saved} is kept, {run.checkpoint}: go on from it with "
-                    "such a change (--resume --lr ..., or resume=True)."
-                ) from error
-            looked = t if check else looked
-            if look:
-                run.record(unread)
-                unread.clear()
-                bar.show(t, run.losses[-1])
-            if sample:
-                run.sample(keep=True)
-            if keep or stop:
-                run.save()
-            if stop:
-                break
-    run.sample()
-    run.draw()
-    if gan.t < last:
-        _say(f"stopped at step {gan.t} of {last}, which is kept in {run.checkpoint}; --resume goes on", progress)
-        raise KeyboardInterrupt
+        backend, dtype = backend_of(gan.discriminator.theta), gan.discriminator.theta.dtype
+        waits = backend.name != "numpy"  # where looking makes the host wait, only some steps are looked at
+        step = stepper(gan)  # gan.step itself, or the same in one launch
+        looked = gan.t  # the latest step whose losses and gradients were looked at
+        unread: list[Losses] = []
+        order, images = batches(len(data), rows, seed=seed, start=gan.t), OnDevice(data, backend)
+        bar = _Progress(gan.t, last, rows=rows, per_epoch=per_epoch, shown=progress and writes)
+        with bar, _Signals() as signals:
+            for t in range(gan.t + 1, last + 1):
+                own = next(order).reshape(gan.d_steps, batch_size)[:, here].reshape(-1)
+                real = images.batch(own, low=low, high=high, dtype=dtype)
+                sample, keep = t % sample_every == 0, t % checkpoint_every == 0 or t == last
+                stop = group.any(signals.came)
+                look = sample or keep or stop or t % LOOK_EVERY == 0
+                check = look or not waits
+                try:
+                    with np.errstate(all="ignore"):  # the check says more than NumPy's warnings
+                        unread.append(step(real, check=check))
+                except NonFiniteError as error:
+                    late = f" This was found at step {t}; the last look was at step {looked}." if looked < t - 1 else ""
+                    if writes:
+                        run.record(unread)
+                        run.draw()
+                    raise NonFiniteError(
+                        f"{error}{late} The checkpoint of step {run.saved} is kept, {run.checkpoint}: go on from it "
+                        "with such a change (--resume --lr ..., or resume=True)."
+                    ) from error
+                looked = t if check else looked
+                if look:
+                    if writes:
+                        run.record(unread)
+                        bar.show(t, run.losses[-1])
+                    unread.clear()
+                if sample and writes:
+                    run.sample(keep=True)
+                if keep or stop:
+                    require_alike(group, gan.checksum, f"weights after step {t}")
+                    group.first(run.save)
+                if stop:
+                    break
+        group.first(run.finish)
+        if gan.t < last:
+            if writes:
+                _say(
+                    f"stopped at step {gan.t} of {last}, which is kept in {run.checkpoint}; --resume goes on", progress
+                )
+            raise KeyboardInterrupt
     return run.folder
 
 
-def _try_out(gan: GAN, data: ImageData, batch_size: int, low: float, high: float) -> None:
-    """Let copies of both networks refuse a batch, such as one too small for BatchNorm, before any file is written."""
+def _try_out(gan: GAN, data: ImageData, n: int, low: float, high: float) -> None:
+    """Let copies of both networks refuse n samples, if too few for BatchNorm, say, before any file is written."""
     G, D = gan.generator.copy(), gan.discriminator.copy()
-    z = gan.noise(batch_size, rng=np.random.default_rng(0))
-    real = data.batch(np.arange(batch_size), low=low, high=high, dtype=D.theta.dtype)
+    z = gan.noise(n, rng=np.random.default_rng(0))
+    real = data.batch(np.arange(n), low=low, high=high, dtype=D.theta.dtype)
     with np.errstate(all="ignore"):
         G.forward(z)
         D.forward(to_backend(real, backend_of(D.theta)))

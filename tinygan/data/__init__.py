@@ -11,7 +11,8 @@ The same takes a folder of pictures, or a file of NumPy's:
 
     data = load("~/photos/cats", size=64, mirror=True)
 
-Images are bytes, (N, H, W, C) uint8, in memory or mapped from a file; floats exist only of the batch at hand.
+Images are bytes, (N, H, W, C) uint8, in memory or mapped from a file, and where a GPU trains and they fit there, in its
+memory (:class:`OnDevice`); floats exist only of the batch at hand.
 """
 
 from .arrays import read_arrays
@@ -20,6 +21,7 @@ from .digits import Factors, digits, draw, random_factors
 from .folder import load_folder
 from .idx import read_idx
 from .loading import load
+from .on_device import OnDevice
 from .pictures import Form, refit
 from .shapes import shapes
 from .stacked import Stacked
@@ -28,6 +30,7 @@ __all__ = [
     "Factors",
     "Form",
     "ImageData",
+    "OnDevice",
     "Stacked",
     "batches",
     "digits",

@@ -121,6 +121,20 @@ class ImageData:
         ArgumentError
             ``low`` is not below ``high``, or ``dtype`` is no float.
         """
+        indices, dtype = self.check_batch(indices, low=low, high=high, dtype=dtype)
+        # From the middle outward, so that -1, 0 and 1 come out exact; Python floats, so that dtype stays.
+        middle, half = (high + low) / 2, (high - low) / 2
+        n = len(self.images)
+        pixels = self.images[indices % n]  # (B, H, W, C), a copy
+        pixels[indices >= n] = pixels[indices >= n, :, ::-1]
+        out = np.subtract(pixels, 127.5, dtype=dtype)
+        out /= 127.5 / half
+        if middle:
+            out += middle
+        return out
+
+    def check_batch(self, indices: np.ndarray, *, low: float, high: float, dtype: type) -> tuple[np.ndarray, np.dtype]:
+        """Refuse what :meth:`batch` refuses; return the indices as int64, and the dtype as such."""
         _check_range(low, high)
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
@@ -137,16 +151,7 @@ class ImageData:
             raise DataError(
                 f"{self.name}: indices must lie in 0..{len(self) - 1}, got {indices.min()} to {indices.max()}."
             )
-        # From the middle outward, so that -1, 0 and 1 come out exact; Python floats, so that dtype stays.
-        middle, half = (high + low) / 2, (high - low) / 2
-        n = len(self.images)
-        pixels = self.images[indices % n]  # (B, H, W, C), a copy
-        pixels[indices >= n] = pixels[indices >= n, :, ::-1]
-        out = np.subtract(pixels, 127.5, dtype=dtype)
-        out /= 127.5 / half
-        if middle:
-            out += middle
-        return out
+        return indices.astype(np.int64, copy=False), dtype
 
 
 def epoch_order(n: int, *, seed: int, epoch: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ArgumentError, DataError
+from ..mpi import world
 from .arrays import read_arrays
 from .dataset import ImageData
 from .digits import digits
@@ -33,7 +34,7 @@ def load(
     cache: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> ImageData:
-    """Return an image set, whatever it takes.
+    """Return an image set, whatever it takes. Of several processes the first fetches and decodes, and the others wait.
 
     Parameters
     ----------
@@ -73,7 +74,8 @@ def load(
         data = _named(str(name), split, cache, seed, size)
     elif path.is_dir() and not holds_idx(path):
         kind = {"channels": channels, "fit": fit, "background": background}
-        data = load_folder(path, size=64 if size is None else size, cache=cache, **kind)
+        kind = {"size": 64 if size is None else size, "cache": cache, **kind}
+        data = world().in_turn(lambda: load_folder(path, **kind))
     elif path.exists():
         data = _from_path(path, split)
     else:
@@ -91,9 +93,9 @@ def _named(name: str, split: str, cache: str | os.PathLike[str] | None, seed: in
     if name == "shapes":
         return shapes(_COUNT[name][split], seed=seed, split=split, size=size if isinstance(size, int) else 64)
     if name != "auto":
-        return load_public(name, split, cache)
+        return world().in_turn(lambda: load_public(name, split, cache))
     try:
-        return load_public("mnist", split, cache)
+        return world().in_turn(lambda: load_public("mnist", split, cache))
     except Unavailable as error:
         drawn = _named("digits", split, cache, seed, size)
         return replace(drawn, description=f"{drawn.description}, since {error.brief}")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..backend import Array, get_xp
 from ..threads import share_out
+from .products import matmul
 
 BLOCK = 1 << 18  # numbers: long enough for the cores not to fight over the interpreter, short enough for their caches
 WIDE = 1 << 13  # numbers in a row that NumPy does not copy into its buffer
@@ -25,10 +26,7 @@ def accumulate(out: Array, value: Array, *, add: bool) -> None:
 
 def accumulate_matmul(out: Array, a: Array, b: Array, *, add: bool) -> None:
     """Like ``accumulate(out, a @ b)``; a product that is only written needs no memory beside ``out``."""
-    if add:
-        out += a @ b
-    else:
-        get_xp(a, b).matmul(a, b, out=out)
+    matmul(a, b, out, add=add)
 
 
 def in_blocks(update: Callable[..., Any], *arrays: Array, scratch: int = 0) -> list[Any]:

@@ -39,6 +39,7 @@ class Layer(Passes):
     A layer of your own derives from this class, fills ``params`` and ``grads``, and writes two methods. In ``forward``,
     ``return self._remember(y, x)`` keeps what backward will need; in ``backward``, ``(x,) = self._recall(dy)`` takes it
     out again. The plain signature ``backward(self, dy)``, which adds to ``grads``, is enough to work in any network.
+    Settings of its own belong in a ``__repr__``, by which a saved network is compared with the one that loads it.
     For a gradient penalty it writes two more, ``tangent`` and ``second_order``; without them such a penalty says so.
     A layer made of layers, such as a residual block, derives from :class:`tinygan.Sequential` instead.
     """
@@ -172,6 +173,9 @@ class Layer(Passes):
     def size(self) -> int:
         """Number of learned parameters."""
         return sum(p.size for p in self.params.values())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
 
     def zero_grad(self) -> None:
         """Set all gradients to zero, ready to be added to."""

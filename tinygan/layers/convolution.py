@@ -15,7 +15,14 @@ from ..arguments import positive_int
 from ..backend import Array
 from ..errors import ArgumentError, ShapeError
 from ..initializers import Initializer, Rng, as_generator, he_normal
-from ..kernels import Window, accumulate, convolve, convolve_adjoint, convolve_weights, sum_rows
+from ..kernels import (
+    Window,
+    accumulate_convolve_weights,
+    accumulate_matmul,
+    bias_leaky_backward,
+    convolve,
+    convolve_adjoint,
+)
 from .base import GradMode, Layer, Shape
 
 Pair = int | tuple[int, int]
@@ -56,16 +63,36 @@ class _Convolution(Layer):
     def _init_weights(self, init: Initializer, rng: np.random.Generator, dtype: Any) -> None:
         raise NotImplementedError
 
-    def _store_grads(self, dW: Array, dy: Array, grads: GradMode) -> None:
-        accumulate(self.grads["W"], dW, add=grads == "add")
-        if "b" in self.grads:
-            accumulate(self.grads["b"], sum_rows(dy.reshape(-1, self.c_out)), add=grads == "add")
+    def backward(
+        self,
+        dy: Array,
+        *,
+        grads: GradMode = "add",
+        need_dx: bool = True,
+        y: Array | None = None,
+        slope: float = 1.0,
+    ) -> Array | None:
+        """Return dx; with ``y`` and ``slope``, ``dy`` is that behind a leaky ReLU, see :mod:`tinygan.layers.pairs`."""
+        (x,) = self._recall(dy, grads)
+        db = None if grads == "skip" else self.grads.get("b")
+        dy = bias_leaky_backward(dy, y, slope, db, add=grads == "add")
+        if grads != "skip":
+            self._accumulate_weights(x, dy, add=grads == "add")
+        return self._transpose(dy, x.shape) if need_dx else None
+
+    def _accumulate_weights(self, x: Array, dy: Array, *, add: bool) -> None:
+        """Write dW, or add it to what is there."""
+        raise NotImplementedError
+
+    def _transpose(self, dy: Array, x_shape: Shape) -> Array:
+        """Return dx."""
+        raise NotImplementedError
 
     def second_order_and_backward(self, v: Array, g: Array, share: Array) -> bool:
         (x,) = self._peek()
         self.second_order(v + share[:, :, None, None] * x, g)
         if "b" in self.params:
-            self.grads["b"] += (share.T @ g.reshape(len(g), -1, self.c_out).sum(axis=1))[0]
+            accumulate_matmul(self.grads["b"][None], share.T, g.reshape(len(g), -1, self.c_out).sum(axis=1), add=True)
         return True
 
     def _window(self, hw: tuple[int, int]) -> Window:
@@ -125,17 +152,17 @@ class Conv2D(_Convolution):
         shape = (kh, kw, self.c_in, self.c_out)
         self._add_param("W", init(shape, fan_in=fan_in, fan_out=fan_out, rng=rng, dtype=dtype), shape)
 
-    def forward(self, x: Array, *, train: bool = True) -> Array:
+    def forward(self, x: Array, *, train: bool = True, slope: float = 1.0) -> Array:
+        """Return y; with ``slope``, of a leaky ReLU right behind, as :mod:`tinygan.layers.pairs` asks for it."""
         self._check_input(x)
-        y = convolve(x, self.params["W"], self._window(x.shape[1:3]), self.params.get("b"))
+        y = convolve(x, self.params["W"], self._window(x.shape[1:3]), self.params.get("b"), slope)
         return self._remember(y, x)
 
-    def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
-        (x,) = self._recall(dy, grads)
-        window = self._window(x.shape[1:3])
-        if grads != "skip":
-            self._store_grads(convolve_weights(x, dy, window), dy, grads)
-        return convolve_adjoint(dy, self.params["W"], x.shape[1:3], window) if need_dx else None
+    def _accumulate_weights(self, x: Array, dy: Array, *, add: bool) -> None:
+        accumulate_convolve_weights(self.grads["W"], x, dy, self._window(x.shape[1:3]), add=add)
+
+    def _transpose(self, dy: Array, x_shape: Shape) -> Array:
+        return convolve_adjoint(dy, self.params["W"], x_shape[1:3], self._window(x_shape[1:3]))
 
     def tangent(self, v: Array) -> Array:
         (x,) = self._peek()
@@ -146,7 +173,7 @@ class Conv2D(_Convolution):
         (x,) = self._peek()
         self._require_like(v, "v", x.shape)
         self._require_like(g, "g")
-        self.grads["W"] += convolve_weights(v, g, self._window(x.shape[1:3]))
+        self._accumulate_weights(v, g, add=True)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         h, w = self._check_image(input_shape)
@@ -197,18 +224,18 @@ class ConvTranspose2D(_Convolution):
         shape = (kh, kw, self.c_out, self.c_in)
         self._add_param("W", init(shape, fan_in=fan_in, fan_out=fan_out, rng=rng, dtype=dtype), shape)
 
-    def forward(self, x: Array, *, train: bool = True) -> Array:
+    def forward(self, x: Array, *, train: bool = True, slope: float = 1.0) -> Array:
+        """Return y; with ``slope``, of a leaky ReLU right behind, as :mod:`tinygan.layers.pairs` asks for it."""
         self._check_input(x)
         hw = self.output_shape(x.shape[1:])[:2]
-        y = convolve_adjoint(x, self.params["W"], hw, self._window(hw), self.params.get("b"))
+        y = convolve_adjoint(x, self.params["W"], hw, self._window(hw), self.params.get("b"), slope)
         return self._remember(y, x)
 
-    def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
-        (x,) = self._recall(dy, grads)
-        window = self._window(dy.shape[1:3])
-        if grads != "skip":
-            self._store_grads(convolve_weights(dy, x, window), dy, grads)
-        return convolve(dy, self.params["W"], window) if need_dx else None
+    def _accumulate_weights(self, x: Array, dy: Array, *, add: bool) -> None:
+        accumulate_convolve_weights(self.grads["W"], dy, x, self._window(dy.shape[1:3]), add=add)
+
+    def _transpose(self, dy: Array, x_shape: Shape) -> Array:
+        return convolve(dy, self.params["W"], self._window(dy.shape[1:3]))
 
     def tangent(self, v: Array) -> Array:
         (x,) = self._peek()
@@ -220,7 +247,7 @@ class ConvTranspose2D(_Convolution):
         (x,) = self._peek()
         self._require_like(v, "v", x.shape)
         self._require_like(g, "g")
-        self.grads["W"] += convolve_weights(g, v, self._window(g.shape[1:3]))
+        self._accumulate_weights(v, g, add=True)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         h, w = self._check_image(input_shape)

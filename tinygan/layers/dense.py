@@ -9,7 +9,7 @@ import numpy as np
 from ..arguments import positive_int
 from ..backend import Array
 from ..initializers import Initializer, Rng, as_generator, he_normal
-from ..kernels import accumulate, accumulate_matmul
+from ..kernels import accumulate_matmul, bias_leaky, bias_leaky_backward, matmul
 from .base import GradMode, Layer, Shape
 
 
@@ -59,34 +59,42 @@ class Dense(Layer):
         if bias:
             self._add_param("b", np.zeros(self.n_out, dtype=dtype))
 
-    def forward(self, x: Array, *, train: bool = True) -> Array:
+    def forward(self, x: Array, *, train: bool = True, slope: float = 1.0) -> Array:
+        """Return y; with ``slope``, of a leaky ReLU right behind, as :mod:`tinygan.layers.pairs` asks for it."""
         self._check_input(x)
-        y = x @ self.params["W"]
-        if "b" in self.params:
-            y += self.params["b"]
+        y = bias_leaky(matmul(x, self.params["W"]), self.params.get("b"), slope)
         return self._remember(y, x)
 
-    def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
+    def backward(
+        self,
+        dy: Array,
+        *,
+        grads: GradMode = "add",
+        need_dx: bool = True,
+        y: Array | None = None,
+        slope: float = 1.0,
+    ) -> Array | None:
+        """Return dx; with ``y`` and ``slope``, ``dy`` is that behind a leaky ReLU, see :mod:`tinygan.layers.pairs`."""
         (x,) = self._recall(dy, grads)
+        db = None if grads == "skip" else self.grads.get("b")
+        dy = bias_leaky_backward(dy, y, slope, db, add=grads == "add")
         if grads != "skip":
             accumulate_matmul(self.grads["W"], x.T, dy, add=grads == "add")
-            if "b" in self.params:
-                accumulate(self.grads["b"], dy.sum(axis=0), add=grads == "add")
         if not need_dx:
             return None
         W = self.params["W"]
-        return dy * W.T if self.n_out == 1 else dy @ W.T  # the same; a product over one number is slow in BLAS
+        return dy * W.T if self.n_out == 1 else matmul(dy, W.T)  # the same; a product over one number is slow in BLAS
 
     def tangent(self, v: Array) -> Array:
         (x,) = self._peek()
         self._require_like(v, "v", x.shape)
-        return v @ self.params["W"]
+        return matmul(v, self.params["W"])
 
     def second_order(self, v: Array, g: Array) -> None:
         (x,) = self._peek()
         self._require_like(v, "v", x.shape)
         self._require_like(g, "g")
-        self.grads["W"] += v.T @ g
+        accumulate_matmul(self.grads["W"], v.T, g, add=True)
 
     def second_order_and_backward(self, v: Array, g: Array, share: Array) -> bool:
         (x,) = self._peek()
@@ -94,7 +102,7 @@ class Dense(Layer):
         moved += v
         self.second_order(moved, g)
         if "b" in self.params:
-            self.grads["b"] += (share.T @ g)[0]
+            accumulate_matmul(self.grads["b"][None], share.T, g, add=True)
         return True
 
     def output_shape(self, input_shape: Shape) -> Shape:

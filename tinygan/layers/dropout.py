@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..arguments import fraction
-from ..backend import Array, backend_of
+from ..backend import Array
+from ..feeds import feed
 from ..initializers import Rng, as_generator
 from .base import Layer
 
@@ -33,8 +34,13 @@ class Dropout(Layer):
         self._check_input(x)
         if not train or self.rate == 0.0:
             return self._remember(x, None)
-        keep = self.rng.random(x.shape, dtype="float32") >= self.rate
-        m = backend_of(x).from_host(keep.astype(x.dtype) / (1.0 - self.rate))
+        shape, dtype = x.shape, x.dtype
+
+        def mask():
+            keep = self.rng.random(shape, dtype="float32") >= self.rate
+            return keep.astype(dtype) / (1.0 - self.rate)
+
+        m = feed(mask, x)
         return self._remember(x * m, m)
 
     def backward(self, dy: Array) -> Array:

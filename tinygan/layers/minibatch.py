@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..arguments import positive, positive_int
 from ..backend import Array, get_xp
 from ..errors import ShapeError
+from ..kernels.products import sum_of_products
 from .base import Layer, Shape
 from .standardized import along
 
@@ -71,7 +72,7 @@ class MinibatchStdDev(_AcrossSamples):
         xp, c, parts = get_xp(x), x.shape[-1], self._parts_of(x, train)
         rows = x.reshape(parts, len(x) // parts, -1)  # (P, M, F)
         xhat = rows - rows.mean(axis=1, keepdims=True)
-        std = xp.sqrt(xp.einsum("pmf,pmf->pf", xhat, xhat) / rows.shape[1] + self.eps)[:, None]  # (P, 1, F)
+        std = xp.sqrt(sum_of_products("pmf,pmf->pf", xhat, xhat) / rows.shape[1] + self.eps)[:, None]  # (P, 1, F)
         xhat /= std
         y = xp.empty((*x.shape[:-1], c + 1), dtype=x.dtype)
         y[..., :c] = x
@@ -90,7 +91,7 @@ class MinibatchStdDev(_AcrossSamples):
         xp, (parts, m, f) = get_xp(v), xhat.shape
         u = xp.empty((*shape[:-1], shape[-1] + 1), dtype=v.dtype)
         u[..., :-1] = v
-        along_s = xp.einsum("pmf,pmf->p", xhat, v.reshape(xhat.shape)) / (m * f)
+        along_s = sum_of_products("pmf,pmf->p", xhat, v.reshape(xhat.shape)) / (m * f)
         _last_channel(u, parts)[...] = along_s[:, None, None]
         return u
 

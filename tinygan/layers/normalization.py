@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,11 @@ import numpy as np
 from ..arguments import fraction, positive, positive_int
 from ..backend import Array, get_xp
 from ..errors import ShapeError
-from ..kernels import accumulate, fold, in_blocks, spread, sum_in_order, widen
+from ..kernels import accumulate, batchnorm_for
+from ..kernels.batchnorm import pool_moments
+from ..kernels.products import sum_of_products
 from .base import GradMode, Layer, Shape
-from .standardized import along, curvature, second_order_in_channels
+from .standardized import along, curvature, pool_all, second_order_in_channels
 
 
 class _Normalization(Layer):
@@ -57,6 +58,8 @@ class BatchNorm(_Normalization):
     parts : into how many equal parts, one after the other, a training batch is split that are normalised each on its
         own (1), and moves the running statistics once; real and generated images pass through a discriminator at once,
         and do not mix. A class of yours with another ``forward`` has parts = None, if it does not say otherwise.
+    group : the processes that have a share of each training batch (None), see :mod:`tinygan.parallel`: M, μ, v and the
+        sums in dx are those of all shares together, and the gradients of gamma and beta those of the own share.
 
     Notes
     -----
@@ -84,6 +87,7 @@ class BatchNorm(_Normalization):
 
     couples_samples = True
     parts = 1
+    group: Any = None
 
     def __init__(self, c: int, *, eps: float = 1e-5, momentum: float = 0.9, dtype: Any = np.float32) -> None:
         super().__init__(c, eps=eps, dtype=dtype)
@@ -105,18 +109,28 @@ class BatchNorm(_Normalization):
         momentum = "" if self.momentum == 0.9 else f", momentum={self.momentum}"
         return super().__repr__().removesuffix(")") + momentum + ")"
 
-    def forward(self, x: Array, *, train: bool = True) -> Array:
+    def forward(self, x: Array, *, train: bool = True, slope: float = 1.0) -> Array:
+        """Return y; with ``slope``, of a leaky ReLU right behind, as :mod:`tinygan.layers.pairs` asks for it."""
         self._check_input(x)
-        rows = x.reshape(-1, self.c)  # (M, C)
-        y = get_xp(x).empty(rows.shape, dtype=x.dtype)
-        parts = list(self._split(len(x), len(rows), x.shape)) if train else [slice(0, len(rows))]
-        passes = [(part, *self._normalise(rows[part], y[part], train)) for part in parts]
-        return self._remember(y.reshape(x.shape), rows, passes, train)
+        rows, running = x.reshape(-1, self.c), (self.running_mean, self.running_var)  # (M, C)
+        ways, own, m = batchnorm_for(x), (self.params["gamma"], self.params["beta"]), None
+        how, moved = {"eps": self.eps, "slope": slope}, {"running": running, "momentum": self.momentum}
+        if not train:
+            mean, var = running[0].copy()[None], running[1][None]
+            y, inv_std = ways.normalise(rows, mean, var, *own, count=1.0, **how)
+        elif self.group is None:
+            parts = self._check_parts(len(x), len(rows), x.shape)
+            m = len(rows) // parts
+            y, mean, inv_std = ways.forward(rows, parts, *own, **how, **moved)
+        else:
+            m, mean, squares = self._moments(rows, self._check_parts(len(x), len(rows), x.shape))
+            y, inv_std = ways.normalise(rows, mean, squares, *own, count=m, **how, **moved)
+        return self._remember(y.reshape(x.shape), rows, mean, inv_std, m)
 
-    def _split(self, n: int, m: int, shape: Shape) -> Iterator[slice]:
-        """The rows of each part of a training batch."""
+    def _check_parts(self, n: int, m: int, shape: Shape) -> int:
+        """How many parts a training batch has."""
         parts = 1 if self.parts is None else self.parts
-        if parts < 1 or n % parts or m // parts < 2:
+        if parts < 1 or n % parts or m // parts < (2 if self.group is None else 1):
             raise ShapeError(
                 f"{self.name}: a training batch of shape {shape} has one value per channel, and so no variance. "
                 "Use a batch of at least 2, or train=False."
@@ -124,115 +138,64 @@ class BatchNorm(_Normalization):
                 else f"{self.name}: a training batch of shape {shape} cannot be split into {parts} equal parts of "
                 "at least 2 values per channel."
             )
-        return (slice(k * m // parts, (k + 1) * m // parts) for k in range(parts))
+        return parts
 
-    def _normalise(self, x: Array, y: Array, train: bool) -> tuple[Array, Array]:
-        """Fill y (M, C); return μ and 1/σ."""
-        x, y = widen(x), widen(y)
-        if train:
-            mean, var = self._statistics(x)
-            m = x.size // self.c
-            for running, new in ((self.running_mean, mean), (self.running_var, var * (m / (m - 1.0)))):
-                running *= self.momentum
-                running += (1.0 - self.momentum) * new
-        else:
-            mean, var = self.running_mean.copy(), self.running_var
-        xp = get_xp(x)
-        inv_std = 1.0 / xp.sqrt(var + self.eps)
-        rows = (mean, inv_std * self.params["gamma"], self.params["beta"])
-        wide_mean, scale, beta = (spread(row, x.shape[1]) for row in rows)
+    def _moments(self, x: Array, parts: int) -> tuple[float | Array, Array, Array]:
+        """M, μ and Σ (x − μ)² of each part (parts, C), over the rows of all processes."""
+        (mean, squares), m = batchnorm_for(x).moments(x, parts), len(x) // parts
+        m, mean, squares = pool_all(self.group, pool_moments, [(m, mean.reshape(-1), squares.reshape(-1))])
+        return m, mean.reshape(parts, -1), squares.reshape(parts, -1)
 
-        def block(x, y):
-            xp.subtract(x, wide_mean, out=y)
-            y *= scale
-            y += beta
+    def backward(
+        self,
+        dy: Array,
+        *,
+        grads: GradMode = "add",
+        need_dx: bool = True,
+        y: Array | None = None,
+        slope: float = 1.0,
+    ) -> Array | None:
+        """Return dx; with ``y`` and ``slope``, ``dy`` is that behind a leaky ReLU, see :mod:`tinygan.layers.pairs`."""
+        return self._pull_back(self._recall(dy, grads), dy, grads, need_dx, y, slope)
 
-        in_blocks(block, x, y)
-        return mean, inv_std
-
-    def _statistics(self, x: Array) -> tuple[Array, Array]:
-        """Mean and variance of each channel, from those of blocks of rows that fit into the cache: the blocks' means
-        scatter around the mean, and that belongs to the variance (Chan, Golub and LeVeque, 1979)."""
-        m, c, xp = x.size // self.c, self.c, get_xp(x)
-
-        def of_block(x, centred):
-            n = x.size // c
-            mean = fold(x.sum(axis=0), c) / n
-            xp.subtract(x, spread(mean, x.shape[1]), out=centred)
-            return n, mean, fold(xp.einsum("mc,mc->c", centred, centred), c)  # one pass, no squares in memory
-
-        blocks = in_blocks(of_block, x, scratch=1)
-        mean = sum_in_order([block_mean * (n / m) for n, block_mean, _ in blocks])
-        squares = [s + n * (block_mean - mean) ** 2 for n, block_mean, s in blocks]
-        return mean, sum_in_order(squares) / m
-
-    def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
-        x, passes, train = self._recall(dy, grads)
-        rows = dy.reshape(-1, self.c)  # (M, C)
-        dx = get_xp(dy).empty(rows.shape, dtype=dy.dtype) if need_dx else None
-        sums = [
-            self._backward_of(x[part], mean, inv_std, rows[part], dx[part] if need_dx else None, train)
-            for part, mean, inv_std in passes
-        ]
-        self._store_grads(
-            sum_in_order([dgamma for dgamma, _ in sums]), sum_in_order([dbeta for _, dbeta in sums]), grads
-        )
-        return dx.reshape(dy.shape) if need_dx else None
-
-    def _backward_of(
-        self, x: Array, mean: Array, inv_std: Array, dy: Array, dx: Array | None, train: bool
-    ) -> tuple[Array, Array]:
-        """Fill dx (M, C); return dgamma and dbeta."""
-        xp, m, c = get_xp(dy), len(dy), self.c
-        x, dy = widen(x), widen(dy)
-        width = x.shape[1]
-        mean = spread(mean, width)
-
-        def sums(x, dy, centred):
-            xp.subtract(x, mean, out=centred)
-            return xp.einsum("mc,mc->c", dy, centred), dy.sum(axis=0)
-
-        blocks = in_blocks(sums, x, dy, scratch=1)
-        dgamma = fold(sum_in_order([products for products, _ in blocks]), c) * inv_std
-        dbeta = fold(sum_in_order([plain for _, plain in blocks]), c)
-        rows = (self.params["gamma"] * inv_std, dbeta / m, inv_std * dgamma / -m)
-        scale, by_mean, by_x = (spread(row, width) for row in rows)
-
-        def slope(x, dy, dx):
-            if not train:
-                xp.multiply(dy, scale, out=dx)
-                return
-            xp.subtract(x, mean, out=dx)
-            dx *= by_x
-            dx += dy
-            dx -= by_mean
-            dx *= scale
-
-        if dx is not None:
-            in_blocks(slope, x, dy, widen(dx))
-        return dgamma, dbeta
+    def _pull_back(
+        self, cache: tuple, dy: Array, grads: GradMode, need_dx: bool, y: Array | None = None, slope: float = 1.0
+    ) -> Array | None:
+        x, mean, inv_std, m = cache
+        ways, saved = batchnorm_for(x), (mean, inv_std, self.params["gamma"], self.params["beta"])
+        dy, shape = dy.reshape(-1, self.c), dy.shape
+        behind = {"y": None if y is None else y.reshape(-1, self.c), "slope": slope}
+        store = None if grads == "skip" else (self.grads["gamma"], self.grads["beta"], grads == "add")
+        if self.group is None and m is not None and need_dx:
+            return ways.backward_all(x, dy, *saved, store=store, **behind).reshape(shape)
+        d, sums = ways.backward_sums(x, dy, *saved, **behind)
+        if store:
+            ways.store_grads(sums, inv_std, *store[:2], add=store[2])
+        if not need_dx:
+            return None
+        if m is not None and self.group is not None:
+            self.group.sum(sums.reshape(2, -1))  # in place
+        return ways.backward(x, d, *saved, *((None, 1.0) if m is None else (sums, m)), slope=slope).reshape(shape)
 
     def tangent(self, v: Array) -> Array:
-        x, passes, train = self._peek()
+        cache = self._peek()
         self._require_like(v, "v")
-        rows, u = v.reshape(-1, self.c), get_xp(v).empty(x.shape, dtype=v.dtype)
-        for part, mean, inv_std in passes:
-            self._backward_of(x[part], mean, inv_std, rows[part], u[part], train)  # J = Jᵀ
-        return u.reshape(v.shape)
+        return self._pull_back(cache, v, "skip", True)  # J = Jᵀ
 
     def second_order(self, v: Array, g: Array) -> Array | None:
-        x, passes, train = self._peek()
+        x, mean, inv_std, m = self._peek()
         self._require_like(v, "v")
         self._require_like(g, "g")
         v_rows, g_rows = v.reshape(-1, self.c), g.reshape(-1, self.c)
-        dx = get_xp(g).empty(x.shape, dtype=g.dtype) if train else None
-        for part, mean, inv_std in passes:
-            if train:
-                of_part = (x[part], mean, inv_std, self.params["gamma"], v_rows[part], g_rows[part], dx[part])
-                self.grads["gamma"] += second_order_in_channels(*of_part)
+        dx = get_xp(g).empty(x.shape, dtype=g.dtype) if m is not None else None
+        for k in range(len(mean)):
+            part = slice(k * len(x) // len(mean), (k + 1) * len(x) // len(mean))
+            if m is not None:
+                of_part = (x[part], mean[k], inv_std[k], self.params["gamma"], v_rows[part], g_rows[part], dx[part])
+                self.grads["gamma"] += second_order_in_channels(*of_part, self.group)
             else:
-                self.grads["gamma"] += get_xp(g).einsum("mc,mc->c", g_rows[part], v_rows[part]) * inv_std
-        return dx.reshape(g.shape) if train else None
+                self.grads["gamma"] += sum_of_products("mc,mc->c", g_rows[part], v_rows[part]) * inv_std[k]
+        return dx.reshape(g.shape) if dx is not None else None
 
 
 class LayerNorm(_Normalization):
@@ -272,7 +235,7 @@ class LayerNorm(_Normalization):
         self._check_input(x)
         rows = x.reshape(-1, self.c)  # (M, C)
         xhat = rows - rows.mean(axis=1, keepdims=True)
-        var = get_xp(x).einsum("mc,mc->m", xhat, xhat)[:, None] / self.c  # (M, 1)
+        var = sum_of_products("mc,mc->m", xhat, xhat)[:, None] / self.c  # (M, 1)
         inv_std = 1.0 / get_xp(x).sqrt(var + self.eps)
         xhat *= inv_std
         y = xhat * self.params["gamma"]
@@ -282,11 +245,11 @@ class LayerNorm(_Normalization):
     def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
         xhat, inv_std = self._recall(dy, grads)
         rows = dy.reshape(-1, self.c)  # (M, C)
-        self._store_grads(get_xp(dy).einsum("mc,mc->c", rows, xhat), rows.sum(axis=0), grads)
+        self._store_grads(sum_of_products("mc,mc->c", rows, xhat), rows.sum(axis=0), grads)
         if not need_dx:
             return None
         dx = rows * self.params["gamma"]  # dx̂ so far
-        mean_dxhat_xhat = get_xp(dy).einsum("mc,mc->m", dx, xhat)[:, None] / self.c
+        mean_dxhat_xhat = sum_of_products("mc,mc->m", dx, xhat)[:, None] / self.c
         dx -= dx.mean(axis=1, keepdims=True)
         dx -= xhat * mean_dxhat_xhat
         dx *= inv_std
@@ -302,5 +265,5 @@ class LayerNorm(_Normalization):
         self._require_like(v, "v")
         self._require_like(g, "g")
         v, rows = v.reshape(-1, self.c), g.reshape(-1, self.c)
-        self.grads["gamma"] += get_xp(g).einsum("mc,mc->c", rows, along(xhat, inv_std, v, axis=1))
+        self.grads["gamma"] += sum_of_products("mc,mc->c", rows, along(xhat, inv_std, v, axis=1))
         return curvature(xhat, inv_std, rows * self.params["gamma"], v, axis=1).reshape(g.shape)

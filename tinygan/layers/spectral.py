@@ -9,6 +9,7 @@ from ..backend import Array, backend_of, get_xp, to_backend
 from ..errors import ArgumentError
 from ..initializers import Rng, as_generator
 from ..kernels import accumulate
+from ..kernels.products import dot, matmul
 from .base import GradMode, Layer, Shape
 from .convolution import Conv2D, ConvTranspose2D
 from .dense import Dense
@@ -100,10 +101,10 @@ class SpectralNorm(Layer):
     def _normalise(self, train: bool) -> _Normalised:
         W, u0 = self.params["W"], self.buffers["u"].copy()
         M, xp = W.reshape(-1, W.shape[-1]), get_xp(W)  # (R, K)
-        a = M.T @ u0
+        a = matmul(M.T, u0)
         n = _norm(a)
         v = a / n
-        b = M @ v
+        b = matmul(M, v)
         sigma = _norm(b)
         u = b / sigma
         if train:
@@ -161,9 +162,9 @@ class _Normalised(NamedTuple):
         W, sigma, n, u0, v, u = self
         xp, M = get_xp(D), W.reshape(-1, W.shape[-1])  # M̂ (R, K)
         D = D.reshape(M.shape)
-        along = xp.vdot(D, M)  # <D, M̂>
+        along = dot(D, M)  # <D, M̂>
         D -= xp.outer(along * u, v)
-        D -= xp.outer((along * sigma / n) * u0, M.T @ u - v)
+        D -= xp.outer((along * sigma / n) * u0, matmul(M.T, u) - v)
         D /= sigma
         return D.reshape(W.shape)
 

@@ -21,8 +21,12 @@ stands. A channel of a batch is a column of a long array: :func:`second_order_in
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from ..backend import Array, get_xp
 from ..kernels import fold, in_blocks, spread, sum_in_order, widen
+from ..kernels.products import sum_of_products
 
 
 def along(xhat: Array, inv_std: Array, v: Array, axis: int) -> Array:
@@ -45,14 +49,15 @@ def curvature(xhat: Array, inv_std: Array, p: Array, v: Array, axis: int) -> Arr
 
 
 def second_order_in_channels(
-    x: Array, mean: Array, inv_std: Array, gamma: Array, v: Array, g: Array, dx: Array
+    x: Array, mean: Array, inv_std: Array, gamma: Array, v: Array, g: Array, dx: Array, group: Any = None
 ) -> Array:
     """Fill dx with ∂(gᵀ J v)/∂x and return ∂(gᵀ J v)/∂gamma, for y = gamma · x̂ + beta down each channel.
 
     x, v, g, dx (M, C); mean, inv_std, gamma and what is returned (C,). With p = gamma · g, gᵀ J v = <p, t>: the first
-    is (2), sorted by the arrays in it, and the second is <g, t> = M/σ · (mean(ḡ v̄) − q s), with q = mean(x̂ g).
+    is (2), sorted by the arrays in it, and the second is <g, t> = M/σ · (mean(ḡ v̄) − q s), with q = mean(x̂ g). Of the
+    second each process of ``group`` gets a part, as large as its part of the rows.
     """
-    xp, (m, c) = get_xp(g), g.shape
+    xp, (rows_here, c) = get_xp(g), g.shape
     x, v, g, dx = widen(x), widen(v), widen(g), widen(dx)
     width = x.shape[1]
     wide_mean = spread(mean, width)
@@ -61,18 +66,23 @@ def second_order_in_channels(
         n = x.size // c
         v_mean, g_mean = (fold(a.sum(axis=0), c) / n for a in (v, g))
         xp.subtract(x, wide_mean, out=centred)
-        with_x = [fold(xp.einsum("mc,mc->c", a, centred), c) for a in (v, g)]
+        with_x = [fold(sum_of_products("mc,mc->c", a, centred), c) for a in (v, g)]
         xp.subtract(v, spread(v_mean, width), out=centred)
-        return n, v_mean, g_mean, *with_x, fold(xp.einsum("mc,mc->c", g, centred), c)
+        return n, v_mean, g_mean, *with_x, fold(sum_of_products("mc,mc->c", g, centred), c)
 
-    blocks = in_blocks(sums, x, v, g, scratch=1)
-    v_mean, g_mean = (sum_in_order([block[k] * (block[0] / m) for block in blocks]) for k in (1, 2))
-    s, q = (sum_in_order([block[k] for block in blocks]) * inv_std / m for k in (3, 4))
-    # The means of blocks scatter around the mean, and that belongs to mean(v̄ ḡ), as in BatchNorm's variance
-    products = [vg + n * (block_v - v_mean) * (block_g - g_mean) for n, block_v, block_g, _, _, vg in blocks]
-    v_bar_g_bar = sum_in_order(products) / m
+    def pool(blocks):
+        m = sum(block[0] for block in blocks)
+        v_mean, g_mean = (sum_in_order([block[k] * (block[0] / m) for block in blocks]) for k in (1, 2))
+        with_x = (sum_in_order([block[k] for block in blocks]) for k in (3, 4))
+        # The means of blocks scatter around the mean, and that belongs to mean(v̄ ḡ), as in BatchNorm's variance
+        products = [vg + n * (block_v - v_mean) * (block_g - g_mean) for n, block_v, block_g, _, _, vg in blocks]
+        return m, v_mean, g_mean, *with_x, sum_in_order(products)
 
-    dgamma = m * inv_std * (v_bar_g_bar - q * s)
+    m, v_mean, g_mean, *with_x, products = pool_all(group, pool, in_blocks(sums, x, v, g, scratch=1))
+    s, q = (a * inv_std / m for a in with_x)
+    v_bar_g_bar = products / m
+
+    dgamma = rows_here * inv_std * (v_bar_g_bar - q * s)
     scale = -gamma * inv_std**2
     by_x, by_g, by_v = scale * inv_std * (v_bar_g_bar - 3.0 * q * s), scale * s, scale * q
     rows = (v_mean, g_mean, by_x, by_g, by_v)
@@ -88,3 +98,13 @@ def second_order_in_channels(
 
     in_blocks(slope, x, v, g, dx, scratch=1)
     return dgamma
+
+
+def pool_all(group: Any, pool: Callable[[Sequence[tuple]], tuple], blocks: Sequence[tuple]) -> tuple:
+    """Pool the blocks of rows of this process, (number, numbers for each channel, ...), then those of all processes."""
+    own = pool(blocks)
+    if group is None:
+        return own
+    xp, c = get_xp(own[1]), len(own[1])
+    of_each = group.gather(xp.concatenate([xp.full(1, own[0], dtype=own[1].dtype), *own[1:]]))
+    return pool([(a[0], *(a[k : k + c] for k in range(1, len(a), c))) for a in of_each])

@@ -35,228 +35,17 @@ Stricter than CuPy, on purpose:
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..backend import Backend, register
 from . import cupy_surface as cupy_has
-from .syncs import count_syncs, forbid_syncs, synchronise
+from .device_array import DeviceArray, device_function, inquiry, upload
+from .syncs import count_syncs, forbid_syncs
 
 __all__ = ["DeviceArray", "count_syncs", "forbid_syncs", "standin", "xp"]
-
-# ---- the array -----------------------------------------------------------------------------------------------------
-
-
-class Flags(NamedTuple):
-    """Memory layout of an array, as far as CuPy knows it."""
-
-    c_contiguous: bool
-    f_contiguous: bool
-    owndata: bool
-
-
-class DeviceArray:
-    """An array of the stand-in device. Made by the functions of :data:`xp`, or from NumPy by ``standin.from_host``.
-
-    Attributes, methods and operators are those of a NumPy array as far as CuPy has them (see ``cupy_surface.py``).
-    """
-
-    __slots__ = ("_host", "base")
-    __hash__ = None
-
-    def __init__(self, host: np.ndarray, base: DeviceArray | None = None) -> None:
-        self._host, self.base = host, base
-
-    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        raise TypeError("Implicit conversion to a NumPy array is not allowed on a device: use .get() or to_numpy(x).")
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> DeviceArray:
-        if ufunc.__name__ in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
-            inputs = tuple(i[()] if isinstance(i, np.ndarray) else i for i in inputs)  # numpy.float32(2) < x sends 0-d
-        if any(isinstance(i, np.generic) for i in inputs) and method == "__call__" and not kwargs:
-            return _evaluate(ufunc, inputs)  # numpy.float32(2) * x comes this way
-        raise TypeError(_leak(ufunc.__name__, inputs))
-
-    def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
-        raise TypeError(_leak(f"{function.__module__}.{function.__name__}".removeprefix("numpy."), args))
-
-    def __len__(self) -> int:
-        return len(self._host)
-
-    def __iter__(self) -> Iterator[DeviceArray]:
-        return (self[i] for i in range(len(self)))
-
-    def __getitem__(self, key: Any) -> DeviceArray:
-        return _evaluate(operator.getitem, (self, _full_key(key)))
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        key, sources = _unwrap(_full_key(key), []), []
-        value = _unwrap(value, sources)
-        if isinstance(value, (list, tuple)):
-            raise TypeError("a list is no device array: x[...] = takes a number or a device array.")
-        into = self._host[key]
-        if not np.may_share_memory(into, self._host):  # fancy indexing made a copy
-            places = np.arange(self.size).reshape(self.shape)[key]
-            if np.ndim(value) > 0 and np.unique(places).size < places.size:
-                raise IndexError("assignment through repeated indices: on a GPU it is open which value stays.")
-        elif sources and _one_memcpy(into, value) and np.may_share_memory(into, value):
-            raise ValueError("assignment between overlapping slices: on a GPU the result is open. Copy it first.")
-        with np.errstate(all="ignore"):
-            self._host[key] = value
-
-    def get(self) -> np.ndarray:
-        """Return a copy as a NumPy array, waiting until the device has finished it."""
-        synchronise("get()")
-        return self._host.copy()
-
-    def fill(self, value: Any) -> None:
-        """Set all elements to a number."""
-        if isinstance(value, DeviceArray):
-            synchronise("fill() with a device array")  # CuPy asks whether it is zero
-        self[...] = value
-
-    @property
-    def T(self) -> DeviceArray:
-        """The array with its axes reversed, a view."""
-        return self.transpose()
-
-    @property
-    def flags(self) -> Flags:
-        """Memory layout."""
-        return Flags(self._host.flags.c_contiguous, self._host.flags.f_contiguous, self.base is None)
-
-    def __copy__(self) -> DeviceArray:
-        return self.copy()
-
-    def __deepcopy__(self, memo: dict) -> DeviceArray:
-        return self.copy()
-
-
-# ---- between CuPy's rules and NumPy's functions --------------------------------------------------------------------
-
-_NUMBERS = (bool, int, float, complex, np.generic)
-_MIXED = (
-    "a NumPy array met a device array: they do not mix. Move it first, with tinygan.backend.to_backend(x, name) "
-    "or xp.asarray(x)."
-)
-
-
-def _leak(name: str, args: Any) -> str:
-    if any(isinstance(a, np.ndarray) for a in args):
-        return f"numpy.{name}: {_MIXED}"
-    return f"numpy.{name} was given a device array. Call the function of the array's own module, get_xp(x).{name}."
-
-
-def _evaluate(function: Callable, args: Any, kwargs: dict | None = None) -> Any:
-    """Call a NumPy function on the memory of device arrays, silently, and wrap what it returns."""
-    sources: list[DeviceArray] = []
-    args = _unwrap(tuple(args), sources)
-    kwargs = {key: _unwrap(value, sources) for key, value in (kwargs or {}).items()}
-    with np.errstate(all="ignore"):
-        return _wrap(function(*args, **kwargs), sources)
-
-
-def _unwrap(value: Any, sources: list[DeviceArray]) -> Any:
-    """Replace the device arrays in ``value`` by their memory, and list them in ``sources``."""
-    if isinstance(value, DeviceArray):
-        sources.append(value)
-        return value._host
-    if isinstance(value, np.ndarray):
-        raise TypeError(_MIXED)
-    return type(value)([_unwrap(v, sources) for v in value]) if isinstance(value, (tuple, list)) else value
-
-
-def _wrap(result: Any, sources: list[DeviceArray]) -> Any:
-    """Make device arrays of NumPy's results, 0-d for scalars; ``out`` comes back as itself, a view knows its base."""
-    if isinstance(result, (tuple, list)):
-        return type(result)([_wrap(r, sources) for r in result])
-    if result is None:
-        return None
-    host, base = np.asarray(result), None
-    if host.dtype.char not in "?bhilqBHILQefdFD":
-        raise ValueError(f"Unsupported dtype {host.dtype}: no numbers that a GPU works with.")
-    for source in sources:
-        if source._host is host:
-            return source
-        if host.base is not None and (host.base is source._host or host.base is source._host.base):
-            base = source if source.base is None else source.base
-    return DeviceArray(host, base)
-
-
-def _full_key(key: Any) -> tuple:
-    """Return an index as a tuple with an ellipsis, which makes NumPy return arrays and never scalars."""
-    key = key if isinstance(key, tuple) else (key,)
-    if any(isinstance(k, DeviceArray) and k.dtype == bool for k in key):
-        synchronise("indexing with a boolean mask")
-    return key if any(k is Ellipsis for k in key) else (*key, Ellipsis)
-
-
-def _one_memcpy(into: np.ndarray, value: np.ndarray) -> bool:
-    """Whether CuPy copies with a single memcpy, which must not overlap; a copy onto itself it skips."""
-    same = (into.shape, into.strides, into.dtype) == (value.shape, value.strides, value.dtype)
-    return same and into.flags.c_contiguous and into.ctypes.data != value.ctypes.data
-
-
-def _function(call: Callable, name: str, keywords: str, arrays: int = 0, numbers: bool = False) -> Callable:
-    """Make ``call`` work on device arrays: ``arrays`` leading ones (or ``numbers``) and no ``keywords`` but these."""
-    allowed, kinds = keywords.split(), (DeviceArray, *_NUMBERS) if numbers else DeviceArray
-    waits = name in cupy_has.SYNCHRONISING.split()
-
-    def function(*args: Any, **kwargs: Any) -> Any:
-        if unknown := kwargs.keys() - allowed:
-            raise TypeError(f"{name}: CuPy takes no {', '.join(sorted(unknown))}=. It takes: {keywords or 'none'}.")
-        for a in args[0] if arrays == cupy_has.EACH else args[:arrays]:
-            if not isinstance(a, kinds):
-                mixed = f" {_MIXED}" if isinstance(a, np.ndarray) else ""
-                raise TypeError(f"{name}: expected a device array, got {type(a).__name__}.{mixed}")
-        if waits or (name == "where" and len(args) == 1):
-            synchronise(name)
-        return _evaluate(call, args, kwargs)
-
-    return function
-
-
-def _inquiry(function: Callable) -> Callable:
-    return lambda *args: function(*_unwrap(args, []))
-
-
-def _operator(function: Callable, *, swapped: bool = False) -> Callable:
-    def method(self: DeviceArray, *others: Any) -> Any:
-        if not all(isinstance(other, (DeviceArray, np.ndarray, *_NUMBERS)) for other in others):
-            return NotImplemented
-        return _evaluate(function, (*others, self) if swapped else (self, *others))
-
-    return method
-
-
-def _waiting(name: str, convert: Callable) -> Callable:
-    def method(self: DeviceArray, *args: Any) -> Any:
-        synchronise(name)
-        return convert(self._host, *args)
-
-    return method
-
-
-for _name in ["shape", "ndim", "size", "dtype", "strides", "nbytes", "itemsize"]:
-    setattr(DeviceArray, _name, property(operator.attrgetter(f"_host.{_name}")))
-for _name, _convert in {"item": np.ndarray.item, "tolist": np.ndarray.tolist}.items():
-    setattr(DeviceArray, _name, _waiting(f"{_name}()", _convert))
-for _convert in (float, int, bool, str, repr, format):
-    setattr(DeviceArray, f"__{_convert.__name__}__", _waiting(f"{_convert.__name__}()", _convert))
-for _keywords, _names in cupy_has.METHODS:
-    for _name in _names.split():
-        setattr(DeviceArray, _name, _function(getattr(np.ndarray, _name), _name, _keywords, arrays=1))
-for _name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"]:
-    setattr(DeviceArray, f"__{_name}__", _operator(getattr(operator, f"__{_name}__")))
-    setattr(DeviceArray, f"__r{_name}__", _operator(getattr(operator, f"__{_name}__"), swapped=True))
-    setattr(DeviceArray, f"__i{_name}__", _operator(getattr(operator, f"__i{_name}__")))
-for _name in ["eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "abs", "invert", "matmul"]:  # no __imatmul__ in CuPy
-    setattr(DeviceArray, f"__{_name}__", _operator(getattr(operator, _name)))
-
 
 # ---- the module of functions ---------------------------------------------------------------------------------------
 
@@ -271,15 +60,6 @@ class _Namespace(SimpleNamespace):
         return f"<the stand-in for CuPy: {len(vars(self))} names>"
 
 
-def _array(a: Any, dtype: Any = None, copy: bool = True, order: str = "K") -> DeviceArray:
-    """Copy a number, a nested list of numbers or device arrays, or a NumPy array to the device."""
-    if isinstance(a, DeviceArray):
-        return a.astype(a.dtype if dtype is None else dtype, order=order, copy=copy)
-    if isinstance(a, np.ndarray):
-        return _wrap(np.array(a, dtype, order="F" if a.flags.f_contiguous and order == "K" else "C"), [])
-    return _wrap(np.array(_unwrap(a, []), dtype), [])
-
-
 def _matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     if out is not None and not (out.flags.c_contiguous and out.dtype == np.result_type(a, b)):
         raise ValueError(f"matmul: out= must be C-contiguous and {np.result_type(a, b)}, got {out.dtype}.")
@@ -288,14 +68,14 @@ def _matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.n
 
 def _module() -> _Namespace:
     lib, linalg = _Namespace(stride_tricks=_Namespace()), _Namespace()
-    xp = _Namespace(lib=lib, linalg=linalg, ndarray=DeviceArray, array=_array, asnumpy=DeviceArray.get)
+    xp = _Namespace(lib=lib, linalg=linalg, ndarray=DeviceArray, array=upload, asnumpy=DeviceArray.get)
     vars(xp).update({name: getattr(np, name) for name in cupy_has.CONSTANTS.split()})
-    vars(xp).update({name: _inquiry(getattr(np, name)) for name in cupy_has.INQUIRIES.split()})
+    vars(xp).update({name: inquiry(getattr(np, name)) for name in cupy_has.INQUIRIES.split()})
     for name in cupy_has.UFUNCS.split():
         ufunc = getattr(np, name)
-        function = _function(ufunc, name, "out dtype casting", arrays=ufunc.nin, numbers=True)
+        function = device_function(ufunc, name, "out dtype casting", arrays=ufunc.nin, numbers=True)
         if name in cupy_has.SCATTERING.split():
-            function.at = _function(ufunc.at, f"{name}.at", "", arrays=1)
+            function.at = device_function(ufunc.at, f"{name}.at", "", arrays=1)
         setattr(xp, name, function)
     for arrays, keywords, names in cupy_has.FUNCTIONS:
         for path in names.split():
@@ -304,9 +84,9 @@ def _module() -> _Namespace:
             for part in where:
                 numpys, ours = getattr(numpys, part), getattr(ours, part)
             call = _matmul if name == "matmul" else getattr(numpys, name)
-            setattr(ours, name, _function(call, name, keywords, arrays))
-    xp.asarray = lambda a, dtype=None: _array(a, dtype, copy=False)
-    xp.ascontiguousarray = lambda a, dtype=None: _array(a, dtype, copy=False, order="C")
+            setattr(ours, name, device_function(call, name, keywords, arrays))
+    xp.asarray = lambda a, dtype=None: upload(a, dtype, copy=False)
+    xp.ascontiguousarray = lambda a, dtype=None: upload(a, dtype, copy=False, order="C")
     return xp
 
 

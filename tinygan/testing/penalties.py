@@ -46,7 +46,7 @@ def check_penalty(
     Raises
     ------
     ArgumentError
-        With such batches, or such a ``where``, nothing can be told.
+        With such batches, or such a ``where``, nothing can be told; or D is a Sequential with a forward of its own.
     GradientError
         It looks elsewhere, at points of one ratio for all or several within a sample; its value is another function of
         the norms; its gradient is not that of its value, or is not added.
@@ -58,6 +58,8 @@ def check_penalty(
             f"check_penalty: real and fake must be two batches of one shape and at least 2 samples, got {real.shape} "
             f"and {fake.shape}. With one sample a sum is a mean, and nobody sees whether each has an ε of its own."
         )
+    if type(discriminator).forward is not Sequential.forward:
+        raise ArgumentError("check_penalty: the discriminator has a forward of its own; give Sequential(D).")
     claim = _PenaltyClaim(penalty, discriminator, real, fake, seed)
     if same := [n for n, (a, b) in enumerate(zip(claim.real, claim.fake, strict=True)) if np.array_equal(a, b)]:
         raise ArgumentError(
