@@ -1,6 +1,7 @@
 """The shape of the code itself: imports point one way, importing is light, files stay short."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up; a module imports only from rows above its own (or from its own folder).
 ORDER = [
+    "memory",
+    "threads",
     "errors",
     "arguments",
     "backend",
-    "memory",
-    "threads",
+    "feeds",
     "kernels",
     "initializers",
     "layers",
@@ -29,8 +31,11 @@ ORDER = [
     "penalties",
     "resumable",
     "models",
+    "parallel",
+    "mpi",
     "tracing",
     "gan",
+    "graphs",
     "data",
     "plotting",
     "runs",
@@ -78,6 +83,21 @@ def test_importing_tinygan_loads_numpy_and_nothing_heavy():
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert "numpy" in loaded
     assert not (HEAVY | NEEDED_LATER) & set(loaded)
+
+
+def test_threads_and_memory_are_settled_before_numpy_is_loaded():
+    """OpenBLAS reads the variable once, when it is loaded; later it would say 19 and mean nothing."""
+    code = """
+import os, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            print(os.environ.get("OPENBLAS_THREAD_TIMEOUT"), "tinygan.memory" in sys.modules)
+sys.meta_path.insert(0, Watch())
+import tinygan
+"""
+    clean = {key: value for key, value in os.environ.items() if key != "OPENBLAS_THREAD_TIMEOUT"}
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, env=clean).split() == ["19", "True"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

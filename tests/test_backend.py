@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import SimpleNamespace
+from importlib.util import spec_from_loader
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinygan import backend
-from tinygan.backend import backend_of, get_backend, get_xp, to_backend, to_numpy
+from tinygan.backend import (
+    backend_of,
+    best_backend,
+    device_of,
+    get_backend,
+    get_xp,
+    precision,
+    set_precision,
+    to_backend,
+    to_numpy,
+)
 from tinygan.errors import BackendError, TinyGANError
+from tinygan.kernels import cublas
 from tinygan.testing.device import count_syncs, standin, xp
 
 
@@ -91,7 +103,7 @@ def test_what_is_no_array_is_refused(thing):
 
 @pytest.mark.parametrize("name", ["torch", "", "NumPy", "gpu"])
 def test_an_unknown_backend_is_named_with_those_there_are(name):
-    with pytest.raises(BackendError, match=rf"unknown backend {name!r}.*cupy, numpy"):
+    with pytest.raises(BackendError, match=rf"unknown backend {name!r}.*cupy, numpy.*'auto'"):
         get_backend(name)
 
 
@@ -113,57 +125,159 @@ def test_other_libraries_can_be_registered(registry):
 
 
 class FakeArray:
-    """What a fake CuPy computes with: enough for one kernel, which may fail."""
+    """What a fake CuPy computes with: enough for one kernel and one product, which may fail."""
 
-    def __init__(self, host, failure=None):
-        self.host, self.failure = np.asarray(host), failure
+    def __init__(self, host, kernel_failure=None, product_failure=None):
+        self.host, self.failures = np.asarray(host), (kernel_failure, product_failure)
+
+    dtype = property(lambda self: self.host.dtype)
+
+    def _after(self, failure, host):
+        if failure:
+            raise failure
+        return FakeArray(host, *self.failures)
+
+    def reshape(self, *shape):
+        return FakeArray(self.host.reshape(shape), *self.failures)
 
     def __add__(self, other):
-        if self.failure:
-            raise self.failure
-        return FakeArray(self.host + other)
+        return self._after(self.failures[0], self.host + other)
+
+    def __matmul__(self, other):
+        return self._after(self.failures[1], self.host @ other.host)
 
     def sum(self):
         return self.host.sum()
 
 
-def fake_cupy(devices=1, driver_failure=None, kernel_failure=None):
-    def device_count():
-        if driver_failure:
-            raise driver_failure
-        return devices
+def fake_cupy(
+    devices=1,
+    driver_failure=None,
+    memory_failure=None,
+    kernel_failure=None,
+    product_failure=None,
+    free=8 << 30,
+    major=9,
+):
+    def unless(failure, value):
+        if failure:
+            raise failure
+        return value
 
+    runtime = SimpleNamespace(
+        getDeviceCount=lambda: unless(driver_failure, devices),
+        getDevice=lambda: 0,
+        memGetInfo=lambda: unless(memory_failure, (free, 140 << 30)),
+        getDeviceProperties=lambda i: {"name": b"NVIDIA H200", "major": major},
+    )
     return SimpleNamespace(
-        cuda=SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=device_count)),
+        cuda=SimpleNamespace(runtime=runtime),
         ndarray=FakeArray,
         float32=np.float32,
-        arange=lambda n, dtype: FakeArray(np.arange(n, dtype=dtype), kernel_failure),
+        arange=lambda n, dtype: FakeArray(np.arange(n, dtype=dtype), kernel_failure, product_failure),
         asarray=FakeArray,
         asnumpy=lambda a: a.host,
+        get_default_memory_pool=lambda: SimpleNamespace(free_bytes=lambda: 5),
     )
 
 
-CASES = {
-    "no package": (None, ["needs the package CuPy", "pip install 'tinygan[cuda12]'", "'tinygan[cuda13]'"]),
+class Unloadable(ModuleType):
+    """A module that is found, but refuses to be imported as CuPy does where its libraries do not fit."""
+
+    def find_spec(self, name, path=None, target=None):
+        return spec_from_loader(name, self) if name == "cupy" else None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        raise ImportError("CuPy is not correctly installed: numpy.core.multiarray failed to import")
+
+
+NO_FILE = "cannot open shared object file: No such file or directory"
+CASES = {  # the words of the causes are those of CuPy 13.6 and 14.2
+    "no package": (None, ["the package CuPy is missing", "pip install 'tinygan[cuda12]'", "'tinygan[cuda13]'"]),
+    "broken package": (
+        Unloadable("loader"),
+        ["cannot be imported", "Remove every cupy package", "pip install 'tinygan[cuda12]'", "not correctly installed"],
+    ),
     "no driver": (
-        fake_cupy(driver_failure=RuntimeError("cudaErrorNoDevice")),
-        ["no usable NVIDIA driver", "nvidia-smi", "backend 'numpy'", "cudaErrorNoDevice"],
+        fake_cupy(
+            driver_failure=RuntimeError(
+                "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version"
+            )
+        ),
+        ["no usable NVIDIA driver", "nvidia-smi", "backend 'numpy'", "cudaErrorInsufficientDriver"],
     ),
     "no library": (fake_cupy(driver_failure=OSError("libcuda.so")), ["no usable NVIDIA driver", "libcuda.so"]),
-    "no GPU": (fake_cupy(devices=0), ["reports no GPU", "CUDA_VISIBLE_DEVICES"]),
+    "no GPU": (fake_cupy(devices=0), ["reports no GPU", "CUDA_VISIBLE_DEVICES", "backend 'numpy'"]),
+    "a hidden GPU": (
+        fake_cupy(driver_failure=RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")),
+        ["reports no GPU", "CUDA_VISIBLE_DEVICES", "cudaErrorNoDevice"],
+    ),
+    "no NVRTC": (
+        fake_cupy(kernel_failure=RuntimeError('Failure finding "libnvrtc.so.13 or libnvrtc.so.12": No such file')),
+        ["compiler NVRTC is not found", "pip install 'cupy-cuda12x[ctk]'", "nvidia-cuda-nvrtc-cu12", "libnvrtc.so.12"],
+    ),
+    "no NVRTC, as CuPy 13 says it": (
+        fake_cupy(
+            kernel_failure=RuntimeError(f"CuPy failed to load libnvrtc.so.12: OSError: libnvrtc.so.12: {NO_FILE}")
+        ),
+        ["compiler NVRTC is not found", "pip install 'cupy-cuda12x[ctk]'", "nvidia-cuda-nvrtc-cu12"],
+    ),
+    "no headers": (
+        fake_cupy(
+            kernel_failure=RuntimeError(
+                '/include/cupy/cuda_fp16.h(129): catastrophic error: cannot open source file "vector_types.h"'
+            )
+        ),
+        ["CUDA's header files is not found", "pip install 'cupy-cuda12x[ctk]'", "nvidia-cuda-runtime-cu12"],
+    ),
+    "no cuBLAS": (
+        fake_cupy(product_failure=ImportError(f"libcublas.so.12: {NO_FILE}")),
+        ["a library of the CUDA toolkit is not found", "'cupy-cuda13x[ctk]'", "nvidia-cublas-cu12", "libcublas.so.12"],
+    ),
     "wrong CUDA": (
         fake_cupy(
             kernel_failure=RuntimeError("=====\nnvrtc: invalid value for --gpu-architecture\n=====\n" + 99 * "log\n")
         ),
         ["a kernel does not run", "another CUDA version", "cuda12", "cuda13", "gpu-architecture"],
     ),
+    "little memory": (
+        fake_cupy(free=100 << 20),
+        ["only 100 of 143360 MB of the GPU's memory are free", "nvidia-smi", "CUDA_VISIBLE_DEVICES", "'numpy'"],
+    ),
+    "no memory at all": (
+        fake_cupy(memory_failure=RuntimeError("cudaErrorMemoryAllocation: out of memory")),
+        ["the GPU's memory is full", "nvidia-smi", "backend 'numpy'", "cudaErrorMemoryAllocation"],
+    ),
+    "no memory for an array": (
+        fake_cupy(kernel_failure=MemoryError("Out of memory allocating 512 bytes")),
+        ["the GPU's memory is full", "allocating 512 bytes"],
+    ),
 }
+WITHOUT_CAUSE = {"no GPU", "little memory"}
+
+
+@pytest.fixture
+def install(registry, monkeypatch):
+    """A function that puts a fake in CuPy's place."""
+
+    def put(module):
+        if isinstance(module, Unloadable):
+            monkeypatch.delitem(sys.modules, "cupy", raising=False)
+            monkeypatch.setattr(sys, "meta_path", [module, *sys.meta_path])
+        else:
+            monkeypatch.setitem(sys.modules, "cupy", module)
+
+    monkeypatch.setattr(backend, "NEEDED", [])  # which needs more of CuPy than these fakes have
+    return put
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_missing_gpu_is_explained_in_one_line(case, registry, monkeypatch):
+def test_a_missing_gpu_is_explained_in_one_line(case, install):
     module, parts = CASES[case]
-    monkeypatch.setitem(sys.modules, "cupy", module)
+    install(module)
     for attempt in (lambda: get_backend("cupy"), lambda: to_backend(np.ones(2), "cupy")):
         with pytest.raises(BackendError) as caught:
             attempt()
@@ -172,12 +286,50 @@ def test_a_missing_gpu_is_explained_in_one_line(case, registry, monkeypatch):
         assert "\n" not in message
         assert len(message) < 450
         assert all(part in message for part in parts), message
-        assert caught.value.__cause__ is not None or case == "no GPU"
+        assert caught.value.__cause__ is not None or case in WITHOUT_CAUSE
     assert "cupy" not in backend._backends  # nothing half-loaded stays behind
 
 
-def test_a_working_cupy_is_registered_once(registry, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", fake_cupy())
+@pytest.mark.parametrize("case", CASES)
+def test_auto_is_the_cpu_where_no_kernel_runs_and_says_why(case, install):
+    module, parts = CASES[case]
+    install(module)
+    taken, said = best_backend()
+    assert taken is get_backend("auto") is get_backend("numpy")
+    assert said.startswith("backend auto: the CPU, since backend 'cupy'")
+    assert all(part in said for part in parts), said
+    assert "\n" not in said
+
+
+def test_auto_is_the_cpu_where_our_own_products_do_not_run(install, monkeypatch):
+    """CuPy's product alone does not tell: ours look for cuBLAS by themselves."""
+    install(fake_cupy())
+    monkeypatch.setattr(backend, "NEEDED", [lambda x: cublas.load()])
+    monkeypatch.setattr(cublas, "_candidates", lambda: ["libno-such-cublas.so.99"])
+    cublas.load.cache_clear()
+    taken, said = best_backend()
+    cublas.load.cache_clear()
+    assert taken is get_backend("numpy")
+    assert said.startswith(
+        "backend auto: the CPU, since backend 'cupy': cuBLAS is not found. pip install nvidia-cublas"
+    )
+    assert "\n" not in said
+
+
+def test_our_own_product_is_among_what_a_gpu_must_do():
+    assert cublas.try_out in backend.NEEDED
+
+
+def test_auto_is_the_gpu_where_a_kernel_runs_and_names_it(install):
+    install(fake_cupy())
+    taken, said = best_backend()
+    assert taken is get_backend("auto") is get_backend("cupy")
+    assert said == "backend auto: NVIDIA H200, 140 GB"
+    assert taken.free_memory() == (8 << 30) + 5, "what CuPy's pool has to give counts too"
+
+
+def test_a_working_cupy_is_registered_once(install):
+    install(fake_cupy())
     x = to_backend(np.ones(2), "cupy")
     assert isinstance(x, FakeArray)
     assert get_backend("cupy") is get_backend("cupy") is backend_of(x)
@@ -186,10 +338,64 @@ def test_a_working_cupy_is_registered_once(registry, monkeypatch):
         get_xp(x, np.ones(2))
 
 
-def test_arrays_of_a_cupy_that_somebody_else_imported_are_recognised(registry, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", fake_cupy())
+def test_arrays_of_a_cupy_that_somebody_else_imported_are_recognised(install):
+    install(fake_cupy())
     assert backend_of(FakeArray([1.0])).name == "cupy"
     assert get_xp(np.ones(2)) is np
+
+
+# ---- what computes, and how exactly --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fp32(monkeypatch):
+    """Whatever a test sets, the next one begins with fp32."""
+    monkeypatch.setattr(backend, "_precision", "fp32")
+
+
+def test_precision_is_fp32_until_another_is_asked_for(install, fp32):
+    install(fake_cupy())
+    assert precision() == "fp32"
+    x = to_backend(np.ones(2, dtype=np.float32), "cupy")
+    assert device_of(x) == "NVIDIA H200, 140 GB, fp32"
+    set_precision("tf32")
+    assert precision() == "tf32"
+    assert device_of(x) == "NVIDIA H200, 140 GB, tf32"
+    assert device_of(to_backend(np.ones(2), "cupy")) == "NVIDIA H200, 140 GB, float64", "no product of float32"
+    assert device_of(np.ones(2, dtype=np.float32)) == "the CPU"
+    set_precision("fp32", "numpy")
+    assert precision() == "fp32"
+
+
+def test_the_stand_in_is_named_as_such():
+    assert device_of(xp.ones(2)) == "standin, float64"
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "message"),
+    [
+        (
+            "tf32",
+            "numpy",
+            r"'tf32' is a mode of .* NVIDIA GPUs.*backend 'numpy' \(the CPU\) has none.*--precision fp32",
+        ),
+        ("tf32", "standin", "backend 'standin'.* has none"),
+        ("tf32", "cupy", r"backend 'cupy' \(NVIDIA H200, 140 GB\) has none"),
+        ("fp16", "cupy", "unknown precision 'fp16'; there are: fp32, tf32"),
+        ("", "numpy", "unknown precision ''"),
+    ],
+)
+def test_a_precision_that_there_is_not_is_refused(name, where, message, install, fp32):
+    install(fake_cupy(major=7))  # Volta and Turing
+    with pytest.raises(BackendError, match=message):
+        set_precision(name, where)
+    assert precision() == "fp32"
+
+
+def test_tf32_without_a_gpu_says_what_the_gpu_lacks(install, fp32):
+    install(None)
+    with pytest.raises(BackendError, match="the package CuPy is missing"):
+        set_precision("tf32")
 
 
 @pytest.mark.parametrize("stub", [None, SimpleNamespace()])

@@ -45,6 +45,31 @@ def test_two_samples_are_enough(where):
     assert check_penalty(penalty, D, real[:2], fake[:2], where=where, value=value).comparisons > 0
 
 
+class Doubled(Sequential):
+    """A network with a forward of its own, and with all that a penalty needs of it."""
+
+    def forward(self, x, *, train=True):
+        return 2.0 * super().forward(x, train=train)
+
+    def backward(self, dy, *, grads="add", need_dx=True):
+        return super().backward(2.0 * dy, grads=grads, need_dx=need_dx)
+
+    def tangent(self, v):
+        return 2.0 * super().tangent(v)
+
+    def second_order(self, v, g):
+        return super().second_order(v, 2.0 * g)
+
+
+@pytest.mark.parametrize("where", KINDS)
+def test_a_discriminator_with_a_forward_of_its_own_is_a_layer(where):
+    penalty, value = KINDS[where]
+    own = Doubled(Dense(3, 1, rng=1, dtype=np.float64))
+    with pytest.raises(ArgumentError, match=r"the discriminator has a forward of its own; give Sequential\(D\)"):
+        check_penalty(penalty, own, real, fake, where=where, value=value)
+    assert check_penalty(penalty, Sequential(own), real, fake, where=where, value=value).comparisons > 0
+
+
 def test_places_without_a_name():
     with pytest.raises(ArgumentError, match="where must be 'real', 'fake' or 'between', got 'here'"):
         check_penalty(R1(), D, real, fake, where="here", value=np.mean)

@@ -12,7 +12,7 @@ from safetensors.numpy import save as save_safetensors
 
 from tinygan import Sequential, checkpoints
 from tinygan.errors import CheckpointError
-from tinygan.layers import BatchNorm, Dense, Tanh
+from tinygan.layers import BatchNorm, Dense, Layer, Tanh
 
 ARRAYS = {
     "weights": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -229,6 +229,27 @@ def test_a_network_comes_back(tmp_path):
     assert other.load(tmp_path / "g") is other
     for key, array in network.state_arrays().items():
         np.testing.assert_array_equal(other.state_arrays()[key], array)
+
+
+class Not(Layer):
+    """A small layer of one's own, which does not say how it is written."""
+
+    def forward(self, x, *, train=True):
+        return self._remember(1.0 - x)
+
+    def backward(self, dy):
+        self._recall(dy)
+        return -dy
+
+
+def test_a_network_with_a_layer_of_ones_own_comes_back(tmp_path):
+    """Into another object of the same class, as in another process: where they lie in memory must not matter."""
+    saved, loaded = Sequential(Dense(3, 4, rng=1), Not()), Sequential(Dense(3, 4, rng=2), Not())
+    saved.save(tmp_path / "g")
+    loaded.load(tmp_path / "g")
+    np.testing.assert_array_equal(loaded.theta, saved.theta)
+    assert repr(loaded) == "Sequential(Dense(3, 4), Not())"
+    assert repr(Layer()) == "Layer()"
 
 
 @pytest.mark.parametrize(

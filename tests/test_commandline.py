@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from small_runs import assert_same_files, small_data
 
-from tinygan import GAN, checkpoints, losses, optim
+from tinygan import GAN, backend, checkpoints, losses, optim
 from tinygan.commandline import (
     LOSSES,
     OPTIMIZERS,
@@ -32,6 +32,7 @@ from tinygan.commandline import (
 from tinygan.layers import Dense
 from tinygan.network import Sequential
 from tinygan.schedules import cosine, linear
+from tinygan.testing.device import standin
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 EXAMPLE = EXAMPLES / "mnist_mlp_gan.py"
@@ -139,6 +140,7 @@ BAD_FLAGS = [
     ("--average 1", "argument --average: expected a number in [0, 1), got '1'"),
     ("--seed -1", "argument --seed: expected a whole number of at least 0, got '-1'"),
     ("--backend torch", "argument --backend: invalid choice: 'torch' (choose from"),
+    ("--precision fp16", "argument --precision: invalid choice: 'fp16' (choose from"),
     ("--sample-every 0", "argument --sample-every: expected a whole number of at least 1"),
     ("--checkpoint-every x", "argument --checkpoint-every: expected a whole number of at least 1"),
     ("--size 0", "argument --size: expected a whole number of at least 1, got '0'"),
@@ -333,11 +335,85 @@ def test_one_of_several_recipes():
     assert not hasattr(flags_of(), "model")
 
 
-@pytest.mark.skipif("CUDA_VISIBLE_DEVICES" in os.environ, reason="there may be a GPU")
-def test_backend_auto_takes_what_there_is(capsys):
-    flags = flags_of("--backend", "auto")
-    if flags.backend == "numpy":
-        assert "backend auto: the CPU, since" in capsys.readouterr().err
+# ---- where a run computes ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """Wherever the tests run, CuPy cannot be had; and precision is fp32 again in the end."""
+    without = {name: known for name, known in backend._backends.items() if name != "cupy"}
+    monkeypatch.setattr(backend, "_backends", without)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(backend, "_precision", "fp32")
+
+
+@pytest.fixture
+def gpu(no_gpu, monkeypatch):
+    """A GPU of our own making, fit for tf32: whoever asks for CuPy gets the stand-in, which keeps its name."""
+    other = replace(standin, device="NVIDIA H200, 140 GB", tf32=True)
+    monkeypatch.setattr(backend, "_backends", {**backend._backends, "cupy": other, "standin": other})
+    monkeypatch.setattr(backend, "_by_type", {**backend._by_type, other.array_type: other})
+
+
+def test_backend_auto_takes_the_cpu_where_there_is_no_gpu(no_gpu, capsys):
+    assert flags_of("--backend", "auto").backend == "numpy"
+    err = capsys.readouterr().err
+    assert err.startswith("backend auto: the CPU, since backend 'cupy': the package CuPy is missing. Install it")
+    assert err.count("\n") == 1
+
+
+def test_backend_auto_takes_the_gpu_where_there_is_one(gpu, capsys):
+    assert flags_of("--backend", "auto").backend == "standin"
+    assert capsys.readouterr().err == "backend auto: NVIDIA H200, 140 GB\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--backend cupy", "error: backend 'cupy': the package CuPy is missing. Install it"),
+        ("--backend cupy --precision tf32", "error: backend 'cupy': the package CuPy is missing. Install it"),
+        (
+            "--precision tf32",
+            "error: precision 'tf32' is a mode of the matrix units of NVIDIA GPUs since Ampere; backend",
+        ),
+        ("--backend numpy --precision tf32", "backend 'numpy' (the CPU) has none. Use precision 'fp32' (--precision"),
+    ],
+)
+def test_a_backend_or_precision_that_is_not_there_ends_in_one_line(line, message, no_gpu, example, tmp_path, capsys):
+    """And before any data is looked for."""
+    assert example(*line.split(), "--data", "nowhere", "--out", tmp_path / "run") == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_run_computes_on_is_told_and_recorded(gpu, system, tmp_path, images, capsys):
+    """And every system goes on elsewhere: a checkpoint is made of NumPy arrays."""
+    run = ["--out", tmp_path / "run", "--batch-size", 4]
+    assert system("--data", images, *run, "--steps", 2, "--backend", "auto", "--precision", "tf32") == 0
+    out, err = capsys.readouterr()
+    assert "on NVIDIA H200, 140 GB, tf32\n" in out
+    assert err.startswith("backend auto: NVIDIA H200, 140 GB\n")
+    assert backend.precision() == "tf32"
+    settings = settings_of(tmp_path / "run")
+    assert (settings["backend"], settings["precision"]) == ("standin", "tf32")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["device"] == "NVIDIA H200, 140 GB, tf32"
+
+    assert system("--resume", *run, "--steps", 3) == 0, "as it was"
+    assert "on NVIDIA H200, 140 GB, tf32\n" in capsys.readouterr().out
+    assert system("--resume", *run, "--steps", 4, "--backend", "numpy") == 1
+    assert "precision 'tf32' is a mode" in capsys.readouterr().err
+    assert system("--resume", *run, "--steps", 4, "--backend", "numpy", "--precision", "fp32") == 0
+    assert "on the CPU\n" in capsys.readouterr().out
+    assert backend.precision() == "fp32"
+    settings = settings_of(tmp_path / "run")
+    assert (settings["backend"], settings["precision"]) == ("numpy", "fp32")
+    assert system("--resume", *run, "--steps", 5, "--backend", "cupy") == 0
+    assert "on NVIDIA H200, 140 GB, fp32\n" in capsys.readouterr().out
+    rows = np.loadtxt(tmp_path / "run" / "losses.csv", delimiter=",", skiprows=1)
+    assert rows.shape == (5, 4 + ("penalty" in (tmp_path / "run" / "losses.csv").read_text()))
+    assert np.isfinite(rows).all()
 
 
 # ---- the example ---------------------------------------------------------------------------------------------------
@@ -435,7 +511,7 @@ def test_a_run_from_before_there_were_such_flags_goes_on(tmp_path, images):
     run = ["--data", images, "--out", out, "--steps", 1, "--batch-size", 4, "--penalty", "none"]
     assert program("mnist_mlp_gan")(*run) == 0
     arrays, about = checkpoints.read(out / "checkpoint.safetensors")
-    new = {"penalty", "gamma", "gp_weight", "gp_target", "penalty_every", "weight_clip", "lr_schedule"}
+    new = {"penalty", "gamma", "gp_weight", "gp_target", "penalty_every", "weight_clip", "lr_schedule", "precision"}
     about["settings"] = {key: value for key, value in about["settings"].items() if key not in new}
     checkpoints.write(out / "checkpoint.safetensors", arrays, about)
     recipe = replace(RECIPE, penalty="r1", weight_clip=0.1, lr_schedule="cosine", epochs=None, steps=5)
@@ -457,12 +533,19 @@ def test_a_label_for_a_loss_without_labels(tmp_path, images, example, capsys):
     assert "another loss: NonSaturating(real_label=0.9) then, Hinge() now" in capsys.readouterr().err
 
 
-def test_a_critic_without_a_bound(tmp_path, images, example, capsys):
-    run = ["--data", images, "--steps", 1, "--batch-size", 4, "--loss", "wasserstein"]
-    assert example(*run, "--penalty", "none", "--out", tmp_path / "run") == 2
+@pytest.mark.parametrize("penalty", ["none", "r1 --gamma 0", "r1+r2 --gamma 0 --gp-weight 5", "gp --gp-weight 0"])
+def test_a_critic_without_a_bound(tmp_path, images, example, capsys, penalty):
+    run = ["--data", images, "--steps", 1, "--batch-size", 4, "--loss", "wasserstein", "--penalty", *penalty.split()]
+    assert example(*run, "--out", tmp_path / "run") == 2
     assert "argument --loss: the wasserstein loss falls for ever unless D's slope is bounded" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-    assert example(*run, "--penalty", "none", "--weight-clip", 0.01, "--out", tmp_path / "clipped") == 0
+    assert example(*run, "--weight-clip", 0.01, "--out", tmp_path / "clipped") == 0
+
+
+@pytest.mark.parametrize("penalty", ["r2 --gamma 0.1 --gp-weight 0", "gp --gp-weight 0.1 --gamma 0"])
+def test_a_critic_with_a_bound(tmp_path, images, example, penalty):
+    run = ["--data", images, "--steps", 1, "--batch-size", 4, "--loss", "wasserstein", "--penalty", *penalty.split()]
+    assert example(*run, "--out", tmp_path / "run") == 0
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,10 +20,11 @@ sys.path.append(str(FOLDER))
 import many_runs  # noqa: E402
 import mode_coverage  # noqa: E402
 from mode_coverage import POINTS, STEPS, Job, StackedDigits, parse, planned, play, reverse_kl  # noqa: E402
-from mode_coverage_report import mean_and_error, table  # noqa: E402
+from mode_coverage_report import Panel, draw, mean_and_error, table  # noqa: E402
 
 from tinygan import checkpoints  # noqa: E402
 from tinygan.data.stacked import channels, modes  # noqa: E402
+from tinygan.errors import DataError  # noqa: E402
 
 TINY = {"ring": Job("ring", "relativistic", "r1+r2", 6, 0), "grid": Job("grid", "non-saturating", "r1", 6, 1)}
 
@@ -171,6 +173,27 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch, co
     assert not files[0].exists()
 
 
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_record_is_there_whole_or_not_at_all(tmp_path, monkeypatch, written):
+    """The disk is full at the samples, or at the record."""
+    job, fsync, calls = TINY["ring"], os.fsync, []
+
+    def full(file):
+        calls.append(file)
+        if len(calls) > written:
+            raise OSError(28, "No space left on device")
+        fsync(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            play(job, tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".npy"] * written
+    play(job, tmp_path)
+    assert json.loads(job.path(tmp_path, ".json").read_text())["seed"] == job.seed
+    assert np.load(job.path(tmp_path, ".npy")).shape == (2500, 2)
+
+
 def test_what_a_run_raises_comes_out_and_ends_the_others(tmp_path):
     jobs = [(Job("ring", "relativistic", "none", 10**9, 0), tmp_path), (TINY["ring"], tmp_path / "no such folder")]
     with pytest.raises(FileNotFoundError):
@@ -210,6 +233,19 @@ def test_the_table_counts_whole_and_collapsed_runs():
     assert " ".join(row.split()) == "a, b, 5 9.0 2.0000 0 of 1 1 of 1"
 
 
+@pytest.mark.parametrize(("centres", "sides"), [(None, (4.0, 5.5)), (np.eye(2), (1.5, 2.5))], ids=["images", "points"])
+def test_panels_are_large_enough_for_what_they_show(tmp_path, centres, sides):
+    """64 images of 28x28 are 8 rows of 28 pixels, which need more than one pixel of the picture for each of theirs."""
+    samples = np.zeros((64, 28, 28, 3) if centres is None else (64, 2), np.float32)
+    sizes = []
+    for across in (1, 2):
+        draw([[Panel(samples, centres, "text")] * across] * 2, tmp_path / "a.png")
+        sizes.append(matplotlib.image.imread(tmp_path / "a.png").shape)
+    inches = (sizes[1][1] - sizes[0][1]) / 100
+    assert sides[0] < inches < sides[1]
+    assert inches < sizes[0][0] / 100 / 2 < inches + 0.7  # as high as wide, and the text
+
+
 # ---- from the command line -------------------------------------------------------------------------------------------
 
 
@@ -240,10 +276,28 @@ def test_names_of_records(tmp_path):
     def name(**changes):
         return replace(TINY["ring"], **changes).path(tmp_path, ".json").name
 
-    assert name() == name(width=8, digits="a/b") == "ring_relativistic_r1+r2_6_seed0.json"
-    assert name(data="grid", quick=True, seed=3) == "grid_relativistic_r1+r2_6_quick_seed3.json"
-    stacked = name(data="stacked", digits="a/mnist", checksum="0123abcd")
-    assert stacked == "stacked_relativistic_r1+r2_mnist-0123abcd_32_6_seed0.json"
+    rates = "lr0.004-0.004_gamma1-0.001"
+    assert name() == name(width=8, digits="a/b") == f"ring_relativistic_r1+r2_{rates}_6_seed0.json"
+    assert name(data="grid", quick=True, seed=3) == f"grid_relativistic_r1+r2_{rates}_6_quick_seed3.json"
+    stacked = name(data="stacked", digits="a/mnist", checksum="0123abcd", backend="cupy")
+    assert stacked == "stacked_relativistic_r1+r2_lr0.001-0.001_gamma1-0.1_mnist-0123abcd_32_cupy_6_seed0.json"
+
+
+@pytest.mark.parametrize(("setting", "value"), [("g_lr", 1e-4), ("d_lr", 1e-4), ("gamma", (2.0, 1e-3))])
+def test_runs_of_other_rates_share_no_record(tmp_path, monkeypatch, setting, value):
+    job = TINY["ring"]
+    play(job, tmp_path)
+    before = job.path(tmp_path, ".json")
+    monkeypatch.setattr(mode_coverage.Points, setting, value)
+    assert job.path(tmp_path, ".json") != before
+    play(job, tmp_path)
+    records = [json.loads(path.read_text()) for path in (before, job.path(tmp_path, ".json"))]
+    assert records[0].pop(setting) != records[1].pop(setting)
+    assert [record["g_lr"] for record in records if setting != "g_lr"] in ([], [4e-3, 4e-3])
+
+
+def test_a_backend_has_records_of_its_own(tmp_path):
+    assert len({replace(TINY["ring"], backend=name).path(tmp_path, ".json") for name in ("numpy", "cupy")}) == 2
 
 
 def test_digits_of_one_name_and_other_images_share_no_record_and_no_judge(tmp_path, monkeypatch):
@@ -263,9 +317,10 @@ def test_digits_of_one_name_and_other_images_share_no_record_and_no_judge(tmp_pa
     assert again[0].path(tmp_path, ".json") == paths[1]
 
 
-def run_example(*arguments, folder):
+def run_example(*arguments, folder, **environment):
     command = [sys.executable, "-W", "error", str(FOLDER / "mode_coverage.py"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, "MPLBACKEND": "agg"})
+    environment = {**os.environ, "MPLBACKEND": "agg", **environment}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
 
 
 @pytest.mark.parametrize(
@@ -294,3 +349,37 @@ def test_numbers_without_meaning_are_refused(tmp_path):
     ended = run_example("--seeds", "0", folder=tmp_path)
     assert ended.returncode == 2
     assert "at least 1" in ended.stderr
+
+
+@pytest.mark.parametrize("given", ["--data stacked", "--data ring", "--loss relativistic", "--penalty none"])
+def test_an_ablation_has_its_own_data_losses_and_penalties(capsys, given):
+    with pytest.raises(SystemExit) as end:
+        parse(["--ablation", *given.split()])
+    assert end.value.code == 2
+    assert f"leave {given.split()[0]} out" in capsys.readouterr().err
+    args = parse(given.split())
+    assert [args.data, args.loss, args.penalty].count(given.split()[1]) == 1
+
+
+def one_line(ended):
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.count("\n") == 1
+    return ended.stderr
+
+
+def test_digits_of_other_than_ten_kinds_cannot_be_stacked(tmp_path):
+    said = one_line(run_example("--data", "stacked", "--digits", "shapes", "--quick", folder=tmp_path))
+    assert said.startswith("error: shapes: stacking needs digits with labels 0 to 9, found ")
+    rng = np.random.default_rng(0)
+    for labels in (np.arange(40) % 9, np.arange(40) % 9 * 2, np.arange(40) % 10 + 1):
+        images = rng.integers(0, 256, (40, 28, 28, 1), dtype=np.uint8)
+        np.savez(tmp_path / "digits.npz", images=images, labels=labels)
+        with pytest.raises(DataError, match="labels 0 to 9"):
+            planned(parse(["--data", "stacked", "--digits", str(tmp_path / "digits.npz")]))
+
+
+def test_a_backend_that_is_missing_ends_in_one_line(tmp_path):
+    (tmp_path / "cupy.py").write_text('raise ModuleNotFoundError("No module named cupy", name="cupy")')
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    said = one_line(run_example("--backend", "cupy", "--quick", folder=tmp_path, PYTHONPATH=path))
+    assert said.startswith("error: backend 'cupy': the package CuPy is missing")

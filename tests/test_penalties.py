@@ -1,4 +1,4 @@
-"""Penalties on D's input gradient: exact for any D, where they look, what they say, and how a GAN applies them."""
+"""Penalties on D's input gradient: exact for any D, where they look, and what they say."""
 
 import counting
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tinygan import GAN, Sequential, losses, models, optim
+from tinygan import Sequential, models
 from tinygan.errors import ArgumentError, SecondOrderError, ShapeError
 from tinygan.layers import BatchNorm, Dense, Dropout, LayerNorm, LeakyReLU, SiLU, Tanh
 from tinygan.penalties import R1, R2, GradientPenalty, Penalty, penalise
@@ -28,10 +28,6 @@ PENALTIES = {
     "lazy": (R1(1.0, every=16), "real", lambda r: 8.0 * np.mean(r**2)),
 }
 every_penalty = pytest.mark.parametrize("name", PENALTIES)
-
-
-def critic(*hidden, noise_dim=3):
-    return Sequential(*hidden, Dense(4, 1, rng=9, dtype=np.float64))
 
 
 @st.composite
@@ -125,85 +121,28 @@ def test_no_pass_stays_open_and_dropout_keeps_its_mask_within_a_penalty():
     D.backward(np.ones((2, 1)))  # would be refused with another pass open
 
 
-# ---- in a GAN --------------------------------------------------------------------------------------------------------
+# ---- how they are written --------------------------------------------------------------------------------------------
 
 
-def gan(*, D=None, **options):
-    G = Sequential(Dense(2, 4, rng=1, dtype=np.float64), Tanh(), Dense(4, 3, rng=2, dtype=np.float64))
-    D = smooth_critic() if D is None else D
-    return GAN(G, D, noise_dim=2, d_optimizer=optim.SGD(D, 0.1), g_optimizer=optim.SGD(G, 0.1), **options)
+class Own(R1):
+    pass
 
 
-def deep(*between):
-    """A critic of several layers, some of ``between`` twice."""
-    f = {"dtype": np.float64}
-    first, second = ([layer.copy() for layer in between] for _ in range(2))
-    return Sequential(Dense(3, 5, rng=1, **f), *first, Dense(5, 5, rng=2, **f), *second, Dense(5, 1, rng=3, **f))
+def test_a_penalty_knows_how_it_is_written_wherever_it_lies():
+    assert repr(R1(falling)) == "R1(gamma=falling)"
+    assert repr(Own(2.0)) == "Own(gamma=2.0)"
 
 
-@pytest.mark.parametrize(
-    "D",
-    [
-        deep(LeakyReLU()),
-        deep(SiLU()),
-        deep(LayerNorm(5, dtype=np.float64), LeakyReLU()),
-        deep(BatchNorm(5, dtype=np.float64), LeakyReLU()),
-        Sequential(deep(Tanh()), LeakyReLU()),
-    ],
-    ids=["linear in pieces", "smooth", "LayerNorm", "BatchNorm", "network in network"],
-)
-def test_d_descends_its_loss_and_its_penalties(D):
-    """R1 with R2 use the pass of the loss; done one by one, with passes of their own, they give the same step."""
-    real = numbers((6, 3))
-    with_, without = gan(D=D.copy(), penalties=[R2(3.0), R1(2.0)]), gan(D=D.copy())
-    z = without.noise(6, rng=np.random.default_rng(np.random.SeedSequence(0).spawn(2)[0]))
-    fake = without.generator.copy().forward(z)
-    D = with_.discriminator.copy()
-    D.zero_grad()
-    value = R1(2.0)(D, real, fake, np.random.default_rng(0)) + R2(3.0)(D, real, fake, np.random.default_rng(0))
-    before = with_.discriminator.theta.copy()
-    losses_, plain = with_.step(real), without.step(real)
-    assert losses_.penalty == pytest.approx(float(value))
-    assert losses_.d == pytest.approx(float(plain.d))
-    assert plain.penalty == 0.0
-    moved = with_.discriminator.theta - without.discriminator.theta
-    np.testing.assert_allclose(moved, -0.1 * D.grad, rtol=1e-9, atol=1e-13)
-    assert (with_.discriminator.theta != before).any()
+def falling(t):
+    return 1.0 / (t + 1)
 
 
-def test_lazy_penalties_come_in_every_kth_step():
-    game = gan(penalties=R1(2.0, every=3))
-    due = [game.step(numbers((4, 3))).penalty != 0.0 for _ in range(7)]
-    assert due == [True, False, False, True, False, False, True]
+@pytest.mark.parametrize("penalty", [R1(), R2(2.0, every=4), GradientPenalty(), GradientPenalty(one_sided=True)])
+def test_how_they_are_written(penalty):
+    assert repr(eval(repr(penalty))) == repr(penalty)
 
 
-def test_a_schedule_of_the_weight_is_asked_for_the_step():
-    asked = []
-
-    def falling(t):
-        asked.append(t)
-        return 1.0 / (t + 1)
-
-    game = gan(penalties=R1(falling))
-    values = [float(game.step(numbers((4, 3))).penalty) for _ in range(3)]
-    assert asked == [0, 1, 2]
-    assert all(v > 0 for v in values)
-    with pytest.raises(ArgumentError, match=r"R1: gamma: .* gives -1.0 at step 0"):
-        gan(penalties=R1(lambda t: -1.0)).step(numbers((4, 3)))
-
-
-@pytest.mark.parametrize("loss", [losses.NonSaturating(), losses.LeastSquares(), losses.Minimax()])
-def test_any_loss_with_any_penalty_and_several_steps_of_d(loss):
-    for penalty in (R1(), R2(), GradientPenalty()):
-        game = gan(loss=loss, penalties=penalty, d_steps=2)
-        assert np.isfinite(float(game.step(numbers((8, 3))).penalty))
-
-
-def test_weights_are_clipped_after_ds_step_and_only_ds():
-    game = gan(weight_clip=0.05)
-    game.step(numbers((4, 3)))
-    assert np.abs(game.discriminator.theta).max() == 0.05
-    assert np.abs(game.generator.theta).max() > 0.05
+# ---- bad input -------------------------------------------------------------------------------------------------------
 
 
 class Few(R1):
@@ -219,63 +158,6 @@ class Doubled(Sequential):
         return 2.0 * super().forward(x, train=train)
 
 
-class Shaken(R1):
-    """Looks near the real samples, and so is not one that uses the pass of the loss."""
-
-    def points(self, real, fake, rng):
-        return real + 0.1
-
-
-class WithinTanh(Dense):
-    """Another forward, with both orders of its own, on a layer that has a shortcut for its own forward."""
-
-    def forward(self, x, *, train=True):
-        return super().forward(np.tanh(x), train=train)
-
-    def backward(self, dy, *, grads="add", need_dx=True):
-        (tanh_x,) = self._peek()
-        return super().backward(dy, grads=grads, need_dx=True) * (1.0 - tanh_x**2)
-
-    def tangent(self, v):
-        (tanh_x,) = self._peek()
-        return (v * (1.0 - tanh_x**2)) @ self.params["W"]
-
-    def second_order(self, v, g):
-        (tanh_x,) = self._peek()
-        slope = 1.0 - tanh_x**2
-        self.grads["W"] += (v * slope).T @ g
-        return (g @ self.params["W"].T) * v * slope * -2.0 * tanh_x
-
-
-@pytest.mark.parametrize("penalties", [[R1(2.0), R2(3.0)], [Shaken(2.0), R2(3.0)]], ids=["R1 + R2", "of its own"])
-@pytest.mark.parametrize("kind", [Dense, WithinTanh])
-def test_classes_of_ones_own_do_not_inherit_a_shortcut(kind, penalties):
-    D = Sequential(
-        Dense(3, 4, rng=1, dtype=np.float64), kind(4, 4, rng=2, dtype=np.float64), Dense(4, 1, rng=3, dtype=np.float64)
-    )
-    game, real = gan(D=D, penalties=penalties), numbers((5, 3))
-    z = game.noise(5, rng=np.random.default_rng(np.random.SeedSequence(0).spawn(2)[0]))
-    fake, slow, before = game.generator.copy().forward(z), D.copy(), D.theta.copy()
-    logits = slow.forward(np.concatenate([real, fake]))
-    slow.backward(np.concatenate(game.loss.discriminator(logits[:5], logits[5:])[1:]), grads="write")
-    for penalty in penalties:
-        penalty(slow, real, fake, 0)
-    game.step(real)
-    np.testing.assert_allclose(D.theta, before - 0.1 * slow.grad, rtol=1e-9, atol=1e-12)
-
-
-def test_a_penalty_knows_how_it_is_written_wherever_it_lies():
-    assert repr(R1(falling)) == "R1(gamma=falling)"
-    assert repr(Shaken(2.0)) == "Shaken(gamma=2.0)"
-
-
-def falling(t):
-    return 1.0 / (t + 1)
-
-
-# ---- bad input -------------------------------------------------------------------------------------------------------
-
-
 def test_what_is_refused():
     x = numbers((4, 3))
     with pytest.raises(ArgumentError, match="R1: gamma must be a finite number of at least 0"):
@@ -286,21 +168,16 @@ def test_what_is_refused():
         GradientPenalty(target=-1.0)
     with pytest.raises(ArgumentError, match="R2: every must be a whole number"):
         R2(every=0)
-    with pytest.raises(ArgumentError, match="penalties must be objects such as"):
-        gan(penalties=[R1])
-    for wrong in (R1, None, 5):
-        with pytest.raises(ArgumentError, match="penalties must be objects such as"):
-            gan(penalties=wrong)
     with pytest.raises(ArgumentError, match=r"D must be a tinygan\.Sequential, got Dense"):
         R1()(Dense(3, 1, dtype=np.float64), x, x, 0)
     with pytest.raises(ShapeError, match=r"one logit for a sample, \(N, 1\), but gives \(4, 2\)"):
         R1()(Sequential(Dense(3, 2, dtype=np.float64)), x, x, 0)
+    with pytest.raises(ArgumentError, match="penalise: at least one penalty is needed"):
+        penalise([], smooth_critic(), x, x, np.random.default_rng(0))
     with pytest.raises(ShapeError, match=r"Few\(\): its points are \(2, 3\), but the samples \(4, 3\)"):
         penalise([Few(), R1()], smooth_critic(), x, x, np.random.default_rng(0))
     with pytest.raises(SecondOrderError, match=r"D is a Doubled with a forward of its own.*Sequential\(D\)"):
         R1()(Doubled(Dense(3, 1, dtype=np.float64)), x, x, 0)
-    with pytest.raises(ArgumentError, match="weight_clip must be positive"):
-        gan(weight_clip=0.0)
     with pytest.raises(ShapeError, match=r"R1\(gamma=10.0\): real samples \(4, 3\) and generated ones \(2, 3\)"):
         R1()(smooth_critic(), x, x[:2], np.random.default_rng(0))
 
@@ -338,8 +215,3 @@ def test_a_penalty_of_ones_own():
             copy.theta[i] += sign * e
             values.append(float(AtTheMean()(copy, real, fake, np.random.default_rng(0))))
         assert by_hand[i] == pytest.approx((values[0] - values[1]) / (2 * e), rel=1e-5, abs=1e-9)
-
-
-@pytest.mark.parametrize("penalty", [R1(), R2(2.0, every=4), GradientPenalty(), GradientPenalty(one_sided=True)])
-def test_how_they_are_written(penalty):
-    assert repr(eval(repr(penalty))) == repr(penalty)

@@ -15,6 +15,7 @@ from tinygan.layers import (
     LeakyReLU,
     SiLU,
     Softplus,
+    SpectralNorm,
     Tanh,
 )
 from tinygan.penalties import R1, R2, GradientPenalty
@@ -88,11 +89,36 @@ def smooth_rows():
     return Dense(5, 7, rng=1, **f8), SiLU(), Dense(7, 7, rng=2, **f8), Tanh(), Dense(7, 1, rng=3, **f8)
 
 
+def spectral_rows():
+    return (
+        SpectralNorm(Dense(5, 8, rng=1, **f8), rng=5),
+        SiLU(),
+        SpectralNorm(Dense(8, 6, bias=False, rng=2, **f8), rng=6),
+        Tanh(),
+        Dense(6, 1, rng=3, **f8),
+    )
+
+
+def spectral_images():
+    return (
+        SpectralNorm(Conv2D(2, 4, 3, stride=2, padding=1, rng=1, **f8), rng=5),
+        Softplus(),
+        SpectralNorm(Conv2D(4, 3, 2, padding="valid", rng=2, **f8), rng=6),
+        LeakyReLU(0.2),
+        Flatten(),
+        SpectralNorm(Dense(12, 6, rng=3, **f8), rng=7),
+        Tanh(),
+        Dense(6, 1, rng=4, **f8),
+    )
+
+
 CRITICS = {
     "BatchNorm of images": (batch_norm_of_images, (5, 5, 2)),
     "up and down": (up_and_down, (4, 4, 2)),
     "normalised rows": (rows, (5,)),
     "smooth rows": (smooth_rows, (5,)),
+    "spectral rows": (spectral_rows, (5,)),
+    "spectral images": (spectral_images, (5, 5, 2)),
 }
 
 ACTIVATIONS = {
@@ -106,6 +132,11 @@ ACTIVATIONS = {
 
 def in_pytorch(layer, theta, a):
     """What ``layer`` computes of a (N, ..., C), by PyTorch's own functions; ``theta`` are its parameters there."""
+    if isinstance(layer, SpectralNorm):
+        W = theta["W"]
+        M = W.reshape(-1, W.shape[-1])
+        v = F.normalize(M.T @ torch.tensor(layer.buffers["u"]), dim=0)
+        return in_pytorch(layer._inner, {**theta, "W": W / (M @ v).norm()}, a)  # one step of the iteration, from u
     if type(layer) in ACTIVATIONS:
         return ACTIVATIONS[type(layer)](layer, a)
     if isinstance(layer, Flatten):
@@ -139,7 +170,9 @@ def test_value_and_gradients_agree_with_double_backward(critic, penalty):
     layers, shape = CRITICS[critic]
     D = enliven(Sequential(*layers()), np.random.default_rng(5))
     real, fake = np.random.default_rng(6).standard_normal((2, 6, *shape))
-    D.forward(0.5 * (real + fake))
+    for _ in range(2):  # the first leaves each SpectralNorm nearer to its σ, which changes the norms
+        D.forget()
+        D.forward(0.5 * (real + fake))
     norms = np.linalg.norm(D.input_gradients(np.ones((6, 1)))[0].reshape(6, -1), axis=1)
     D.layers[-1].params["W"][...] /= np.median(norms)  # some norms lie below 1 and some above
     D.forget()

@@ -118,6 +118,23 @@ class Counted(Dense):
         return super().backward(dy, grads=grads, need_dx=need_dx)
 
 
+@pytest.mark.parametrize("smooth", [LeakyReLU, Softplus])
+def test_the_backward_of_a_loss_along_the_way_gives_its_dx_too(smooth):
+    f8 = {"dtype": np.float64}
+    network = Sequential(Dense(3, 4, rng=1, **f8), smooth(), Dense(4, 1, rng=2, **f8))
+    x, v, dy = numbers((5, 3)), numbers((5, 3)), numbers((5, 1))
+    network.zero_grad()
+    network.forward(x)
+    found = network.second_order(v, np.ones((5, 1)), dy=dy)
+    grad = network.grad.copy()
+    network.zero_grad()
+    bend = network.second_order(v, np.ones((5, 1)))
+    expected = network.backward(dy)
+    expected = expected if bend is None else expected + bend
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(grad, network.grad, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize(("smooth", "passes"), [(LeakyReLU, 0), (Softplus, 1)])
 def test_piecewise_linear_networks_skip_the_last_pass_down(smooth, passes):
     network = Sequential(Counted(3, 4, rng=1), smooth(), Counted(4, 1, rng=2))

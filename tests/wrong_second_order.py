@@ -130,8 +130,8 @@ layer("no mask", TANGENT, NoMask, 0.5, rng=1)
 
 class ConstantStatistics(BatchNorm):
     def tangent(self, v):
-        _, passes, _ = self._peek()
-        return v * passes[0][2] * self.params["gamma"]
+        _, _, inv_std, _ = self._peek()
+        return v * inv_std * self.params["gamma"]
 
 
 class LinearNorm(LayerNorm):
@@ -157,8 +157,7 @@ class OverTheWrongAxis(LayerNorm):
 
 class GammaFromX(BatchNorm):
     def second_order(self, v, g):
-        x, passes, _ = self._peek()
-        _, mean, inv_std = passes[0]
+        x, mean, inv_std, _ = self._peek()
         before = self.grads["gamma"].copy()
         dx = super().second_order(v, g)
         self.grads["gamma"][...] = before + (g * (x - mean) * inv_std).sum(axis=0)
@@ -167,7 +166,7 @@ class GammaFromX(BatchNorm):
 
 class RunningStatistics(BatchNorm):
     def second_order(self, v, g):
-        x, _, _ = self._peek()
+        x, *_ = self._peek()
         super().second_order(v, g)
         mean, inv_std = self.running_mean, 1.0 / np.sqrt(self.running_var + self.eps)
         return curvature((x - mean) * inv_std, inv_std, g * self.params["gamma"], v, axis=0)
