@@ -22,6 +22,9 @@ import numpy as np
 from judge import Judge, frechet_distance
 
 from tinygan import GAN, data, losses, models, optim
+from tinygan.errors import TinyGANError
+from tinygan.flags import count as at_least_1
+from tinygan.flags import positive
 from tinygan.penalties import R1, R2, Penalty
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "examples"))
@@ -74,12 +77,17 @@ def play(index: int, seed: int, digits: str, seconds: float, file: Path) -> None
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="mnist", help="where MNIST is, as in the examples (default: mnist)")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each recipe (default: 3)")
-    parser.add_argument("--seconds", type=float, default=250.0, help="of a core, for each run (default: 250)")
-    parser.add_argument("--recipes", type=int, default=len(RECIPES), help="only so many, from the first")
+    parser.add_argument("--seeds", type=at_least_1, metavar="N", default=3, help="runs of each recipe (default: 3)")
+    text = "of a core, for each run (default: 250)"
+    parser.add_argument("--seconds", type=positive, metavar="X", default=250.0, help=text)
+    text = f"only so many of the {len(RECIPES)}, from the first"
+    parser.add_argument("--recipes", type=at_least_1, metavar="N", default=len(RECIPES), help=text)
     parser.add_argument("--out", type=Path, default=Path("runs/mnist_recipes"), help="output folder")
     args = parser.parse_args()
+    if args.recipes > len(RECIPES):
+        parser.error(f"argument --recipes: there are {len(RECIPES)}, got {args.recipes}")
 
+    digits = [data.load(args.data, split=split) for split in ("train", "test")]  # refused before anything is trained
     args.out.mkdir(parents=True, exist_ok=True)
     files = {
         (index, seed): args.out / f"{index}_{args.seconds:g}s_seed{seed}.npz"
@@ -89,7 +97,7 @@ def main() -> None:
     jobs = [(*key, args.data, args.seconds, file) for key, file in files.items() if not file.exists()]
     if jobs:
         play_all(play, jobs, steps=int(args.seconds * len(jobs)))
-    judge = Judge(*(data.load(args.data, split=split) for split in ("train", "test")), epochs=4)
+    judge = Judge(*digits, epochs=4)
     print(f"The judge names {judge.accuracy:.2%} of the test digits. {SAMPLES:,} samples of each run.\n")
     heads = "recipe|steps|FD, averaged|rarest digit|FD, last weights|rarest digit"
     print(f"| {heads.replace('|', ' | ')} |\n{'|---' * 6}|")
@@ -110,4 +118,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (TinyGANError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on with the runs that are missing")

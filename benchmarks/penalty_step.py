@@ -23,7 +23,8 @@ import argparse
 import json
 import statistics
 
-from systems_step import ADAM, in_torch, median_ms, turn
+from peer import ADAM, in_torch
+from systems_step import median_ms, turn
 
 GAMMA = 1.0
 BATCH = {"toy": 256, "mlp": 128, "critic": 64, "dcgan": 64}

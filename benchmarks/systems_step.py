@@ -26,17 +26,8 @@ import subprocess
 import sys
 import time
 from math import prod
-from typing import NamedTuple
 
-
-class System(NamedTuple):
-    """A row of the table: a function of tinygan.models, its images and its batch."""
-
-    model: str
-    image_shape: tuple[int, int, int]
-    batch: int
-    loss: str = "cross-entropy"
-
+from peer import ADAM, Peer, System, build
 
 SYSTEMS = {
     "mlp_conv": System("mlp_conv", (28, 28, 1), 128),
@@ -45,7 +36,6 @@ SYSTEMS = {
     "dcgan64": System("dcgan64", (64, 64, 3), 64),
     "dcgan": System("dcgan", (32, 32, 3), 32),
 }
-ADAM = {"lr": 2e-4, "betas": (0.5, 0.999)}
 
 
 def median_ms(step, *, seconds: float) -> float:
@@ -64,13 +54,6 @@ def held_mb(which: str) -> float:
     """Memory of this process in MB: ``VmRSS`` now, ``VmHWM`` at its peak."""
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith(which)) / 1024
-
-
-def build(system: System):
-    from tinygan import models
-
-    options = {} if system.model.startswith("dcgan") else {"batch_norm": False}
-    return getattr(models, system.model)(system.image_shape, **options)
 
 
 def operations(system: System) -> float:
@@ -115,92 +98,13 @@ def run_tinygan(system: System, seconds: float) -> dict[str, float]:
     return {**measured, "peak": 2 * 2048**3 / product / 1e6, "operations": operations(system)}
 
 
-def translate(network, *, inplace: bool):
-    """The same layers in PyTorch. Padding that differs from side to side is the same on both there: as costly."""
-    from torch import nn
-
-    from tinygan import layers
-
-    def one(layer):
-        if isinstance(layer, layers.Dense):
-            return nn.Linear(layer.n_in, layer.n_out, bias="b" in layer.params)
-        if isinstance(layer, layers.Conv2D | layers.ConvTranspose2D):
-            (k, _), (s, _) = layer.kernel_size, layer.stride
-            options = {"stride": s, "padding": (k - s + 1) // 2, "bias": "b" in layer.params}
-            if isinstance(layer, layers.Conv2D):
-                return nn.Conv2d(layer.c_in, layer.c_out, k, **options)
-            return nn.ConvTranspose2d(layer.c_in, layer.c_out, k, output_padding=(s - k) % 2, **options)
-        if isinstance(layer, layers.Reshape):
-            h, w, c = layer.shape
-            return nn.Unflatten(1, (c, h, w))
-        kinds = {layers.Tanh: nn.Tanh, layers.Sigmoid: nn.Sigmoid, layers.Flatten: nn.Flatten}
-        if type(layer) in kinds:
-            return kinds[type(layer)]()
-        return nn.ReLU(inplace) if isinstance(layer, layers.ReLU) else nn.LeakyReLU(layer.slope, inplace)
-
-    def norm(layer, images):
-        return nn.BatchNorm2d(layer.c) if images else nn.BatchNorm1d(layer.c)
-
-    modules, shape = [], network.input_shape
-    for layer in network.layers:
-        shape = shape and layer.output_shape(shape)
-        modules.append(norm(layer, len(shape) == 3) if isinstance(layer, layers.BatchNorm) else one(layer))
-    return nn.Sequential(*modules)
-
-
-def in_torch(networks, layout: str, *, inplace: bool = True):
-    """Networks in PyTorch, with an Adam for each, and the memory format for their images: "first" or "last" channels.
-
-    With ``inplace`` an activation overwrites its input, which a second derivative needs.
-    """
-    import torch
-
-    memory_format = {"first": torch.contiguous_format, "last": torch.channels_last}[layout]
-    networks = [translate(network, inplace=inplace) for network in networks]
-    for network in networks:
-        for module in network.modules():
-            if hasattr(module, "weight") and module.weight.dim() == 4:
-                module.weight.data = module.weight.data.contiguous(memory_format=memory_format)
-    adams = [torch.optim.Adam(network.parameters(), **ADAM, fused=True) for network in networks]
-    return networks, adams, memory_format
-
-
 def run_torch(system: System, seconds: float, layout: str) -> dict[str, float]:
-    import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+    import torch  # noqa: F401  (before its memory is counted)
 
     before = held_mb("VmRSS")
-    torch.manual_seed(0)
-    cross_entropy = mse_loss if system.loss == "least squares" else binary_cross_entropy_with_logits
-    n, (h, w, c) = system.batch, system.image_shape
-    ones, zeros = torch.ones(n, 1), torch.zeros(n, 1)
-    (G, D), (g_adam, d_adam), memory_format = in_torch(build(system), layout)
-    real = (torch.rand(n, c, h, w) * 2 - 1).contiguous(memory_format=memory_format)
-
-    def learn(fake):
-        d_adam.zero_grad()
-        cross_entropy(D(real), ones).backward()
-        cross_entropy(D(fake), zeros).backward()
-        d_adam.step()
-
-    def usual():
-        learn(G(torch.randn(n, 100)).detach())
-        g_adam.zero_grad()
-        cross_entropy(D(G(torch.randn(n, 100))), ones).backward()
-        g_adam.step()
-
-    def tuned():
-        with torch.no_grad():
-            fake = G(torch.randn(n, 100))
-        learn(fake)
-        g_adam.zero_grad()
-        D.requires_grad_(False)
-        cross_entropy(D(G(torch.randn(n, 100))), ones).backward()
-        D.requires_grad_(True)
-        g_adam.step()
-
-    measured = {"usual": median_ms(usual, seconds=seconds / 2), "memory": held_mb("VmHWM") - before}
-    return {**measured, "tuned": median_ms(tuned, seconds=seconds / 2)}
+    peer = Peer(system, layout)
+    measured = {"usual": median_ms(peer.usual, seconds=seconds / 2), "memory": held_mb("VmHWM") - before}
+    return {**measured, "tuned": median_ms(peer.tuned, seconds=seconds / 2)}
 
 
 def turn(script: str, which: str, name: str, seconds: float) -> dict[str, float]:
