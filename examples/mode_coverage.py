@@ -49,12 +49,14 @@ from pathlib import Path
 import numpy as np
 from many_runs import count, play_all
 from mnist_classifier import EPOCHS, classifier, fit
-from mode_coverage_report import Panel, draw, table
+from mode_coverage_report import draw, keep, panel, table
 
 from tinygan import GAN, Sequential, checkpoints, models, to_backend, to_numpy
+from tinygan.backend import get_backend
 from tinygan.data import ImageData, Stacked, load
-from tinygan.data.stacked import MODES, channels, modes
-from tinygan.errors import TinyGANError
+from tinygan.data.stacked import DIGITS, MODES, channels, modes
+from tinygan.errors import DataError, TinyGANError
+from tinygan.graphs import stepper
 from tinygan.initializers import glorot_uniform, he_normal
 from tinygan.layers import Dense, SiLU, Tanh
 from tinygan.losses import NonSaturating, Relativistic
@@ -140,7 +142,11 @@ class StackedDigits:
 
 
 def single_digits(name: str) -> ImageData:
-    return load(name, size=28, channels=1)
+    data = load(name, size=28, channels=1)
+    found = 0 if data.labels is None else np.unique(data.labels).size
+    if found != DIGITS or data.labels.max() >= DIGITS:  # fewer would leave modes that no G can find
+        raise DataError(f"{data.name}: stacking needs digits with labels 0 to 9, found {found} kinds; see --digits.")
+    return data
 
 
 def checksum(data: ImageData) -> str:
@@ -180,10 +186,20 @@ class Job:
     quick: bool = False
     checksum: str = ""  # of the digits
 
+    @property
+    def rates(self) -> dict[str, float | tuple[float, float]]:
+        """What the data set decides, and a reader of the record must know."""
+        kind = POINTS.get(self.data, StackedDigits)
+        return {"g_lr": kind.g_lr, "d_lr": kind.d_lr, "gamma": kind.gamma}
+
     def path(self, out: Path, suffix: str) -> Path:
+        """The file of this run, whose name has all that the run depends on."""
+        rates = f"lr{self.rates['g_lr']:g}-{self.rates['d_lr']:g}", "gamma{:g}-{:g}".format(*self.rates["gamma"])
+        backend = [] if self.backend == "numpy" else [self.backend]
         images = [f"{Path(self.digits).name}-{self.checksum}", self.width] if self.data == "stacked" else []
         quick = ["quick"] if self.quick else []
-        parts = [self.data, self.loss, self.penalty, *images, self.steps, *quick, f"seed{self.seed}"]
+        kind = [self.data, self.loss, self.penalty, *rates, *images, *backend]
+        parts = [*kind, self.steps, *quick, f"seed{self.seed}"]
         return out / ("_".join(map(str, parts)) + suffix)
 
     def task(self, out: Path) -> Points | StackedDigits:
@@ -217,7 +233,7 @@ def play(job: Job, out: Path) -> None:
     task = job.task(out)
     gan, saved = prepare(task, job), job.path(out, ".safetensors")
     rng = np.random.default_rng(np.random.SeedSequence(job.seed, spawn_key=(4,)))  # of the data
-    seconds = 0.0
+    take, seconds = stepper(gan), 0.0
     if saved.exists():
         arrays, about = checkpoints.read(saved)
         gan.load_state(arrays, about["gan"], source=str(saved))
@@ -226,7 +242,7 @@ def play(job: Job, out: Path) -> None:
     began = last = time.perf_counter()
     with np.errstate(all="ignore"):  # a run may end in numbers that are not finite; that is one of the results
         for step in range(gan.t + 1, job.steps + 1):
-            gan.step(to_backend(task.draw(task.batch, rng), job.backend))
+            take(to_backend(task.draw(task.batch, rng), job.backend))
             count(1)
             if (now := time.perf_counter()) - last > SAVE_EVERY and step < job.steps:
                 arrays, about = gan.state()
@@ -236,39 +252,35 @@ def play(job: Job, out: Path) -> None:
         seconds += time.perf_counter() - began
         samples = to_numpy(gan.sample(task.samples))
         measured = task.measure(samples)
-    np.save(job.path(out, ".npy"), samples[: task.kept])
-    record = {**asdict(job), **measured, "of": task.modes, "collapsed": measured["modes"] < task.modes / 2}
+    record = {**asdict(job), **job.rates, **measured, "of": task.modes, "collapsed": measured["modes"] < task.modes / 2}
     record |= {"seconds": round(seconds, 1), "real": task.measure(task.draw(task.samples, rng))}
-    job.path(out, ".json").write_text(json.dumps(record, indent=1))
+    keep(samples[: task.kept], record, job.path(out, ".npy"), job.path(out, ".json"))
     saved.unlink(missing_ok=True)
 
 
 # ---- all of them -----------------------------------------------------------------------------------------------------
 
 
-def panel(job: Job, out: Path, record: dict, title: str) -> Panel:
-    """The samples of a run and what there is to say of them, for a picture."""
-    samples, quality = np.load(job.path(out, ".npy")), f"KL {record['kl']:.3f}"
-    if task := POINTS.get(job.data):
-        samples, quality = samples * task.scale, f"{record['quality']:.1f} %"
-    return Panel(samples, task and task.centres, f"{title}\n{record['modes']} modes, {quality}")
-
-
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; what --quick makes smaller is so where it is not given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", choices=["ring", "grid", "stacked"], default="ring", help="(default: ring)")
-    parser.add_argument("--loss", choices=LOSSES, default="relativistic", help="(default: relativistic)")
-    parser.add_argument("--penalty", choices=PENALTIES, default="r1+r2", help="on D's gradient (default: r1+r2)")
+    parser.add_argument("--data", choices=["ring", "grid", "stacked"], help="(default: ring)")
+    parser.add_argument("--loss", choices=LOSSES, help="(default: relativistic)")
+    parser.add_argument("--penalty", choices=PENALTIES, help="on D's gradient (default: r1+r2)")
     parser.add_argument("--ablation", action="store_true", help="all losses with all penalties, on ring and grid")
     parser.add_argument("--seeds", type=int, help="how many runs, from seed 0 (default: 10)")
     parser.add_argument("--steps", type=int, help=f"adversarial steps of each (default: {STEPS})")
     parser.add_argument("--digits", default="auto", help="what is stacked: a folder with MNIST, ... (default: auto)")
     parser.add_argument("--width", type=int, help="channels of the images' networks (default: 32)")
-    parser.add_argument("--backend", choices=["numpy", "cupy"], default="numpy", help="cupy: a GPU, for the images")
+    parser.add_argument("--backend", choices=["numpy", "cupy", "auto"], default="numpy", help="cupy: a GPU")
     parser.add_argument("--out", type=Path, default=Path("runs/mode_coverage"), help="output folder")
     parser.add_argument("--quick", action="store_true", help="2 seeds, 20 steps, width 4, to see that everything works")
     args = parser.parse_args(arguments)
+    for flag, usual in (("data", "ring"), ("loss", "relativistic"), ("penalty", "r1+r2")):
+        if getattr(args, flag) is None:
+            setattr(args, flag, usual)
+        elif args.ablation:
+            parser.error(f"--ablation goes through losses and penalties on ring and grid; leave --{flag} out")
     for flag, usual, quick in (("seeds", 10, 2), ("steps", None, 20), ("width", 32, 4)):
         if getattr(args, flag) is None:
             setattr(args, flag, quick if args.quick else usual)
@@ -281,7 +293,8 @@ def planned(args: argparse.Namespace) -> list[Job]:
     """All runs that the command line asks for."""
     sets = list(POINTS) if args.ablation else [args.data]
     kinds = list(product(LOSSES, PENALTIES)) if args.ablation else [(args.loss, args.penalty)]
-    fixed = (args.digits, args.width, args.backend, args.quick)
+    backend = get_backend("auto").name if args.backend == "auto" else args.backend
+    fixed = (args.digits, args.width, backend, args.quick)
     of_digits = checksum(single_digits(args.digits)) if "stacked" in sets else ""
     return [
         Job(data, *kind, args.steps or STEPS[data], seed, *fixed, of_digits)
@@ -294,6 +307,7 @@ def main() -> None:
     jobs = planned(args)
     args.out.mkdir(parents=True, exist_ok=True)
     if missing := [job for job in jobs if not job.path(args.out, ".json").exists()]:
+        get_backend(missing[0].backend)  # refused here, in one line, if it cannot run
         missing[0].task(args.out)  # the classifier is made before several runs look for it
         play_all(play, [(job, args.out) for job in missing], steps=sum(job.steps for job in missing))
     records = {job: json.loads(job.path(args.out, ".json").read_text()) for job in jobs}
@@ -303,8 +317,9 @@ def main() -> None:
     shown = [job for job in jobs if job.seed == 0] if args.ablation else jobs
     across = len(PENALTIES) if args.ablation else 5
     panels = [
-        panel(job, args.out, records[job], f"{job.loss}, {job.penalty}" if args.ablation else f"seed {job.seed}")
+        panel(np.load(job.path(args.out, ".npy")), POINTS.get(job.data), records[job], title)
         for job in shown
+        for title in [f"{job.loss}, {job.penalty}" if args.ablation else f"seed {job.seed}"]
     ]
     draw([panels[i : i + across] for i in range(0, len(panels), across)], path)
     print(f"The picture is in {path}")

@@ -1,12 +1,15 @@
-"""The table and the pictures of mode_coverage.py."""
+"""The records, the table and the pictures of mode_coverage.py."""
 
 from __future__ import annotations
 
+import json
+from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygan.checkpoints import replace_file
 from tinygan.plotting import grid
 
 PUBLISHED = {  # the rows that papers print: modes, high quality, KL
@@ -31,6 +34,15 @@ PUBLISHED = {  # the rows that papers print: modes, high quality, KL
     ],
 }
 COLUMNS = {"modes": 1, "quality": 1, "spread": 2, "kl": 4}  # and how many digits of each are shown
+SIDES = {"points": 1.9, "images": 4.9}  # inches of a panel: 64 images need more to be read
+
+
+def keep(samples: np.ndarray, record: dict, npy: Path, json_file: Path) -> None:
+    """Write both files of a run, each whole or not at all; the record last, since it says that the run has ended."""
+    buffer = BytesIO()
+    np.save(buffer, samples)
+    replace_file(npy, buffer.getvalue())
+    replace_file(json_file, json.dumps(record, indent=1).encode())
 
 
 def mean_and_error(values: list[float], digits: int) -> str:
@@ -65,13 +77,21 @@ class Panel(NamedTuple):
     text: str
 
 
+def panel(samples: np.ndarray, points: Any, record: dict, title: str) -> Panel:
+    """The samples of a run and what there is to say of them; ``points`` is the data set, None for images."""
+    if points is None:
+        return Panel(samples, None, f"{title}\n{record['modes']} modes, KL {record['kl']:.3f}")
+    return Panel(samples * points.scale, points.centres, f"{title}\n{record['modes']} modes, {record['quality']:.1f} %")
+
+
 def draw(rows: list[list[Panel]], path: Path) -> None:
     """Rows of panels, each with its text below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     height, width = len(rows), max(map(len, rows))
-    figure = Figure(figsize=(1.9 * width + 0.3, 2.2 * height + 0.2), layout="constrained")
+    side = SIDES["images" if any(p.centres is None for panels in rows for p in panels) else "points"]
+    figure = Figure(figsize=(side * width + 0.3, (side + 0.3) * height + 0.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(height, width, squeeze=False)
     for ax in axes.flat:
