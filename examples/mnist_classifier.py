@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tinygan import Sequential, losses, optim
+from tinygan import Sequential, losses, optim, to_backend, to_numpy
+from tinygan.backend import backend_of
 from tinygan.data import ImageData, batches, load, steps_per_epoch
 from tinygan.errors import DataError, TinyGANError
 from tinygan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU
@@ -44,25 +45,27 @@ def fit(network: Sequential, digits: ImageData, *, epochs: int, seed: int) -> It
     """Train ``network`` on labelled images; yield the mean loss of each epoch."""
     rng, cross_entropy = np.random.default_rng(seed), losses.SoftmaxCrossEntropy()
     adam = optim.Adam(network, LR, beta1=0.9)  # there is no opponent: momentum helps
-    per_epoch = steps_per_epoch(len(digits), BATCH)
+    per_epoch, backend = steps_per_epoch(len(digits), BATCH), backend_of(network.theta)
     order = batches(len(digits), BATCH, seed=seed)
     for epoch in range(epochs):
-        total = 0.0
+        seen = []
         for step in tqdm(range(per_epoch), desc=f"epoch {epoch + 1}/{epochs}", unit=" steps", leave=False):
             rows = next(order)
             x = np.roll(digits.batch(rows), rng.integers(-SHIFT, SHIFT + 1, size=2), axis=(1, 2))
-            loss, dlogits = cross_entropy(network.forward(x), digits.labels[rows])
+            x, labels = (to_backend(a, backend) for a in (x, digits.labels[rows]))
+            loss, dlogits = cross_entropy(network.forward(x), labels)
             network.backward(dlogits, grads="write", need_dx=False)
             adam.lr = LR * (1.0 - (epoch + step / per_epoch) / epochs)  # falls to 0, so that the weights come to rest
             adam.step()
-            total += float(loss)
-        yield total / per_epoch
+            seen.append(loss)  # read at the end of the epoch: until then a GPU need not wait
+        yield sum(map(float, seen)) / per_epoch
 
 
 def probabilities(network: Sequential, digits: ImageData) -> np.ndarray:
     """What ``network`` says of all images (N, 10): the probability of each digit."""
-    rows = np.arange(len(digits))
-    s = np.concatenate([network(digits.batch(rows[i : i + 500])) for i in range(0, len(rows), 500)])
+    rows, backend = np.arange(len(digits)), backend_of(network.theta)
+    images = (to_backend(digits.batch(rows[i : i + 500]), backend) for i in range(0, len(rows), 500))
+    s = np.concatenate([to_numpy(network(x)) for x in images])
     p = np.exp(s - s.max(axis=1, keepdims=True))
     return p / p.sum(axis=1, keepdims=True)
 
@@ -91,6 +94,7 @@ def main() -> None:
     parser.add_argument("--data", default="auto", help="digits or fashion, or where MNIST is (default: auto)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"visits to every digit (default: {EPOCHS})")
     parser.add_argument("--seed", type=int, default=0, help="fixes weights and order (default: 0)")
+    parser.add_argument("--backend", default="numpy", help="numpy, cupy (a GPU), or auto (default: numpy)")
     parser.add_argument("--out", type=Path, default=Path("runs/mnist_classifier"), help="output folder")
     parser.add_argument("--quick", action="store_true", help="1,280 drawn digits, to see that everything works")
     args = parser.parse_args()
@@ -107,7 +111,7 @@ def main() -> None:
     if len(train) == len(test) and np.array_equal(train.images[:100], test.images[:100]):
         raise DataError(f"{train.name}: there are no images apart to be tested with; give digits, fashion or MNIST.")
     print(train.description)
-    network = classifier(np.random.default_rng(args.seed))
+    network = classifier(np.random.default_rng(args.seed)).to(args.backend)
     print(f"\n{network.summary((28, 28, 1))}\n")
 
     began = time.perf_counter()

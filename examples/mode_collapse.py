@@ -21,6 +21,7 @@ Less than a minute on two cores.
 """
 
 import argparse
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +29,10 @@ import numpy as np
 from ring_of_gaussians import CENTERS, SIGMA, ring
 from tqdm import tqdm
 
-from tinygan import GAN, Sequential
+from tinygan import GAN, Sequential, to_backend, to_numpy
+from tinygan.backend import get_backend
+from tinygan.errors import TinyGANError
+from tinygan.graphs import stepper
 from tinygan.layers import Dense, LeakyReLU
 from tinygan.losses import Minimax, NonSaturating
 from tinygan.optim import SGD, Adam, RMSProp
@@ -45,7 +49,7 @@ RUNS = {  # what each changes in it; an optimiser has settings of its own
 }
 
 
-def play(loss, optimizer, settings, *, looks, seed):
+def play(loss, optimizer, settings, *, looks, seed, backend="numpy"):
     """Train until the last of ``looks``; return {step: samples} for all of them."""
     rng = np.random.default_rng(seed)
 
@@ -55,13 +59,14 @@ def play(loss, optimizer, settings, *, looks, seed):
 
     G, D = dense(NOISE_DIM, WIDTH, WIDTH, 2), dense(2, WIDTH, WIDTH, 1)
     optimizers = {"g_optimizer": optimizer(G, **settings), "d_optimizer": optimizer(D, **settings)}
-    gan = GAN(G, D, noise_dim=NOISE_DIM, loss=loss, average=0.99, seed=seed, **optimizers)
+    gan = GAN(G, D, noise_dim=NOISE_DIM, loss=loss, average=0.99, seed=seed, **optimizers).to(backend)
+    take = stepper(gan)
     z, seen = gan.noise(1000, rng=rng), {}
     for step in range(1, max(looks) + 1):
         with np.errstate(all="ignore"):  # a run may end in numbers that are not finite, and so in no samples
-            gan.step(ring(BATCH, rng))
+            take(to_backend(ring(BATCH, rng), backend))
         if step in looks:
-            seen[step] = gan.sample(z=z)
+            seen[step] = to_numpy(gan.sample(z=z))
     return seen
 
 
@@ -102,17 +107,22 @@ def draw(results, path):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="fixes weights, noise and data (default: 0)")
+    parser.add_argument("--backend", default="numpy", help="numpy, cupy (a GPU), or auto (default: numpy)")
     parser.add_argument("--quick", action="store_true", help="100 steps of each, to see that everything works")
     args = parser.parse_args()
     if args.seed < 0:
         parser.error("--seed: at least 0")
+    try:
+        backend = get_backend(args.backend)
+    except TinyGANError as error:
+        sys.exit(f"error: {error}")
     steps = 100 if args.quick else STEPS
 
     looks = [steps * percent // 100 for percent in (5, 25, 50, 75, 100)]
     results = {}
     with one_blas_thread():  # the products are too small to be shared between cores
         for name, change in tqdm(RUNS.items(), unit="run"):
-            results[name] = play(**COLLAPSING | change, looks=looks, seed=args.seed)
+            results[name] = play(**COLLAPSING | change, looks=looks, seed=args.seed, backend=backend)
     for name, seen in results.items():
         reached, near = measure(seen[steps])
         print(f"{name:18} {reached} of 8 modes reached, {near:4.0%} of the samples near one")

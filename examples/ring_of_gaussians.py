@@ -12,12 +12,16 @@ The objective, with logits s = D(x):
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 from tqdm import trange
 
-from tinygan import GAN, Sequential, optim
+from tinygan import GAN, Sequential, optim, to_backend, to_numpy
+from tinygan.backend import backend_of, get_backend
+from tinygan.errors import TinyGANError
+from tinygan.graphs import stepper
 from tinygan.layers import Dense, LeakyReLU
 
 STEPS, BATCH, WIDTH = 10_000, 256, 96
@@ -48,7 +52,8 @@ def draw(snapshots: list[tuple[int, np.ndarray]], gan: GAN, real: np.ndarray, pa
     fig, axes = plt.subplots(1, len(snapshots) + 2, figsize=(3 * (len(snapshots) + 2), 3.3), layout="constrained")
     side = np.linspace(-1.6, 1.6, 100, dtype=np.float32)
     plane = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)  # (10000, 2)
-    belief = 1 / (1 + np.exp(-gan.discriminator(plane).reshape(100, 100)))
+    logits = to_numpy(gan.discriminator(to_backend(plane, backend_of(gan.discriminator.theta))))
+    belief = 1 / (1 + np.exp(-logits.reshape(100, 100)))
     axes[0].scatter(*real.T, s=2, color="tab:blue")
     axes[0].set_title("real")
     for ax, (step, samples) in zip(axes[1:], snapshots, strict=False):
@@ -66,6 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=STEPS, help=f"adversarial steps (default: {STEPS})")
     parser.add_argument("--seed", type=int, default=0, help="fixes weights, noise and data (default: 0)")
+    parser.add_argument("--backend", default="numpy", help="numpy, cupy (a GPU), or auto (default: numpy)")
     parser.add_argument("--quick", action="store_true", help="200 steps, to see that everything works")
     args = parser.parse_args()
     steps = 200 if args.quick else args.steps
@@ -85,15 +91,16 @@ def main() -> None:
         d_optimizer=optim.Adam(discriminator, 1e-3),
         average=0.995,
         seed=args.seed,
-    )
+    ).to(backend := get_backend(args.backend))
+    take = stepper(gan)
     looks = {steps // 20, steps // 4, steps}
     z, snapshots = gan.noise(2000, rng=rng), []
     for step in (bar := trange(1, steps + 1, unit="step")):
-        losses = gan.step(ring(BATCH, rng))
+        losses = take(to_backend(ring(BATCH, rng), backend))
         if step % 50 == 0:
             bar.set_postfix(d_loss=f"{float(losses.d):.3f}", g_loss=f"{float(losses.g):.3f}")
         if step in looks:
-            snapshots.append((step, gan.sample(z=z)))
+            snapshots.append((step, to_numpy(gan.sample(z=z))))
     reached, near = modes_reached(snapshots[-1][1])
     print(f"{reached} of 8 modes reached; {near:.0%} of the samples lie within 3 sigma of one.")
     path = Path("runs/ring_of_gaussians/ring.png")
@@ -102,4 +109,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TinyGANError as error:
+        sys.exit(f"error: {error}")
