@@ -206,11 +206,12 @@ def penalise(
             raise ShapeError(f"{penalty!r}: its points are {x.shape}, but the samples {real.shape}.")
     try:
         if D.parts is None:  # a layer that mixes the samples of a batch, and cannot be told which belong together
-            return sum(_penalise([p], D, x, t, share) for p, x in zip(penalties, points, strict=True))
+            apart = zip(penalties, points, strict=True)
+            return sum(_differentiate([penalty], D, x, D.forward(x), t, share) for penalty, x in apart)
         before, D.parts = D.parts, len(points)
         try:
             x = points[0] if len(points) == 1 else get_xp(real).concatenate(points)
-            return _penalise(penalties, D, x, t, share)
+            return _differentiate(penalties, D, x, D.forward(x), t, share)
         finally:
             D.parts = before
     finally:
@@ -253,10 +254,6 @@ def penalise_in_the_pass_of_the_loss(
         D.forget()
 
 
-def _penalise(penalties: Sequence[Penalty], D: Sequential, x: Array, t: int, share: float) -> Array:
-    return _differentiate(penalties, D, x, D.forward(x), t, share)
-
-
 def _differentiate(
     penalties: Sequence[Penalty], D: Sequential, x: Array, s: Array, t: int, share: float, dy: Array | None = None
 ) -> Array:
@@ -289,6 +286,9 @@ def _call(penalty: Penalty, **settings: Any) -> str:
     """How the penalty is written; a flag that is off, and every=1, go without saying."""
     every = {"every": penalty.every} if penalty.every > 1 else {}
     # A function without a repr of its own would show where in memory it happens to lie
-    named = {key: getattr(value, "__qualname__", None) or repr(value) for key, value in settings.items()}
-    shown = (f"{key}={value}" for key, value in {**named, **every}.items() if value != "False")
+    shown = (
+        f"{key}={getattr(value, '__qualname__', None) or repr(value)}"
+        for key, value in {**settings, **every}.items()
+        if value is not False
+    )
     return f"{type(penalty).__name__}({', '.join(shown)})"
