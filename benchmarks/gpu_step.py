@@ -150,11 +150,11 @@ def median_ms(step: Callable[[], object], clock: Clock, seconds: float) -> float
 
 
 def run_tinygan(system: System, backend: str, precision: str, seconds: float) -> dict[str, object]:
-    from tinygan import GAN, losses, optim  # isort: skip (before NumPy, as in the examples; see tinygan.threads)
     import numpy as np
 
-    from tinygan.backend import device_of, set_precision, to_backend
-    from tinygan.graphs import stepper
+    from tinygan import GAN, losses, optim
+    from tinygan.backends import device_of, set_precision, to_backend
+    from tinygan.backends.cuda import stepper
 
     set_precision(precision, backend)
     loss = losses.LeastSquares() if system.loss == "least squares" else losses.NonSaturating()
@@ -287,14 +287,14 @@ def main() -> None:
         print(json.dumps(measured))
         return
 
-    from tinygan.backend import get_backend
+    from tinygan.backends import get_ops
     from tinygan.errors import BackendError
 
     try:
-        backend = get_backend(args.backend)
+        backend = get_ops(args.backend)
     except BackendError as error:
         sys.exit(f"There is nothing to measure here: {error}")
-    precisions = ["fp32", "tf32"] if backend.tf32 else ["fp32"]
+    precisions = ["fp32", "tf32"] if getattr(backend, "tf32", False) else ["fp32"]
     for precision in [args.precision] if args.precision else precisions:
         table(args, precision)
 

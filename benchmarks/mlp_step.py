@@ -58,8 +58,9 @@ def median_ms(step, *, seconds: float) -> float:
 
 
 def run_tinygan(batch_norm: bool, seconds: float) -> dict[str, float]:
-    from tinygan import GAN, models, optim  # isort: skip (before NumPy, as in the examples; see tinygan.threads)
     import numpy as np
+
+    from tinygan import GAN, models, optim
 
     rng = np.random.default_rng(0)
     networks = models.mlp(batch_norm=batch_norm, rng=rng)

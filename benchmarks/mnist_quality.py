@@ -28,7 +28,7 @@ from judge import Judge
 from tqdm import tqdm, trange
 
 from tinygan import GAN, data, losses, models, optim
-from tinygan.trained import load_trained
+from tinygan.runs.trained import load_trained
 
 SAMPLES = 10_000
 

@@ -23,9 +23,9 @@ from judge import Judge, frechet_distance
 
 from tinygan import GAN, data, losses, models, optim
 from tinygan.errors import TinyGANError
-from tinygan.flags import count as at_least_1
-from tinygan.flags import positive
 from tinygan.penalties import R1, R2, Penalty
+from tinygan.runs.flags import count as at_least_1
+from tinygan.runs.flags import positive
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "examples"))
 from many_runs import count, play_all

@@ -52,9 +52,9 @@ def build(name: str):
 
 
 def run_tinygan(name: str, seconds: float) -> dict[str, float]:
-    from tinygan import GAN, optim  # isort: skip (before NumPy, as in the examples; see tinygan.threads)
     import numpy as np
 
+    from tinygan import GAN, optim
     from tinygan.penalties import R1, R2
 
     measured = {}

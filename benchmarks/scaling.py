@@ -31,8 +31,9 @@ def held_mb(which: str) -> float:
 
 
 def measure(batch: int, size: int, steps: int) -> dict[str, float]:
-    from tinygan import GAN, models  # isort: skip (before NumPy, as in the examples)
     import numpy as np
+
+    from tinygan import GAN, models
 
     before = held_mb("VmRSS")
     gan = GAN(*models.dcgan((size, size, 3), width=WIDTH), noise_dim=100)

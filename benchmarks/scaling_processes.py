@@ -39,11 +39,11 @@ COUNTS = [1, 2, 4, 8, 16, 32, 64, 128]
 
 def measure(name: str, batch: int, seconds: float) -> None:
     """Print, in the first process, the median time of a step, its waiting, and what is added up."""
-    from tinygan import GAN, models  # isort: skip (before NumPy, as in the examples)
     import numpy as np
 
-    from tinygan.mpi import world
+    from tinygan import GAN, models
     from tinygan.parallel import joined
+    from tinygan.parallel.mpi import world
 
     group, shape = world(), SYSTEMS[name][0]
     spent, calls = {"waiting": 0.0, "same": 0.0}, {"waiting": 0, "same": 0}
@@ -61,23 +61,23 @@ def measure(name: str, batch: int, seconds: float) -> None:
         setattr(owner, method, call)
 
     gan = GAN(*getattr(models, name)(shape), noise_dim=100)
-    for owner, method in ((gan.g_optimizer, "step"), (gan.d_optimizer, "step"), (gan, "noise")):
+    for owner, method in ((gan.g_optimizer, "step"), (gan.d_optimizer, "step"), (gan, "draw")):
         timed(owner, method, "same")
     if group.size > 1:
         timed(group, "sum", "waiting")
         timed(group, "gather", "waiting")
     real = np.random.default_rng(0).uniform(-1, 1, (batch, *shape)).astype(np.float32)[group.rows(batch)]
     times = []
-    with joined(gan, group):
-        gan.step(real)
-        gan.step(real)
+    with joined(gan, group) as players:
+        players.step(real)
+        players.step(real)
         began = time.perf_counter()
         spent.update(waiting=0.0, same=0.0)
         calls["waiting"] = 0
         # as many in all processes; the first one knows when
         while not group.any(time.perf_counter() - began > seconds and len(times) >= 3):
             start = time.perf_counter()
-            gan.step(real)
+            players.step(real)
             times.append(time.perf_counter() - start)
     if group.rank == 0:
         n = len(times)

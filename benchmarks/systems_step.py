@@ -82,8 +82,9 @@ def operations(system: System) -> float:
 
 
 def run_tinygan(system: System, seconds: float) -> dict[str, float]:
-    from tinygan import GAN, losses, optim  # isort: skip (before NumPy, as in the examples; see tinygan.threads)
     import numpy as np
+
+    from tinygan import GAN, losses, optim
 
     before = held_mb("VmRSS")
     loss = losses.LeastSquares() if system.loss == "least squares" else losses.NonSaturating()

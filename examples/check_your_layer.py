@@ -15,50 +15,49 @@ import argparse
 import numpy as np
 
 from tinygan.errors import GradientError
-from tinygan.kernels import sigmoid
 from tinygan.layers import Layer
+from tinygan.ops import sigmoid
+from tinygan.penalties import register
 from tinygan.testing import check_layer, check_second_order
 
 
 class SwishAtFirst(Layer):
-    def forward(self, x, *, train=True):
-        self._check_input(x)
-        return self._remember(x * sigmoid(x), x)
+    def apply(self, x, train):
+        return x * sigmoid(x), x
 
-    def backward(self, dy):
-        (x,) = self._recall(dy)
+    def gradients(self, x, dy):
         s = sigmoid(x)
-        return dy * (s + x * s)  # forgets a factor: the derivative of σ is σ (1 − σ)
+        return dy * (s + x * s), {}  # forgets a factor: the derivative of σ is σ (1 − σ)
 
 
-class Swish(SwishAtFirst):
+class Swish(Layer):
     """Forward y = x σ(x); backward dx = dy (σ + x σ (1 − σ))."""
 
-    def backward(self, dy):
-        (x,) = self._recall(dy)
+    def apply(self, x, train):
+        return x * sigmoid(x), x
+
+    def gradients(self, x, dy):
         s = sigmoid(x)
-        return dy * (s + x * s * (1.0 - s))
+        return dy * (s + x * s * (1.0 - s)), {}
 
 
-class BendingSwishAtFirst(Swish):
-    """J v = f'(x) v, number by number, and gᵀ J v = Σ g f'(x) v, whose derivative with respect to x has f'' in it."""
-
-    def tangent(self, v):
-        (x,) = self._peek()
-        s = sigmoid(x)
-        return v * (s + x * s * (1.0 - s))
-
-    def second_order(self, v, g):
-        return None  # "no curvature": right for ReLU, wrong here
+# ---- for a gradient penalty ------------------------------------------------------------------------------------------
 
 
-class BendingSwish(BendingSwishAtFirst):
-    """f'' = σ (1 − σ) (2 + x (1 − 2σ))."""
+def tangent(layer, x, v):
+    """J v = f'(x) v, number by number."""
+    return layer.gradients(x, v)[0]
 
-    def second_order(self, v, g):
-        (x,) = self._peek()
-        s = sigmoid(x)
-        return g * v * s * (1.0 - s) * (2.0 + x * (1.0 - 2.0 * s))
+
+def no_curvature(layer, x, v, g):
+    """None and no parameters: "it does not bend", right for ReLU and wrong here."""
+    return None, {}
+
+
+def curvature(layer, x, v, g):
+    """gᵀ J v = Σ g f'(x) v, and its derivative with respect to x has f'' = σ (1 − σ) (2 + x (1 − 2σ)) in it."""
+    s = sigmoid(x)
+    return g * v * s * (1.0 - s) * (2.0 + x * (1.0 - 2.0 * s)), {}
 
 
 if __name__ == "__main__":
@@ -73,9 +72,11 @@ if __name__ == "__main__":
         print(f"SwishAtFirst is wrong:\n{error}\n")
     check_layer(Swish(), x)
     print("Swish is right: its gradients agree with finite differences, and it keeps every rule of a layer.\n")
+    register(Swish, tangent=tangent, second_order=no_curvature)
     try:
-        check_second_order(BendingSwishAtFirst(), x)
+        check_second_order(Swish(), x)
     except GradientError as error:
-        print(f"BendingSwishAtFirst is wrong:\n{error}\n")
-    check_second_order(BendingSwish(), x)
-    print("BendingSwish is right: it goes with any gradient penalty.")
+        print(f"Its second order is wrong:\n{error}\n")
+    register(Swish, tangent=tangent, second_order=curvature)
+    check_second_order(Swish(), x)
+    print("Swish bends as it should: it goes with any gradient penalty.")

@@ -21,9 +21,9 @@ another --optimizer or --d-lr are remedies to try.
 """
 
 from tinygan import GAN, models
-from tinygan.commandline import Recipe, data_options, describe, gan_options, launch, training_options
 from tinygan.data import load
-from tinygan.training import train
+from tinygan.runs.commandline import Recipe, data_options, describe, gan_options, launch, training_options
+from tinygan.runs.training import train
 
 MODELS = {"dcgan": models.dcgan, "dcgan64": models.dcgan64}
 

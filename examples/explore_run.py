@@ -30,8 +30,8 @@ from tinygan import GAN, Sequential, losses, models, optim, plotting
 from tinygan.data import ImageData, batches, digits, load, steps_per_epoch
 from tinygan.errors import TinyGANError
 from tinygan.layers import Dense
-from tinygan.trained import Trained, load_trained
-from tinygan.training import train
+from tinygan.runs.trained import Trained, load_trained
+from tinygan.runs.training import train
 
 LAMBDA = 0.003  # what D's opinion of a repair weighs, beside the error in the visible pixels
 GUESSES, STEPS = 2000, 300  # noise vectors from which the start of a repair is chosen; steps of gradient descent
@@ -87,11 +87,13 @@ def fill_in(run: Trained, x: np.ndarray, m: np.ndarray, *, guesses: int = GUESSE
     unit, adam = np.eye(n, dtype=x.dtype), optim.Adam(codes, lr=0.03, beta1=0.9)
     visible = float(m.sum()) * x.shape[3]
     for _ in trange(steps, desc="filling in", unit=" steps", leave=False):
-        fake = G.forward(codes.forward(unit), train=False)
-        _, dlogits = losses.NonSaturating().generator(D.forward(fake, train=False))
-        dfake = D.backward(dlogits * (LAMBDA * n), grads="skip")  # times n: that loss is a mean, L is of one image
-        dfake += (2.0 / visible) * m * (fake - x)
-        codes.backward(G.backward(dfake, grads="skip"), grads="write", need_dx=False)
+        fake, made = G.apply(codes.forward(unit), False)
+        logits, judged = D.apply(fake, False)
+        _, dlogits = losses.NonSaturating().generator(logits)
+        dfake = D.input_gradient(judged, dlogits * (LAMBDA * n))  # times n: that loss is a mean, L is of one image
+        dfake = dfake + (2.0 / visible) * m * (fake - x)
+        codes.zero_grad()
+        codes.backward(G.input_gradient(made, dfake))
         adam.step()
     return m * x + (1.0 - m) * G(codes(unit))
 
@@ -130,8 +132,8 @@ def linear_accuracy(f: np.ndarray, labels: np.ndarray, *, epochs: int = 30) -> f
     adam, order = optim.Adam(network, lr=1e-3, beta1=0.9), batches(half, 50, seed=0)
     for _ in range(epochs * steps_per_epoch(half, 50)):
         rows = next(order)
-        _, dlogits = loss(network.forward(f[rows]), labels[rows])
-        network.backward(dlogits, grads="write", need_dx=False)
+        logits, taken = network.apply(f[rows], True)
+        network.store_gradients(taken, loss(logits, labels[rows])[1], add=False)
         adam.step()
     return float((network(f[half:]).argmax(axis=1) == labels[half:]).mean())
 

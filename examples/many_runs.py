@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tinygan.threads import workers
+from tinygan.backends.cpu.threads import workers
 
 STEPS_DONE = multiprocessing.get_context("spawn").Value("q", 0)  # in a run's process: memory it shares with all others
 

@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tinygan import Sequential, losses, optim, to_backend, to_numpy
-from tinygan.backend import backend_of
+from tinygan.backends import ops_of
 from tinygan.data import ImageData, batches, load, steps_per_epoch
 from tinygan.errors import DataError, TinyGANError
 from tinygan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU
@@ -45,7 +45,7 @@ def fit(network: Sequential, digits: ImageData, *, epochs: int, seed: int) -> It
     """Train ``network`` on labelled images; yield the mean loss of each epoch."""
     rng, cross_entropy = np.random.default_rng(seed), losses.SoftmaxCrossEntropy()
     adam = optim.Adam(network, LR, beta1=0.9)  # there is no opponent: momentum helps
-    per_epoch, backend = steps_per_epoch(len(digits), BATCH), backend_of(network.theta)
+    per_epoch, backend = steps_per_epoch(len(digits), BATCH), ops_of(network.theta)
     order = batches(len(digits), BATCH, seed=seed)
     for epoch in range(epochs):
         seen = []
@@ -53,8 +53,9 @@ def fit(network: Sequential, digits: ImageData, *, epochs: int, seed: int) -> It
             rows = next(order)
             x = np.roll(digits.batch(rows), rng.integers(-SHIFT, SHIFT + 1, size=2), axis=(1, 2))
             x, labels = (to_backend(a, backend) for a in (x, digits.labels[rows]))
-            loss, dlogits = cross_entropy(network.forward(x), labels)
-            network.backward(dlogits, grads="write", need_dx=False)
+            logits, taken = network.apply(x, True)
+            loss, dlogits = cross_entropy(logits, labels)
+            network.store_gradients(taken, dlogits, add=False)
             adam.lr = LR * (1.0 - (epoch + step / per_epoch) / epochs)  # falls to 0, so that the weights come to rest
             adam.step()
             seen.append(loss)  # read at the end of the epoch: until then a GPU need not wait
@@ -63,7 +64,7 @@ def fit(network: Sequential, digits: ImageData, *, epochs: int, seed: int) -> It
 
 def probabilities(network: Sequential, digits: ImageData) -> np.ndarray:
     """What ``network`` says of all images (N, 10): the probability of each digit."""
-    rows, backend = np.arange(len(digits)), backend_of(network.theta)
+    rows, backend = np.arange(len(digits)), ops_of(network.theta)
     images = (to_backend(digits.batch(rows[i : i + 500]), backend) for i in range(0, len(rows), 500))
     s = np.concatenate([to_numpy(network(x)) for x in images])
     p = np.exp(s - s.max(axis=1, keepdims=True))

@@ -17,9 +17,9 @@ al., 2018, equation 9).
 """
 
 from tinygan import GAN, models
-from tinygan.commandline import Recipe, data_options, describe, gan_options, launch, training_options
 from tinygan.data import load
-from tinygan.training import train
+from tinygan.runs.commandline import Recipe, data_options, describe, gan_options, launch, training_options
+from tinygan.runs.training import train
 
 # ---- the recipe; each has a flag of the same name ----
 RECIPE = Recipe(

@@ -19,9 +19,9 @@ Pixels are in [0, 1], but G's last layer is linear and bounds nothing: D alone t
 """
 
 from tinygan import GAN, models
-from tinygan.commandline import Recipe, data_options, describe, gan_options, launch, training_options
 from tinygan.data import load
-from tinygan.training import train
+from tinygan.runs.commandline import Recipe, data_options, describe, gan_options, launch, training_options
+from tinygan.runs.training import train
 
 # ---- the recipe; each has a flag of the same name ----
 RECIPE = Recipe(

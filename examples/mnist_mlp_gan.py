@@ -17,9 +17,9 @@ Samples are drawn from a moving average of G's weights, which circle around a go
 """
 
 from tinygan import GAN, models
-from tinygan.commandline import Recipe, data_options, describe, gan_options, launch, training_options
 from tinygan.data import load
-from tinygan.training import train
+from tinygan.runs.commandline import Recipe, data_options, describe, gan_options, launch, training_options
+from tinygan.runs.training import train
 
 # ---- the recipe, found by measurement; each has a flag of the same name ----
 RECIPE = Recipe(

@@ -30,13 +30,13 @@ from ring_of_gaussians import CENTERS, SIGMA, ring
 from tqdm import tqdm
 
 from tinygan import GAN, Sequential, to_backend, to_numpy
-from tinygan.backend import get_backend
+from tinygan.backends import get_ops
+from tinygan.backends.cpu.threads import one_blas_thread
+from tinygan.backends.cuda import stepper
 from tinygan.errors import TinyGANError
-from tinygan.graphs import stepper
 from tinygan.layers import Dense, LeakyReLU
 from tinygan.losses import Minimax, NonSaturating
 from tinygan.optim import SGD, Adam, RMSProp
-from tinygan.threads import one_blas_thread
 
 STEPS, BATCH, WIDTH, NOISE_DIM = 8000, 128, 64, 2
 COLLAPSING = {"loss": NonSaturating(), "optimizer": SGD, "settings": {"lr": 0.05}}
@@ -113,7 +113,7 @@ if __name__ == "__main__":
     if args.seed < 0:
         parser.error("--seed: at least 0")
     try:
-        backend = get_backend(args.backend)
+        backend = get_ops(args.backend)
     except TinyGANError as error:
         sys.exit(f"error: {error}")
     steps = 100 if args.quick else STEPS

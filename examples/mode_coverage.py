@@ -52,17 +52,18 @@ from mnist_classifier import EPOCHS, classifier, fit
 from mode_coverage_report import draw, keep, panel, table
 
 from tinygan import GAN, Sequential, checkpoints, models, to_backend, to_numpy
-from tinygan.backend import get_backend
+from tinygan.backends import get_ops
+from tinygan.backends.cuda import stepper
 from tinygan.data import ImageData, Stacked, load
 from tinygan.data.stacked import DIGITS, MODES, channels, modes
 from tinygan.errors import DataError, TinyGANError
-from tinygan.graphs import stepper
-from tinygan.initializers import glorot_uniform, he_normal
 from tinygan.layers import Dense, SiLU, Tanh
+from tinygan.layers.initializers import glorot_uniform, he_normal
 from tinygan.losses import NonSaturating, Relativistic
 from tinygan.optim import Adam
 from tinygan.penalties import R1, R2
-from tinygan.schedules import cosine
+from tinygan.runs import state
+from tinygan.runs.schedules import cosine
 
 STEPS = {"ring": 30_000, "grid": 60_000, "stacked": 8_000}  # adversarial steps of a run
 SAVE_EVERY = 60.0  # seconds
@@ -236,7 +237,7 @@ def play(job: Job, out: Path) -> None:
     take, seconds = stepper(gan), 0.0
     if saved.exists():
         arrays, about = checkpoints.read(saved)
-        gan.load_state(arrays, about["gan"], source=str(saved))
+        state.load_state(gan, arrays, about["gan"], source=str(saved))
         rng.bit_generator.state, seconds = about["data"], about["seconds"]
         count(gan.t)
     began = last = time.perf_counter()
@@ -245,7 +246,7 @@ def play(job: Job, out: Path) -> None:
             take(to_backend(task.draw(task.batch, rng), job.backend))
             count(1)
             if (now := time.perf_counter()) - last > SAVE_EVERY and step < job.steps:
-                arrays, about = gan.state()
+                arrays, about = state.state(gan)
                 about = {"gan": about, "data": rng.bit_generator.state, "seconds": seconds + now - began}
                 checkpoints.write(saved, arrays, about)
                 last = now
@@ -293,7 +294,7 @@ def planned(args: argparse.Namespace) -> list[Job]:
     """All runs that the command line asks for."""
     sets = list(POINTS) if args.ablation else [args.data]
     kinds = list(product(LOSSES, PENALTIES)) if args.ablation else [(args.loss, args.penalty)]
-    backend = get_backend("auto").name if args.backend == "auto" else args.backend
+    backend = get_ops("auto").name if args.backend == "auto" else args.backend
     fixed = (args.digits, args.width, backend, args.quick)
     of_digits = checksum(single_digits(args.digits)) if "stacked" in sets else ""
     return [
@@ -307,7 +308,7 @@ def main() -> None:
     jobs = planned(args)
     args.out.mkdir(parents=True, exist_ok=True)
     if missing := [job for job in jobs if not job.path(args.out, ".json").exists()]:
-        get_backend(missing[0].backend)  # refused here, in one line, if it cannot run
+        get_ops(missing[0].backend)  # refused here, in one line, if it cannot run
         missing[0].task(args.out)  # the classifier is made before several runs look for it
         play_all(play, [(job, args.out) for job in missing], steps=sum(job.steps for job in missing))
     records = {job: json.loads(job.path(args.out, ".json").read_text()) for job in jobs}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygan.checkpoints import replace_file
-from tinygan.plotting import grid
+from tinygan.runs.plotting import grid
 
 PUBLISHED = {  # the rows that papers print: modes, high quality, KL
     "ring": [

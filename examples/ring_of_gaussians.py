@@ -19,9 +19,9 @@ import numpy as np
 from tqdm import trange
 
 from tinygan import GAN, Sequential, optim, to_backend, to_numpy
-from tinygan.backend import backend_of, get_backend
+from tinygan.backends import get_ops, ops_of
+from tinygan.backends.cuda import stepper
 from tinygan.errors import TinyGANError
-from tinygan.graphs import stepper
 from tinygan.layers import Dense, LeakyReLU
 
 STEPS, BATCH, WIDTH = 10_000, 256, 96
@@ -52,7 +52,7 @@ def draw(snapshots: list[tuple[int, np.ndarray]], gan: GAN, real: np.ndarray, pa
     fig, axes = plt.subplots(1, len(snapshots) + 2, figsize=(3 * (len(snapshots) + 2), 3.3), layout="constrained")
     side = np.linspace(-1.6, 1.6, 100, dtype=np.float32)
     plane = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)  # (10000, 2)
-    logits = to_numpy(gan.discriminator(to_backend(plane, backend_of(gan.discriminator.theta))))
+    logits = to_numpy(gan.discriminator(to_backend(plane, ops_of(gan.discriminator.theta))))
     belief = 1 / (1 + np.exp(-logits.reshape(100, 100)))
     axes[0].scatter(*real.T, s=2, color="tab:blue")
     axes[0].set_title("real")
@@ -91,7 +91,7 @@ def main() -> None:
         d_optimizer=optim.Adam(discriminator, 1e-3),
         average=0.995,
         seed=args.seed,
-    ).to(backend := get_backend(args.backend))
+    ).to(backend := get_ops(args.backend))
     take = stepper(gan)
     looks = {steps // 20, steps // 4, steps}
     z, snapshots = gan.noise(2000, rng=rng), []

@@ -20,9 +20,9 @@ import numpy as np
 from tinygan import GAN, Sequential, models
 from tinygan.data import digits
 from tinygan.errors import ShapeError
-from tinygan.kernels import sigmoid
 from tinygan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, LeakyReLU, Reshape, Sigmoid, Tanh
 from tinygan.losses import Minimax, NonSaturating
+from tinygan.ops import sigmoid
 from tinygan.optim import Adam
 
 
@@ -33,7 +33,7 @@ def both_signs():
     does not depend on G at all. A D that descends V learns to call real samples fake, without end, for V has no
     minimum.
 
-    Right: tinygan/losses.py Minimax.discriminator, Minimax.generator, NonSaturating.generator
+    Right: tinygan/losses/adversarial.py Minimax.discriminator, Minimax.generator, NonSaturating.generator
     """
 
     class Printed(Minimax):
@@ -68,7 +68,7 @@ def the_wrong_one_maximises():
     likes. The right way round, the best D keeps V at −log 4 = −1.386 or above, and at −log 4 only when G's samples are
     distributed as the real ones.
 
-    Right: tinygan/losses.py Minimax
+    Right: tinygan/losses/adversarial.py Minimax
     """
     for s in (0.0, 10.0, 1000.0):
         logits = np.full((1, 1), s)
@@ -81,7 +81,7 @@ def one_sigmoid_too_many():
     Such a loss applies σ itself, and σ(σ(s)) lies between 0.5 and 0.731: D cannot say "fake". Its loss has a floor,
     log 2 + log(1 + 1/e) = 1.006, and G's slope is gone where D is sure of a fake.
 
-    Right: tinygan/losses.py Loss; tinygan/models.py mlp, dcgan
+    Right: tinygan/losses/adversarial.py Loss; tinygan/models/__init__.py mlp, dcgan
     """
     loss, real, fake = NonSaturating(), np.full((1, 1), 10.0), np.full((1, 1), -10.0)
     squash = Sigmoid()
@@ -105,8 +105,8 @@ def the_generator_alone():
         _, z, G, D = small_game()
         D.theta[...] *= sign
         y = G.forward(z)
-        dy = D.backward(loss.generator(D.forward(y))[1], grads="skip") if through_d else loss.generator(y)[1]
-        G.backward(dy, need_dx=False)
+        dy = D.backward(loss.generator(D.forward(y))[1]) if through_d else loss.generator(y)[1]
+        G.backward(dy)
         return G.grad
 
     for who, through_d in (("printed", False), ("ours", True)):
@@ -120,7 +120,7 @@ def sizes_that_do_not_meet():
 
     A transposed convolution takes images, (N, H, W, C), so noise needs a Reshape first. And 1·2⁵ = 4·2³ = 32.
 
-    Right: tinygan/layers/shape.py Reshape; tinygan/models.py dcgan64; tinygan/gan.py GAN
+    Right: tinygan/layers/shape.py Reshape; tinygan/models/__init__.py dcgan64; tinygan/gan.py GAN
     """
 
     def doubling(start, levels):
@@ -162,7 +162,7 @@ def an_output_without_bounds():
     That bounds nothing: it passes what is positive as it is, and shrinks what is negative to a fifth. Images in [−1, 1]
     want tanh, images in [0, 1] a sigmoid.
 
-    Right: tinygan/models.py mlp, dcgan, dcgan64, mlp_conv
+    Right: tinygan/models/__init__.py mlp, dcgan, dcgan64, mlp_conv
     """
     s = np.array([[-10.0, -1.0, 0.0, 1.0, 10.0]])
     for last in (LeakyReLU(0.2), Tanh(), Sigmoid()):
@@ -189,7 +189,7 @@ def two_wrong_names():
     It puts no price on weights, as a regulariser does, but makes their scale meaningless: 10 W gives the same output.
     (That a batch's statistics are noisy has a regularising side effect.)
 
-    Right: tinygan/layers/convolution.py ConvTranspose2D; tinygan/layers/normalization.py BatchNorm
+    Right: tinygan/layers/convolution.py ConvTranspose2D; tinygan/layers/batchnorm.py BatchNorm
     """
     rng = np.random.default_rng(0)
     down, up = Conv2D(1, 1, 4, stride=2, dtype=np.float64), ConvTranspose2D(1, 1, 4, stride=2, dtype=np.float64)
@@ -225,7 +225,8 @@ def train_discriminator(D, loss, real, fake, steps=50):
     for _ in range(steps):
         s = D.forward(np.concatenate([real, fake]))
         _, d_real, d_fake = loss.discriminator(s[: len(real)], s[len(real) :])
-        D.backward(np.concatenate([d_real, d_fake]), grads="write", need_dx=False)
+        D.zero_grad()
+        D.backward(np.concatenate([d_real, d_fake]))
         adam.step()
 
 
@@ -233,7 +234,8 @@ def train_generator(G, D, loss, real, z, steps=50):
     adam = Adam(G, lr=1e-2)
     for _ in range(steps):
         _, d_fake = loss.generator(D.forward(G.forward(z)), D(real))
-        G.backward(D.backward(d_fake, grads="skip"), grads="write", need_dx=False)
+        G.zero_grad()
+        G.backward(D.backward(d_fake))
         adam.step()
 
 

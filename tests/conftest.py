@@ -12,17 +12,22 @@ them on the GPU (the option may be repeated). ``device`` is a plain parameter, s
 from __future__ import annotations
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores, so products use one; read when NumPy is loaded
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import counting
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from support import counting
 
 import tinygan.testing.device  # noqa: F401  (registers the backend "standin")
-from tinygan.backend import Array, Backend, get_backend
 from tinygan.errors import BackendError
+from tinygan.ops import Array, Ops, get_ops
 
 settings.register_profile(
     "tinygan",
@@ -38,7 +43,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "tinygan")
 class Device:
     """Where a test runs: ``xp`` is its module of functions, ``put`` copies a NumPy array there, ``get`` fetches it."""
 
-    backend: Backend
+    backend: Ops
 
     def __repr__(self) -> str:
         return f"Device({self.name!r})"
@@ -62,6 +67,29 @@ class Device:
         return self.backend.to_host(array)
 
 
+# ---- pytest -m quick -------------------------------------------------------------------------------------------------
+
+TESTS = Path(__file__).parent
+QUICK = {"layers", "losses", "optim", "test_gan.py", "test_network.py", "test_ops.py", "test_errors.py"}
+QUICK_EXAMPLES = 20  # that Hypothesis draws there; the whole suite draws as many as each test says
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The tests of the book are quick ones, and draw fewer examples if they alone are asked for."""
+    for item in items:
+        if item.path.relative_to(TESTS).parts[0] not in QUICK:
+            continue
+        item.add_marker(pytest.mark.quick)
+        test = getattr(item.obj, "__func__", item.obj)
+        whole = getattr(test, "_hypothesis_internal_use_settings", None)
+        if config.getoption("markexpr") == "quick" and whole and whole.max_examples > QUICK_EXAMPLES:
+            test._hypothesis_internal_use_settings = settings(whole, max_examples=QUICK_EXAMPLES)
+
+
+# ---- where tests run -------------------------------------------------------------------------------------------------
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
@@ -74,14 +102,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     try:
         for name in _chosen(config):
-            get_backend(name)
+            get_ops(name)
     except BackendError as error:
         raise pytest.UsageError(str(error)) from error
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device" in metafunc.fixturenames:
-        devices = [Device(get_backend(name)) for name in _chosen(metafunc.config)]
+        devices = [Device(get_ops(name)) for name in _chosen(metafunc.config)]
         metafunc.parametrize("device", devices, ids=[d.name for d in devices], scope="session")
 
 

@@ -215,6 +215,13 @@ def test_missing_files_folders_and_too_large_files(path):
         checkpoints.write(path.parent / "nowhere" / "x", ARRAYS, {})
 
 
+def test_a_file_of_exactly_the_largest_size_is_read(path):
+    size = path.stat().st_size
+    assert checkpoints.read(path, max_bytes=size)[1] == METADATA
+    with pytest.raises(CheckpointError, match=f"{size:,} bytes is more than the {size - 1:,} that are read at most"):
+        checkpoints.read(path, max_bytes=size - 1)
+
+
 def _network(width=4, norm=True):
     return Sequential(Dense(3, width, rng=0), *([BatchNorm(width)] if norm else []), Tanh())
 
@@ -234,12 +241,11 @@ def test_a_network_comes_back(tmp_path):
 class Not(Layer):
     """A small layer of one's own, which does not say how it is written."""
 
-    def forward(self, x, *, train=True):
-        return self._remember(1.0 - x)
+    def apply(self, x, train):
+        return 1.0 - x, None
 
-    def backward(self, dy):
-        self._recall(dy)
-        return -dy
+    def gradients(self, cache, dy):
+        return -dy, {}
 
 
 def test_a_network_with_a_layer_of_ones_own_comes_back(tmp_path):

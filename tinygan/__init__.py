@@ -10,38 +10,74 @@ checks.
     gan.step(real)             # one adversarial step on real images (N, 28, 28, 1) in [-1, 1]
     images = gan.sample(16)    # (16, 28, 28, 1)
 
-``tinygan.data``, ``tinygan.training``, ``tinygan.plotting`` and ``tinygan.testing`` are loaded when first used.
+The files beside this one, with ``layers/``, ``losses/`` and ``optim/``, are the *book*: what a student reads. The other
+folders are *wings*, which build on the book; the book does not know them.
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
-from . import memory, threads  # isort: skip (before NumPy is loaded: they settle how it finds memory and threads)
-from . import layers, losses, models, optim, penalties, schedules
-from .backend import get_xp, to_backend, to_numpy
+from . import backends, layers, losses, optim
 from .gan import GAN
 from .network import Sequential
+from .ops import get_xp, to_backend, to_numpy
+
+if TYPE_CHECKING:
+    from . import checkpoints, data, models, parallel, penalties, runs, testing
+    from .layers import initializers
+    from .runs import plotting, schedules
+    from .runs.trained import load_trained
+    from .runs.training import train
 
 __version__ = "0.1.0"
+
+_LOADED_WHEN_USED = {
+    "checkpoints": "tinygan.checkpoints",
+    "data": "tinygan.data",
+    "initializers": "tinygan.layers.initializers",
+    "load_trained": "tinygan.runs.trained:load_trained",
+    "models": "tinygan.models",
+    "parallel": "tinygan.parallel",
+    "penalties": "tinygan.penalties",
+    "plotting": "tinygan.runs.plotting",
+    "runs": "tinygan.runs",
+    "schedules": "tinygan.runs.schedules",
+    "testing": "tinygan.testing",
+    "train": "tinygan.runs.training:train",
+}
+
 __all__ = [
     "GAN",
     "Sequential",
+    "backends",
+    "checkpoints",
+    "data",
     "get_xp",
+    "initializers",
     "layers",
+    "load_trained",
     "losses",
-    "memory",
     "models",
     "optim",
+    "parallel",
     "penalties",
+    "plotting",
+    "runs",
     "schedules",
-    "threads",
+    "testing",
     "to_backend",
     "to_numpy",
+    "train",
 ]
 
-_LOADED_WHEN_USED = ("checkpoints", "data", "initializers", "plotting", "testing", "training")
+
+def __getattr__(name: str) -> Any:
+    if name not in _LOADED_WHEN_USED:
+        raise AttributeError(f"module 'tinygan' has no attribute {name!r}; there are: {', '.join(__all__)}.")
+    module, _, attribute = _LOADED_WHEN_USED[name].partition(":")
+    loaded = importlib.import_module(module)
+    return getattr(loaded, attribute) if attribute else loaded
 
 
-def __getattr__(name: str):
-    if name in _LOADED_WHEN_USED:
-        return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module 'tinygan' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

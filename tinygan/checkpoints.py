@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from .errors import CheckpointError
+from .ops import Array, Ops, ops_of, to_backend, to_numpy
 
 FORMAT = "2"  # raised when a reader of today could not read the files any more
 KINDS = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}  # dtypes that can be stored, and their bytes
@@ -91,8 +93,8 @@ def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.
             labels = file.metadata() or {}
             label = json.loads(labels["tinygan"]) if "tinygan" in labels else {}
             if label.get("format") != FORMAT:
-                found = f"format {label.get('format')!r}" if label else "no tinygan label"
-                raise CheckpointError(f"{path}: expected a tinygan checkpoint of format {FORMAT!r}, found {found}.")
+                format_ = f"format {label.get('format')!r}" if label else "no tinygan label"
+                raise CheckpointError(f"{path}: expected a tinygan checkpoint of format {FORMAT!r}, found {format_}.")
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
             metadata = label["about"]
             if label["crc32"] != _checksum(arrays, metadata):
@@ -115,7 +117,7 @@ def _checksum(arrays: Mapping[str, np.ndarray], metadata: Any) -> int:
     layout = [[key, str(arrays[key].dtype), arrays[key].shape] for key in sorted(arrays)]
     total = zlib.crc32(json.dumps([metadata, layout], sort_keys=True).encode())
     for key in sorted(arrays):
-        total = zlib.crc32(arrays[key].reshape(-1).view(np.uint8), total)
+        total = zlib.crc32(arrays[key].reshape(-1).view(np.uint8).data, total)
     return total
 
 
@@ -139,3 +141,86 @@ def require_same(expected: Mapping[str, Any], found: Mapping[str, Any], source: 
                     f"{source} is of another architecture: {key} has {what} {got} there, but {want} here. "
                     "Build the same layers as then."
                 )
+
+
+class Stored:
+    """The half of a network that saves and restores its parameters and buffers."""
+
+    params: dict[str, Array]
+    buffers: dict[str, Array]
+    layers: tuple[Any, ...]
+
+    def state_arrays(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers as NumPy arrays: ``{"0.W": ..., "1.running_mean": ...}``."""
+        return {key: to_numpy(value).copy() for key, value in {**self.params, **self.buffers}.items()}
+
+    def load_state_arrays(self, arrays: dict[str, np.ndarray], *, source: str = "the state") -> None:
+        """Copy ``arrays``, as :meth:`state_arrays` gave them, into this network; nothing changes if they do not fit.
+
+        Raises
+        ------
+        CheckpointError
+            A name is missing or too many, or a shape or dtype differs: ``source`` is of another architecture.
+        """
+        own = {**self.params, **self.buffers}
+        require_same(own, arrays, source)
+        for key, value in own.items():
+            value[...] = ops_of(value).from_host(arrays[key])
+
+    def save(self, path: str | Path) -> None:
+        """Write parameters and buffers to ``path``, one safetensors file, in one step: whole or not at all."""
+        write(path, self.state_arrays(), {"kind": "network", "layers": [repr(x) for x in self.layers]})
+
+    def load(self, path: str | Path) -> Self:
+        """Read what :meth:`save` wrote into this network, which must have the same layers; returns it.
+
+        Raises
+        ------
+        CheckpointError
+            The file is not there, damaged, foreign, or of another architecture.
+        """
+        arrays, metadata = read(path)
+        if metadata.get("kind") != "network":
+            raise CheckpointError(f"{path}: holds a {metadata.get('kind')}, not a network.")
+        here, there = [repr(layer) for layer in self.layers], metadata.get("layers", [])
+        for i, (own, saved) in enumerate(zip_longest(here, there)):
+            if own != saved:
+                raise CheckpointError(f"{path} is of another architecture: layer {i} is {saved} there, but {own} here.")
+        self.load_state_arrays(arrays, source=str(path))
+        return self
+
+
+class StoredOptimizer:
+    """The half of an optimiser that moves, saves and restores its vectors."""
+
+    state_names: tuple[str, ...]
+    t: int
+    lr: float | Callable[[int], float]
+
+    def rate(self, t: int) -> float:
+        """The learning rate of the step after t others."""
+        raise NotImplementedError
+
+    def to(self, backend: str | Ops) -> None:
+        """Move the optimiser's own vectors; the network moves by itself."""
+        for name in self.state_names:
+            setattr(self, name, to_backend(getattr(self, name), backend))
+
+    def state_arrays(self) -> dict[str, np.ndarray]:
+        """Copies of everything that the next step depends on, as NumPy arrays."""
+        vectors = {name: to_numpy(getattr(self, name)).copy() for name in self.state_names}
+        return {**vectors, "t": np.array(self.t), "lr": np.array(self.rate(self.t), dtype=np.float64)}
+
+    def load_state_arrays(self, arrays: Mapping[str, np.ndarray], *, source: str = "the state") -> None:
+        """Continue from what :meth:`state_arrays` gave; CheckpointError if it is of another optimiser.
+
+        A learning rate that is a number becomes that of the state; one that is a function stays, and goes on at the
+        state's step.
+        """
+        require_same(self.state_arrays(), arrays, source)
+        for name in self.state_names:
+            vector = getattr(self, name)
+            vector[...] = ops_of(vector).from_host(arrays[name])
+        self.t = int(arrays["t"])
+        if not callable(self.lr):
+            self.lr = float(arrays["lr"])

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arguments import positive, positive_int
-from .arguments import seed as check_seed
-from .backend import Array, Backend, backend_of, get_backend, get_xp, out_of_memory, to_numpy
-from .errors import ArgumentError, BackendError, DTypeError, ShapeError
-from .feeds import feed
+from .errors import ArgumentError, BackendError, DTypeError, ShapeError, positive, positive_int
+from .errors import seed as check_seed
 from .layers import Flatten, Layer, Reshape, Sigmoid
-from .layers.views import show_shape
+from .layers.base import show_shape
 from .losses import Loss, NonSaturating
 from .network import Sequential
+from .ops import Array, Ops, get_ops, get_xp, ops_of
 from .optim import Adam, ExponentialMovingAverage, Optimizer
-from .parallel import ALONE
-from .penalties import Penalty, penalise, penalise_in_the_pass_of_the_loss, serves
-from .resumable import Resumable
-from .tracing import require_finite
 
 
 class Losses(NamedTuple):
@@ -31,17 +27,25 @@ class Losses(NamedTuple):
     penalty: Array | float = 0.0  #: what D pays on top of d, if penalties were due
 
 
-def on_host(values: list[Array | float]) -> list[Array | float]:
-    """The same numbers, those on a device fetched all at once: each by itself would be waited for."""
-    away = [i for i, x in enumerate(values) if not isinstance(x, (float, np.generic, np.ndarray))]
-    if away:
-        found = to_numpy(get_xp(values[away[0]]).stack([values[i] for i in away]))
-        for i, x in zip(away, found, strict=True):
-            values[i] = x
-    return values
+class Turn(NamedTuple):
+    """A player's turn, when its gradient is there and its weights have not moved yet."""
+
+    player: str  #: "D" or "G"
+    loss: Array
+    penalty: Array | float
+    real: Array
+    z: Array
 
 
-class GAN(Resumable):
+class Draws(NamedTuple):
+    """What the host decides in one step: all that is random, and all that depends on the number of the step."""
+
+    d: tuple[tuple[Array, Any, Any], ...]  #: for each turn of D: z, what the penalties draw, its optimiser's numbers
+    g: tuple[Array, Any]  #: z, and the numbers of G's optimiser
+    average: float | None  #: how far the average of G's weights moves
+
+
+class GAN:
     r"""Two networks and the rules of their game (Goodfellow et al., 2014, algorithm 1).
 
     Parameters
@@ -86,7 +90,7 @@ class GAN(Resumable):
         g_optimizer: Optimizer | None = None,
         d_optimizer: Optimizer | None = None,
         d_steps: int = 1,
-        penalties: Penalty | Sequence[Penalty] = (),
+        penalties: Any = (),
         weight_clip: float | None = None,
         average: float = 0.0,
         seed: int = 0,
@@ -102,9 +106,7 @@ class GAN(Resumable):
         self.noise_dim = positive_int(noise_dim, "GAN: noise_dim")
         self.d_steps = positive_int(d_steps, "GAN: d_steps")
         self.loss = NonSaturating() if loss is None else loss
-        self.penalties = list(penalties) if isinstance(penalties, Sequence) else [penalties]
-        if wrong := [p for p in self.penalties if not isinstance(p, Penalty)]:
-            raise ArgumentError(f"GAN: penalties must be objects such as tinygan.penalties.R1(10.0), got {wrong[0]!r}.")
+        self.penalties = penalties
         self.weight_clip = None if weight_clip is None else positive(weight_clip, "GAN: weight_clip")
         self.sample_shape = self._check_fit()
         if isinstance(_last(discriminator), Sigmoid) and getattr(self.loss, "from_logits", False):
@@ -119,9 +121,20 @@ class GAN(Resumable):
                 raise ArgumentError(f"GAN: {what}_optimizer was made for another network; make it for this one.")
         self.average = ExponentialMovingAverage(generator, average) if average else None
         self.t = 0  # adversarial steps taken
-        self.group = ALONE  # the processes that share every batch, see tinygan.parallel
         training, sampling = np.random.SeedSequence(check_seed(seed, "GAN")).spawn(2)
         self.rng, self.sample_rng = np.random.default_rng(training), np.random.default_rng(sampling)
+
+    @property
+    def penalties(self) -> tuple[Any, ...]:
+        """What D pays on top of its loss; ``penalty`` is the sum of these."""
+        return self._penalties
+
+    @penalties.setter
+    def penalties(self, penalties: Any) -> None:
+        self._penalties = tuple(penalties) if isinstance(penalties, Sequence) else (penalties,)
+        if wrong := [p for p in self._penalties if isinstance(p, type) or not hasattr(p, "draw")]:
+            raise ArgumentError(f"GAN: penalties must be objects such as tinygan.penalties.R1(10.0), got {wrong[0]!r}.")
+        self.penalty: Any = reduce(add, self._penalties) if self._penalties else None
 
     def _check_fit(self) -> tuple[int, ...]:
         shape = self.generator.output_shape((self.noise_dim,))
@@ -135,110 +148,79 @@ class GAN(Resumable):
 
     # ---- one adversarial step ----------------------------------------------------------------------------------------
 
-    def step(self, real: Array, *, check: bool = False) -> Losses:
+    def step(self, real: Array, *, watch: Callable[[GAN, Turn], None] | None = None) -> Losses:
         """Train D ``d_steps`` times and G once; return the losses, each measured before its network's update.
 
         Parameters
         ----------
         real : (N · d_steps, ...) real samples, of the networks' dtype and backend: N for each step of D.
-        check : whether to look for NaN and infinity before each update, and so wait for the device.
-
-        Raises
-        ------
-        NonFiniteError
-            With ``check``: a loss or gradient is not finite. The message names the step, the network and the layer
-            where it first appeared. That network has not moved; in G's turn D has, in this step.
-        BackendError
-            The samples live elsewhere than the networks, or the GPU's memory is full.
+        watch : called with this GAN and every :class:`Turn`; :func:`tinygan.runs.require_finite` looks for NaN.
         """
-        self._check_real(real)
-        try:
-            losses = self.take_turns(real, check=check)
-        except BaseException as error:
-            self.forget()  # a step that broke off must not spoil the next
-            if full := out_of_memory(error, backend_of(real)):
-                raise full from error
-            raise
+        self.check_real(real)
+        draws = self.draw(len(real) // self.d_steps)
+        losses = self.play(real, ops_of(real).place(draws, self.generator.theta), watch)
         self.t += 1
         return losses
 
-    def take_turns(self, real: Array, *, check: bool = False) -> Losses:
-        """All of a step that the device computes, which :mod:`tinygan.graphs` records; otherwise as :meth:`step`."""
-        n = len(real) // self.d_steps
+    def draw(self, n: int) -> Draws:
+        """Decide on the host what the next step needs, for n samples in each turn."""
+        d_turns = []
         for k in range(self.d_steps):
-            d_loss, penalty = self._discriminator_step(real[k * n : (k + 1) * n], check)
-        g_loss = self._generator_step(real[-n:], check)
+            z = self._draw_noise(n, self.rng)
+            penalty = self.penalty.draw(n, self.rng, self.t) if self.penalty else None
+            d_turns.append((z, penalty, self.d_optimizer.numbers(self.d_optimizer.t + k)))
+        g_turn = self._draw_noise(n, self.rng), self.g_optimizer.numbers(self.g_optimizer.t)
+        return Draws(tuple(d_turns), g_turn, self.average.part(self.average.t) if self.average else None)
+
+    def play(self, real: Array, draws: Draws, watch: Callable[[GAN, Turn], None] | None = None) -> Losses:
+        """Compute a step from real samples and draws alone."""
+        n = len(real) // self.d_steps
+        for k, (z, drawn, numbers) in enumerate(draws.d):
+            d_loss, penalty = self._discriminator_turn(real[k * n : (k + 1) * n], z, drawn, numbers, watch)
+        g_loss = self._generator_turn(real[-n:], *draws.g, watch)
         if self.average:
-            self.average.update()
+            self.average.update(draws.average)
         return Losses(d_loss, g_loss, penalty)
 
-    def forget(self) -> None:
-        """Drop all open passes of both networks."""
-        self.generator.forget()
-        self.discriminator.forget()
-
-    def _discriminator_step(self, real: Array, check: bool) -> tuple[Array, Array | float]:
-        D, xp = self.discriminator, get_xp(real)
-        shard = self.group.shard(len(real))
-        z = self.noise(len(real), rng=shard.rng(self.rng))
-        fake = self.generator.forward(z)  # made as in training, but G will not learn from these
-        self.generator.forget()
-        due, penalty = [p for p in self.penalties if self.t % p.every == 0], 0.0
-        if D.parts is None:  # a layer that mixes the samples of a batch: real and fake ones pass apart
-            real_logits = D.forward(real)
-            real_pass = D.take_pass()
-            value, d_real, d_fake = shard.weighted(*self.loss.discriminator(real_logits, D.forward(fake)))
-            D.backward(d_fake, grads="write", need_dx=False)
-            D.restore_pass(real_pass)
-            D.backward(d_real, grads="add", need_dx=False)
-        else:  # one batch of both is the same sum, in fewer and larger products
-            x = xp.concatenate([real, fake])
-            before, D.parts = D.parts, 2  # in batch normalisation each half has its own statistics
-            try:
-                logits = D.forward(x)
-            finally:
-                D.parts = before
-            half = len(logits) // 2  # of the logits: a packing D gives fewer than there are samples
-            value, d_real, d_fake = shard.weighted(*self.loss.discriminator(logits[:half], logits[half:]))
-            d_logits = xp.concatenate([d_real, d_fake])
-            if serves(due):
-                now = {"t": self.t, "share": shard.share}
-                penalty, due = penalise_in_the_pass_of_the_loss(due, D, x, logits, d_logits, **now), []
-            else:
-                D.backward(d_logits, grads="write", need_dx=False)
-        if due:
-            penalty = penalise(due, D, real, fake, shard.rng(self.rng), t=self.t, share=shard.share)
-        value, penalty = shard.sum(D.grad, value, penalty)
-        if check:
-            require_finite(self.t + 1, value, D, self.generator, D, real=real, z=z, penalty=penalty, group=self.group)
-        self.d_optimizer.step()
+    def _discriminator_turn(self, real, z, drawn, numbers, watch) -> tuple[Array, Array | float]:
+        G, D, ops = self.generator, self.discriminator, ops_of(real)
+        fake = G.apply(z, True)[0]  # made as in training, but G will not learn from these
+        both = ops.xp.concatenate([real, fake])  # one pass over both, in which batch normalisation sees them apart
+        logits, judged = D.apply(both, True, batches=2)
+        half = len(logits) // 2  # of the logits: a packing D gives fewer than there are samples
+        loss, d_real, d_fake = ops.loss(self.loss).discriminator(logits[:half], logits[half:])
+        d_logits, penalty = ops.xp.concatenate([d_real, d_fake]), 0.0
+        if drawn is None:
+            D.store_gradients(judged, d_logits, add=False)
+        else:  # the same, and what the penalties add
+            penalty = self.penalty.store_gradients(D, both, logits, judged, d_logits, drawn)
+        if watch:
+            watch(self, Turn("D", loss, penalty, real, z))
+        self.d_optimizer.step(numbers)
         if self.weight_clip is not None:
-            xp.clip(D.theta, -self.weight_clip, self.weight_clip, out=D.theta)
-        return value, penalty
+            ops.xp.clip(D.theta, -self.weight_clip, self.weight_clip, out=D.theta)
+        return loss, penalty
 
-    def _generator_step(self, real: Array, check: bool) -> Array:
-        G, D = self.generator, self.discriminator
-        shard = self.group.shard(len(real))
-        z = self.noise(len(real), rng=shard.rng(self.rng))
-        fake = G.forward(z)
-        real_logits = None
-        if self.loss.compares:  # in training mode, as the fakes are judged; nothing is learned from it
-            real_logits = D.forward(real)
-            D.forget()
-        value, d_logits = shard.weighted(*self.loss.generator(D.forward(fake), real_logits))
-        G.backward(D.backward(d_logits, grads="skip"), grads="write", need_dx=False)
-        (value,) = shard.sum(G.grad, value)
-        if check:
-            require_finite(self.t + 1, value, G, G, D, real=real, z=z, group=self.group)
-        self.g_optimizer.step()
-        return value
+    def _generator_turn(self, real, z, numbers, watch) -> Array:
+        G, D, ops = self.generator, self.discriminator, ops_of(real)
+        fake, made = G.apply(z, True)
+        real_logits = D.apply(real, True)[0] if self.loss.compares else None  # nothing is learned from these
+        logits, judged = D.apply(fake, True)
+        loss, d_logits = ops.loss(self.loss).generator(logits, real_logits)
+        G.store_gradients(made, D.input_gradient(judged, d_logits), add=False)
+        if watch:
+            watch(self, Turn("G", loss, 0.0, real, z))
+        self.g_optimizer.step(numbers)
+        return loss
 
     # ---- sampling --------------------------------------------------------------------------------------------------
 
+    def _draw_noise(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        return rng.standard_normal((n, self.noise_dim), dtype=self.generator.theta.dtype)
+
     def noise(self, n: int, *, rng: np.random.Generator | None = None) -> Array:
         """Draw z (n, noise_dim) on the host, the same numbers whatever the backend, and move it to the networks'."""
-        theta, rng = self.generator.theta, self.rng if rng is None else rng
-        return feed(lambda: rng.standard_normal((n, self.noise_dim), dtype=theta.dtype), theta)
+        return ops_of(self.generator.theta).from_host(self._draw_noise(n, self.rng if rng is None else rng))
 
     def sample(self, n: int | None = None, *, z: Array | None = None) -> Array:
         """Return n generated samples, or those of the noise ``z`` (n, noise_dim), from the averaged G if there is one.
@@ -252,25 +234,25 @@ class GAN(Resumable):
         G = self.average.network if self.average else self.generator
         return get_xp(z).concatenate([G(z[i : i + 500]) for i in range(0, max(len(z), 1), 500)])
 
-    def to(self, backend: str | Backend) -> GAN:
+    def to(self, backend: str | Ops) -> GAN:
         """Move both networks, their optimisers and the average to ``"numpy"`` or ``"cupy"``; returns the GAN."""
-        backend = get_backend(backend)
+        ops = get_ops(backend)
         for part in (self.generator, self.discriminator, self.g_optimizer, self.d_optimizer):
-            part.to(backend)
+            part.to(ops)
         if self.average:
-            self.average.network.to(backend)
+            self.average.network.to(ops)
         return self
 
     # ---- what is refused ---------------------------------------------------------------------------------------------
 
-    def _check_real(self, real: Array) -> None:
+    def check_real(self, real: Array) -> None:
         """Refuse real samples that do not fit."""
         theta = self.discriminator.theta
-        if backend_of(real) is not backend_of(theta):
-            here, there = backend_of(real).name, backend_of(theta).name
+        if ops_of(real) is not ops_of(theta):
+            of_real, of_theta = ops_of(real).name, ops_of(theta).name
             raise BackendError(
-                f"GAN.step: the real samples are a {here} array, but the networks live on {there}. Move the GAN with "
-                f"gan.to({here!r}), or the data with tinygan.backend.to_backend(real, {there!r})."
+                f"GAN.step: the real samples are a {of_real} array, but the networks live on {of_theta}. Move the GAN "
+                f"with gan.to({of_real!r}), or the data with tinygan.to_backend(real, {of_theta!r})."
             )
         if real.dtype != theta.dtype:
             raise DTypeError(

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
-from pathlib import Path
-from typing import Any
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 import numpy as np
 
-from . import checkpoints
-from .backend import Array, get_xp, to_numpy
-from .errors import ArgumentError, CheckpointError, ShapeError
-from .flat import Flat
-from .layers import pairs
-from .layers.base import GradMode, Layer
-from .layers.views import Shape, show_shape
+from .checkpoints import Stored
+from .errors import ArgumentError, DTypeError, ShapeError
+from .layers.base import Layer, Shape, SharedArrays, show_shape
+from .ops import Array, Ops, get_ops, get_xp, ops_of, to_backend
+
+Pass = list[tuple[Any, Any]]  # what a forward pass leaves: each link, and the cache that its derivative needs
 
 
-class Sequential(Flat):
+class Sequential(Stored, Layer):
     r"""The layers one after the other, y = f_L(... f_2(f_1(x))): a layer itself, with the same protocol.
 
     Attributes
     ----------
-    layers : tuple of Layer.
+    layers : tuple of Layer; ``len(network)``, ``network[i]`` and ``for layer in network`` look into it.
     theta, grad : flat vectors of all parameters and all gradients. The arrays in every layer's ``params`` and ``grads``
         are views of them, so an optimiser is a few operations on two vectors, whatever the architecture.
 
@@ -36,21 +35,29 @@ class Sequential(Flat):
     -----
     Forward   a_0 = x,   a_l = f_l(a_{l−1}),   y = a_L
     Backward  g_L = dy,  g_{l−1} = J_lᵀ g_l,   dx = g_0        J_l is the Jacobian of f_l: the chain rule, from the top
+
+    What runs are *links*: the layers themselves, or what does the same faster on the backend that x lives on.
+
+    A block of your own derives from this class. Where it adds its input, as a residual block does, ``apply(x, train,
+    batches=1)`` adds x to what ``super().apply`` gives; ``input_gradient`` and ``backprop`` add dy to what theirs give.
     """
 
     def __init__(self, *layers: Layer) -> None:
         super().__init__()
+        if len(layers) == 1 and isinstance(layers[0], list | tuple):
+            raise ArgumentError("Sequential takes the layers one by one; write Sequential(*layers), with a star.")
         if not layers:
             raise ArgumentError("Sequential needs at least one layer.")
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                raise ArgumentError(f"Sequential: layer {i} must be a tinygan Layer, got {type(layer).__name__}.")
+                made = f"; write {layer.__name__}(...)" if isinstance(layer, type) else f", got {type(layer).__name__}"
+                raise ArgumentError(f"Sequential: layer {i} must be a tinygan Layer{made}.")
             if not hasattr(layer, "_bound"):
                 raise ArgumentError(f"Sequential: layer {i}, a {type(layer).__name__}, must call super().__init__().")
             if layer.params.keys() != layer.grads.keys():
                 raise ArgumentError(
                     f"Sequential: layer {i} {layer!r} has params {sorted(layer.params)} but grads "
-                    f"{sorted(layer.grads)}. Each parameter needs a gradient array; _add_param makes both."
+                    f"{sorted(layer.grads)}. Each parameter needs a gradient array; add_param makes both."
                 )
             if layer._bound or any(layer is other for other in layers[:i]):
                 raise ArgumentError(
@@ -58,8 +65,43 @@ class Sequential(Flat):
                     "its layers; give this one a copy: layer.copy()."
                 )
         self.layers = layers
+        self.relink()
         self._assemble()
         self._check_fit()
+
+    def _assemble(self) -> None:
+        """Name the layers by their position, and lay their arrays out in flat vectors."""
+        self._name_layers("")
+        arrays = [p for layer in self.layers for p in layer.params.values()]
+        dtypes = sorted({str(p.dtype) for p in arrays})
+        if len(dtypes) > 1:
+            raise DTypeError(
+                f"{type(self).__name__}: the layers hold {' and '.join(dtypes)} parameters; give all the same dtype."
+            )
+        xp = get_xp(*arrays) if arrays else np
+        size, dtype = sum(p.size for p in arrays), arrays[0].dtype if arrays else np.float32
+        self._bind(xp.empty(size, dtype=dtype), xp.empty(size, dtype=dtype))
+
+    def _bind(self, theta: Array, grad: Array) -> None:
+        start = 0
+        for layer in self.layers:
+            stop = start + layer.size
+            layer._bind(theta[start:stop], grad[start:stop])
+            layer._bound = True
+            start = stop
+        self._theta, self._grad = theta, grad
+        for kind in ("params", "grads", "buffers"):  # with the layer's position before each key: '0.W'
+            pairs = ((i, getattr(layer, kind).items()) for i, layer in enumerate(self.layers))
+            arrays = {f"{i}.{key}": value for i, items in pairs for key, value in items}
+            setattr(self, kind, SharedArrays(type(self).__name__, arrays))
+        self._links.clear()
+        self._seen: Any = None
+
+    def _name_layers(self, above: str) -> None:
+        for i, layer in enumerate(self.layers):
+            layer.name = f"layer {above}{i} {layer!r}"
+            if isinstance(layer, Sequential):
+                layer._name_layers(f"{above}{i}.")
 
     def _check_fit(self) -> None:
         shape: Shape | None = None
@@ -72,146 +114,58 @@ class Sequential(Flat):
                 raise ShapeError(f"Sequential: the layers do not fit. {error}{above}") from error
         self.input_shape = self.layers[0].input_shape
 
-    def _assemble(self) -> None:
-        super()._assemble()
-        n = len(self.layers)
-        found = {i for i in range(n - 1) if pairs.is_pair(self.layers[i], self.layers[i + 1])}
-        self._alone = [(i, False) for i in range(n)]
-        self._paired = [(i, i in found) for i in range(n) if i - 1 not in found]
+    # ---- the passes --------------------------------------------------------------------------------------------------
 
-    def _steps(self, a: Array) -> list[tuple[int, bool]]:
-        """In what steps an array goes through the layers: the number of each, and whether the next is part of it."""
-        return self._paired if pairs.fuses(a) else self._alone
+    def apply(self, x: Array, train: bool, batches: int = 1) -> tuple[Array, Pass]:
+        """Return y and the pass. Of several ``batches`` of one size, one after the other in x, layers that couple
+        samples see each by itself."""
+        caches = []
+        for link in self.links(x, batches):
+            x, cache = link.apply(x, train)
+            caches.append((link, cache))
+        return x, caches
 
-    # ---- the protocol of a layer -----------------------------------------------------------------------------------
+    def links(self, x: Array, batches: int = 1) -> list[Any]:
+        """What the layers are run by, for x in so many batches."""
+        if (key := (ops_of(x), batches)) not in self._links:
+            self._links[key] = self._make_links(*key)
+        return self._links[key]
 
-    def forward(self, x: Array, *, train: bool = True) -> Array:
-        try:
-            for i, paired in self._steps(x):
-                if paired:
-                    x = pairs.forward(self.layers[i], self.layers[i + 1], x, train=train)
-                else:
-                    x = self.layers[i].forward(x, train=train)
-        except BaseException:
-            self.forget()  # a half-finished pass must not pair with a later backward
-            raise
-        return x
+    def relink(self, make: Callable[[Ops, int], list[Any]] | None = None) -> None:
+        """Let ``make(ops, batches)`` choose the links from now on; None: each backend does so for its arrays."""
+        self._links: dict[tuple[Ops, int], list[Any]] = {}
+        self._make_links = make or self._links_of_layers
 
-    def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
-        """Return dx and store the gradients, from the last layer to the first.
+    def _links_of_layers(self, ops: Ops, batches: int) -> list[Any]:
+        return ops.links([Apart(a, batches) if a.couples_samples and batches > 1 else a for a in self.layers])
 
-        With ``need_dx=False`` the work stops at the lowest layer whose gradients somebody reads; with
-        ``grads="skip"`` no parameter's gradient is computed. Otherwise see :meth:`Layer.backward`.
-        """
-        last = 0  # the lowest layer that has work to do
-        if not need_dx:
-            last = next((i for i, layer in enumerate(self.layers) if layer.size), len(self.layers))
-            last = len(self.layers) - 1 if grads == "skip" else min(last, len(self.layers) - 1)
-        try:
-            for i, paired in reversed(self._steps(dy)):
-                if paired and i >= last:
-                    layer, behind = self.layers[i : i + 2]
-                    dy = pairs.backward(layer, behind, dy, grads=grads, need_dx=need_dx or i > last)
-                elif i + paired >= last:
-                    dy = self._backward_of(i + paired, dy, grads, need_dx or i + paired > last)
-        finally:
-            self.forget()  # of the layers below, which had nothing to do, or of all of them after an error
-        return dy if need_dx else None
+    def input_gradient(self, cache: Pass, dy: Array) -> Array:
+        for link, of_link in reversed(cache):
+            dy = link.input_gradient(of_link, dy)
+        return dy
 
-    def _backward_of(self, i: int, dy: Array, grads: GradMode, need_dx: bool) -> Array | None:
-        """Call one layer's backward, with the keywords that it understands; a plain ``backward(dy)`` adds to grads."""
-        layer, known = self.layers[i], self._keywords[i]
-        options: dict[str, Any] = {}
-        if "grads" in known:
-            options["grads"] = grads
-        if "need_dx" in known:
-            options["need_dx"] = need_dx
-        if "grads" in known or grads == "add" or not layer.params:
-            return layer.backward(dy, **options)
-        before = {k: g.copy() for k, g in layer.grads.items()}
-        layer.zero_grad()
-        dx = layer.backward(dy, **options)
-        if grads == "skip":
-            for k, g in layer.grads.items():
-                g[...] = before[k]
-        return dx
+    def backprop(self, cache: Pass, dy: Array, add: bool = True) -> Array:
+        for link, of_link in reversed(cache):
+            dy = link.backprop(of_link, dy, add)
+        return dy
 
-    def tangents(self, v: Array) -> list[Array]:
-        """Return [v_0, ..., v_L], where v_0 = v and v_l = J_l v_{l−1}. The open pass stays open."""
-        found = [v]
-        for layer in self.layers:
-            found.append(layer.tangent(found[-1]))
-        return found
+    def store_gradients(self, cache: Pass, dy: Array, add: bool = True) -> None:
+        """As :meth:`backprop`, down to the lowest layer that has parameters: nobody asks for dx."""
+        lowest = next((i for i, (link, _) in enumerate(cache) if link.size), len(cache))
+        for link, of_link in reversed(cache[lowest + 1 :]):
+            dy = link.backprop(of_link, dy, add)
+        for link, of_link in cache[lowest : lowest + 1]:
+            link.store_gradients(of_link, dy, add)
 
-    def tangent(self, v: Array) -> Array:
-        return self.tangents(v)[-1]
-
-    def input_gradients(self, g: Array) -> list[Array]:
-        """Return [g_0, ..., g_L], where g_L = g and g_{l−1} = J_lᵀ g_l. The open pass stays open, no grads change."""
-        found = [g]
-        for i in range(len(self.layers) - 1, -1, -1):
-            found.append(self._backward_in_open_pass(i, found[-1], "skip", need_dx=True))
-        return found[::-1]
-
-    def second_order(
-        self,
-        v: Array,
-        g: Array,
-        *,
-        dy: Array | None = None,
-        gradients: list[Array] | None = None,
-        need_dx: bool = True,
-    ) -> Array | None:
-        r"""Add ∂(gᵀ J v)/∂θ to ``grads`` and return ∂(gᵀ J v)/∂x; None if it is zero for every x, or not needed.
-
-        Parameters
-        ----------
-        v, g : arrays like the forward's x and y.
-        dy : if given, the gradient of a loss, whose backward pass is done along the way: its gradients are added too.
-            g must be 1 everywhere then.
-        gradients : what ``input_gradients(g)`` gave, if that is at hand.
-
-        Notes
-        -----
-        gᵀ J v = gᵀ J_L ... J_1 v. Layer l enters it twice: its Jacobian stands between v_{l−1} from below and g_l from
-        above, both constants to it; and its output moves the layers above. What those say of their input, h_l, comes
-        down by the ordinary backward pass:
-
-            h_L = dy, or 0       h_{l−1} = J_lᵀ h_l + ∂(g_lᵀ J_l v_{l−1})/∂a_{l−1}
-            dθ_l += backward of h_l  +  ∂(g_lᵀ J_l v_{l−1})/∂θ_l
-
-        Piecewise linear networks have no second term in h. Without dy that pass is skipped down to the highest curved
-        layer; with it, h_{l−1} is g_{l−1} times each sample's dy there, as long as samples do not see each other.
-        """
-        vs = self.tangents(v)
-        gs = self.input_gradients(g) if gradients is None else gradients
-        h = dy
-        straight = dy is not None and not self.couples_samples and dy.shape[1:] == (1,)  # so far, h_l = dy · g_l
-        for i in range(len(self.layers) - 1, -1, -1):
-            layer = self.layers[i]
-            if straight and layer.second_order_and_backward(vs[i], gs[i + 1], dy):
-                continue
-            bend = layer.second_order(vs[i], gs[i + 1])
-            if straight and bend is None and not layer.params:
-                continue
-            if straight:
-                h, straight = gs[i + 1] * dy.reshape(-1, *[1] * (gs[i + 1].ndim - 1)), False
-            if h is not None:
-                h = self._backward_in_open_pass(i, h, "add", need_dx or i > 0)
-            h = bend if h is None else h if bend is None else h + bend
-        if straight and need_dx:
-            h = gs[0] * dy.reshape(-1, *[1] * (gs[0].ndim - 1))
-        return h if need_dx else None
-
-    def _backward_in_open_pass(self, i: int, dy: Array, grads: GradMode, need_dx: bool) -> Array | None:
-        """One layer's backward, after which its pass is open as before."""
-        layer = self.layers[i]
-        open_pass = layer.take_pass()
-        layer.restore_pass(open_pass)
-        dx = self._backward_of(i, dy, grads, need_dx)
-        layer.forget()
-        layer.restore_pass(open_pass)
-        return dx
+    def check_input(self, x: Array) -> None:
+        seen = type(x), x.dtype, x.shape[1:], len(x) > 0 if x.ndim else False
+        if seen != self._seen:  # a batch like the last one is let through at once
+            self.layers[0].check_input(x)
+            if not self.layers[0].takes_integers:
+                for layer in self.layers:
+                    layer.check_kind(x)
+            self.output_shape(x.shape[1:])
+            self._seen = seen
 
     def output_shape(self, input_shape: Shape) -> Shape:
         for layer in self.layers:
@@ -219,75 +173,93 @@ class Sequential(Flat):
         return input_shape
 
     @property
-    def couples_samples(self) -> bool:
+    def couples_samples(self) -> bool:  # type: ignore[override]
         return any(layer.couples_samples for layer in self.layers)
 
     @property
-    def parts(self) -> int | None:
-        """Into how many parts the layers that couple samples split a training batch; None if one of them cannot."""
-        parts = {layer.parts for layer in self.layers if layer.couples_samples}
-        return None if None in parts or len(parts) > 1 else max(parts, default=1)
+    def takes_integers(self) -> bool:  # type: ignore[override]
+        return self.layers[0].takes_integers
 
-    @parts.setter
-    def parts(self, value: int) -> None:
-        for layer in self.layers:
-            if layer.couples_samples:
-                layer.parts = value
+    # ---- parameters --------------------------------------------------------------------------------------------------
 
-    def forget(self) -> None:
-        for layer in getattr(self, "layers", ()):
-            layer.forget()
+    @property
+    def theta(self) -> Array:
+        """Flat vector of all parameters; write into it, ``theta[...] = value``."""
+        return self._theta
 
-    def take_pass(self) -> Any:
-        return [layer.take_pass() for layer in self.layers]
+    @theta.setter
+    def theta(self, value: Array) -> None:
+        self._require_same(value, self._theta, "theta")
 
-    def restore_pass(self, taken: Any) -> None:
-        for layer, own in zip(self.layers, taken, strict=True):
-            layer.restore_pass(own)
+    @property
+    def grad(self) -> Array:
+        """Flat vector of all gradients; write into it, ``grad[...] = value``."""
+        return self._grad
 
-    # ---- saving and loading ----------------------------------------------------------------------------------------
+    @grad.setter
+    def grad(self, value: Array) -> None:
+        self._require_same(value, self._grad, "grad")
 
-    def state_arrays(self) -> dict[str, np.ndarray]:
-        """Copies of all parameters and buffers as NumPy arrays: ``{"0.W": ..., "1.running_mean": ...}``."""
-        return {key: to_numpy(value).copy() for key, value in {**self.params, **self.buffers}.items()}
+    def _require_same(self, value: Array, present: Array, name: str) -> None:
+        if value is not present:  # theta *= 2 comes here with the very same array
+            raise ArgumentError(
+                f"{type(self).__name__}: the layers hold views of {name}, and would not see a new array in its place. "
+                f"Write into it: network.{name}[...] = value."
+            )
 
-    def load_state_arrays(self, arrays: dict[str, np.ndarray], *, source: str = "the state") -> None:
-        """Copy ``arrays``, as :meth:`state_arrays` gave them, into this network; nothing changes if they do not fit.
+    @property
+    def size(self) -> int:
+        return self._theta.size
 
-        Raises
-        ------
-        CheckpointError
-            A name is missing or too many, or a shape or dtype differs: ``source`` is of another architecture.
-        """
-        own = {**self.params, **self.buffers}
-        checkpoints.require_same(own, arrays, source)
-        xp = get_xp(self.theta)
-        for key, value in own.items():
-            value[...] = xp.asarray(arrays[key])
+    def zero_grad(self) -> None:
+        self.grad[...] = 0.0
 
-    def save(self, path: str | Path) -> None:
-        """Write parameters and buffers to ``path``, one safetensors file, in one step: whole or not at all."""
-        checkpoints.write(path, self.state_arrays(), {"kind": "network", "layers": [repr(x) for x in self.layers]})
+    def rngs(self) -> Iterator[tuple[str, np.random.Generator]]:
+        """The sources of random numbers of all layers, such as Dropout's: (position and name, Generator) of each."""
+        yield from super().rngs()
+        for i, layer in enumerate(self.layers):
+            yield from ((f"{i}.{key}", rng) for key, rng in layer.rngs())
 
-    def load(self, path: str | Path) -> Sequential:
-        """Read what :meth:`save` wrote into this network, which must have the same layers; returns it.
-
-        Raises
-        ------
-        CheckpointError
-            The file is not there, damaged, foreign, or of another architecture.
-        """
-        arrays, metadata = checkpoints.read(path)
-        if metadata.get("kind") != "network":
-            raise CheckpointError(f"{path}: holds a {metadata.get('kind')}, not a network.")
-        here, there = [repr(layer) for layer in self.layers], metadata.get("layers", [])
-        for i, (own, saved) in enumerate(zip_longest(here, there)):
-            if own != saved:
-                raise CheckpointError(f"{path} is of another architecture: layer {i} is {saved} there, but {own} here.")
-        self.load_state_arrays(arrays, source=str(path))
+    def to(self, backend: str | Ops) -> Self:
+        ops = get_ops(backend)
+        if self._bound:
+            return super().to(ops)  # which refuses
+        self.forget()
+        self._bind(to_backend(self.theta, ops), to_backend(self.grad, ops))
         return self
 
-    # ---- looking ---------------------------------------------------------------------------------------------------
+    def _cast(self, dtype: Any) -> None:
+        for layer in self.layers:
+            layer.params, layer.grads, layer.buffers = dict(layer.params), dict(layer.grads), dict(layer.buffers)
+            layer._cast(dtype)
+        self._assemble()
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        new.__setstate__({key: copy.deepcopy(value, memo) for key, value in self.__getstate__().items()})
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        made = {"_theta", "_grad", "_links", "_make_links", "_seen", "_passes", "params", "grads", "buffers"}
+        return {key: value for key, value in vars(self).items() if key not in made}  # they are made again
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, name=type(self).__name__, _bound=False)
+        self.forget()
+        self.relink()
+        self._assemble()
+
+    # ---- looking -----------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self.layers[i]
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
 
     def summary(self, input_shape: Shape | None = None) -> str:
         """A table of the layers, their output shapes and parameter counts.
@@ -310,3 +282,33 @@ class Sequential(Flat):
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+class Apart:
+    """A layer that couples samples, shown ``batches`` equal parts of its input one by one."""
+
+    def __init__(self, layer: Layer, batches: int) -> None:
+        self.layer, self.batches, self.size = layer, batches, layer.size
+
+    def apply(self, x: Array, train: bool) -> tuple[Array, list[Any]]:
+        if len(x) % self.batches:
+            raise ShapeError(f"{self.layer.name}: {len(x)} samples are not {self.batches} batches of one size.")
+        ys, caches = zip(*(self.layer.apply(part, train) for part in self.parts(x)), strict=True)
+        return get_xp(x).concatenate(ys), list(caches)
+
+    def input_gradient(self, caches: list[Any], dy: Array) -> Array:
+        parts = zip(caches, self.parts(dy), strict=True)
+        return get_xp(dy).concatenate([self.layer.input_gradient(cache, part) for cache, part in parts])
+
+    def store_gradients(self, caches: list[Any], dy: Array, add: bool = True) -> None:
+        for k, (cache, part) in enumerate(zip(caches, self.parts(dy), strict=True)):
+            self.layer.store_gradients(cache, part, add or k > 0)
+
+    def backprop(self, caches: list[Any], dy: Array, add: bool = True) -> Array:
+        parts = enumerate(zip(caches, self.parts(dy), strict=True))
+        return get_xp(dy).concatenate([self.layer.backprop(cache, part, add or k > 0) for k, (cache, part) in parts])
+
+    def parts(self, a: Array) -> list[Array]:
+        """The batches in a, as views."""
+        n = len(a) // self.batches
+        return [a[k * n : (k + 1) * n] for k in range(self.batches)]

@@ -20,8 +20,9 @@ from .dataset import MAX_BYTES, ImageData
 
 ROWS = 256  #: images looked at together
 
-_DAMAGE = (ValueError, TypeError, SyntaxError, EOFError, KeyError, IndexError, NotImplementedError, RuntimeError)
-_DAMAGE += (zipfile.BadZipFile, zlib.error, tokenize.TokenError, UnicodeError, OverflowError, RecursionError)
+_DAMAGE: tuple[type[Exception], ...] = (ValueError, TypeError, SyntaxError, EOFError, KeyError, IndexError)
+_DAMAGE += (NotImplementedError, RuntimeError, UnicodeError, OverflowError, RecursionError)
+_DAMAGE += (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 
 
 def read_arrays(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> ImageData:
@@ -130,10 +131,13 @@ def _as_bytes(images: np.ndarray, path: Path, max_bytes: int) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind != "f":
-        hint = {"u": "(images // 257).astype(numpy.uint8) if they go to 65535", "b": "images.astype(numpy.uint8) * 255"}
+        mends = {
+            "u": "(images // 257).astype(numpy.uint8) if they go to 65535",
+            "b": "images.astype(numpy.uint8) * 255",
+        }
         raise DataError(
             f"{path}: expected uint8 or floats, got {images.dtype}; "
-            f"{hint.get(images.dtype.kind, 'images.astype(numpy.uint8) if they go from 0 to 255')}."
+            f"{mends.get(images.dtype.kind, 'images.astype(numpy.uint8) if they go from 0 to 255')}."
         )
     if images.size > max_bytes:
         raise DataError(

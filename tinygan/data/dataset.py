@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,7 @@ class ImageData:
         return self.images.shape[1:]
 
     def batch(
-        self, indices: np.ndarray, *, low: float = -1.0, high: float = 1.0, dtype: type = np.float32
+        self, indices: np.ndarray, *, low: float = -1.0, high: float = 1.0, dtype: Any = np.float32
     ) -> np.ndarray:
         """Return the images at ``indices`` (B,) as floats (B, H, W, C): byte 0 becomes ``low``, byte 255 ``high``.
 
@@ -133,7 +134,7 @@ class ImageData:
             out += middle
         return out
 
-    def check_batch(self, indices: np.ndarray, *, low: float, high: float, dtype: type) -> tuple[np.ndarray, np.dtype]:
+    def check_batch(self, indices: np.ndarray, *, low: float, high: float, dtype: Any) -> tuple[np.ndarray, np.dtype]:
         """Refuse what :meth:`batch` refuses; return the indices as int64, and the dtype as such."""
         _check_range(low, high)
         dtype = np.dtype(dtype)
@@ -216,7 +217,7 @@ def _check_layout(images: np.ndarray, name: str) -> None:
     if not isinstance(images, np.ndarray):
         raise DataError(
             f"{name}: expected a NumPy array, got {type(images).__name__}; numpy.asarray(images) or "
-            "tinygan.backend.to_numpy(images) makes one."
+            "tinygan.to_numpy(images) makes one."
         )
     if images.ndim != 4:
         mend = {

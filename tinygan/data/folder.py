@@ -89,7 +89,7 @@ def load_folder(
     names = [name for name, *_ in listing.pictures if name not in skipped]
     labels, classes = _labels(names)
     kind = "grey" if images.shape[-1] == 1 else "colour"
-    text = f"{len(images):,} {kind} images of {form.size[0]}x{form.size[1]} made of the pictures in {folder}"
+    text = f"{len(images):,} {kind} images of {form.shape[0]}x{form.shape[1]} made of the pictures in {folder}"
     if classes:
         text += f"; labels: the folders {_some(classes)}"
     if about["enlarged"]:
@@ -122,14 +122,14 @@ def list_pictures(folder: Path) -> Listing:
     seen: set[tuple[int, int]] = set()
     todo = [folder]
     while todo:
-        here = todo.pop()
-        prefix = "" if here == folder else f"{here.relative_to(folder).as_posix()}/"
+        current = todo.pop()
+        prefix = "" if current == folder else f"{current.relative_to(folder).as_posix()}/"
         try:
-            status = here.stat()
+            status = current.stat()
             if (status.st_dev, status.st_ino) in seen:  # a link to where we have been
                 continue
             seen.add((status.st_dev, status.st_ino))
-            with os.scandir(here) as scan:
+            with os.scandir(current) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
         except OSError as error:
             unreadable[prefix.rstrip("/") or "."] = error.strerror or str(error)
@@ -141,7 +141,7 @@ def list_pictures(folder: Path) -> Listing:
             name, called_picture = prefix + entry.name, entry.name.lower().endswith(SUFFIXES)
             try:
                 if entry.is_dir():
-                    folders.append(here / entry.name)
+                    folders.append(current / entry.name)
                 elif not called_picture:
                     others = others or name
                 elif not stat.S_ISREG((status := entry.stat()).st_mode):
@@ -160,18 +160,18 @@ def list_pictures(folder: Path) -> Listing:
 def _nothing_found(folder: Path, listing: Listing) -> str:
     if listing.unreadable:
         return f"{folder}: no picture in it can be read: {_with_reasons(listing.unreadable)}."
-    found = "it is empty" if listing.others is None else f"found other files, such as {_shown(listing.others)}"
+    what = "it is empty" if listing.others is None else f"found other files, such as {_shown(listing.others)}"
     return (
-        f"{folder}: expected pictures ({', '.join(SUFFIXES)}) in this folder or folders in it, but {found}; "
+        f"{folder}: expected pictures ({', '.join(SUFFIXES)}) in this folder or folders in it, but {what}; "
         "check the path, or convert the files."
     )
 
 
 def _labels(names: Sequence[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Return the number of each picture's topmost folder, and these folders; or nothing if they tell nothing apart."""
-    tops = [name.partition("/")[0] if "/" in name else None for name in names]
-    classes = tuple(sorted({top for top in tops if top is not None}))
-    if len(classes) < 2 or None in tops:
+    tops = [name.partition("/")[0] if "/" in name else "" for name in names]
+    classes = tuple(sorted({top for top in tops if top}))
+    if len(classes) < 2 or "" in tops:
         return None, ()
     number = {top: k for k, top in enumerate(classes)}
     return np.array([number[top] for top in tops]), classes

@@ -18,8 +18,8 @@ import math
 import os
 import struct
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int | None = None, max_bytes
 
 
 def _read_array(
-    file: BinaryIO, path: Path, ndim: int | None, max_bytes: int, stored: int, *, packed: bool
+    file: BufferedIOBase, path: Path, ndim: int | None, max_bytes: int, stored: int, *, packed: bool
 ) -> np.ndarray:
     """Check the header, then read what it promises, no byte more and no byte less."""
     magic = file.read(4)
@@ -112,7 +112,7 @@ def _read_array(
         )
     array = np.empty(size, np.uint8)
     filled = 0
-    while filled < size and (got := file.readinto(memoryview(array)[filled:])):
+    while filled < size and (got := file.readinto(array.data[filled:])):
         filled += got
     if filled < size:
         raise DataError(

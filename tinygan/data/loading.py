@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ArgumentError, DataError
-from ..mpi import world
 from .arrays import read_arrays
 from .dataset import ImageData
 from .digits import digits
@@ -22,6 +22,11 @@ _COUNT = {  # of images that we draw ourselves; as many digits as MNIST has
 }
 
 
+def at_once(work: Callable[[], ImageData]) -> ImageData:
+    """Do ``work`` now: nobody else fetches the same."""
+    return work()
+
+
 def load(
     name: str | os.PathLike[str] = "auto",
     *,
@@ -33,8 +38,9 @@ def load(
     mirror: bool = False,
     cache: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    in_turn: Callable[[Callable[[], ImageData]], ImageData] = at_once,
 ) -> ImageData:
-    """Return an image set, whatever it takes. Of several processes the first fetches and decodes, and the others wait.
+    """Return an image set, whatever it takes.
 
     Parameters
     ----------
@@ -59,6 +65,8 @@ def load(
     cache : folder for fetched files and for what is made of a folder of pictures; by default the user's cache
         directory.
     seed : of digits and shapes; nothing else here is random.
+    in_turn : calls what fetches files or decodes pictures, and returns what that returns. Where several processes load
+        the same, ``tinygan.parallel.mpi.world().in_turn`` lets the first of them work and the others find its files.
 
     Raises
     ------
@@ -71,11 +79,13 @@ def load(
         raise ArgumentError(f"split: expected 'train' or 'test', got {split!r}.")
     path = Path(name).expanduser()
     if name in ("auto", *_COUNT, *SOURCES):
-        data = _named(str(name), split, cache, seed, size)
+        data = _named(str(name), split, cache, seed, size, in_turn)
     elif path.is_dir() and not holds_idx(path):
-        kind = {"channels": channels, "fit": fit, "background": background}
-        kind = {"size": 64 if size is None else size, "cache": cache, **kind}
-        data = world().in_turn(lambda: load_folder(path, **kind))
+        data = in_turn(
+            lambda: load_folder(
+                path, size=64 if size is None else size, channels=channels, fit=fit, background=background, cache=cache
+            )
+        )
     elif path.exists():
         data = _from_path(path, split)
     else:
@@ -87,17 +97,24 @@ def load(
     return data.with_mirror_images() if mirror else data
 
 
-def _named(name: str, split: str, cache: str | os.PathLike[str] | None, seed: int, size: object) -> ImageData:
+def _named(
+    name: str,
+    split: str,
+    cache: str | os.PathLike[str] | None,
+    seed: int,
+    size: object,
+    in_turn: Callable[[Callable[[], ImageData]], ImageData],
+) -> ImageData:
     if name == "digits":
         return digits(_COUNT[name][split], seed=seed, split=split)
     if name == "shapes":
         return shapes(_COUNT[name][split], seed=seed, split=split, size=size if isinstance(size, int) else 64)
     if name != "auto":
-        return world().in_turn(lambda: load_public(name, split, cache))
+        return in_turn(lambda: load_public(name, split, cache))
     try:
-        return world().in_turn(lambda: load_public("mnist", split, cache))
+        return in_turn(lambda: load_public("mnist", split, cache))
     except Unavailable as error:
-        drawn = _named("digits", split, cache, seed, size)
+        drawn = _named("digits", split, cache, seed, size, in_turn)
         return replace(drawn, description=f"{drawn.description}, since {error.brief}")
 
 

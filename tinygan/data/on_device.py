@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ..backend import Array, Backend, get_backend
-from ..kernels import minibatch
+from ..ops import Array, Ops, get_ops, get_xp
 from .dataset import ImageData
 
 SHARE = 0.25  #: of a device's free memory that images may take; the rest is for networks and what backward needs
@@ -29,12 +30,13 @@ class OnDevice:
     kept : whether the images are in the device's memory.
     """
 
-    def __init__(self, data: ImageData, backend: str | Backend, *, share: float = SHARE) -> None:
-        self.data, self.backend = data, get_backend(backend)
+    def __init__(self, data: ImageData, backend: str | Ops, *, share: float = SHARE) -> None:
+        self.data, self.backend = data, get_ops(backend)
         self.kept = self.backend.name != "numpy" and data.images.nbytes <= share * self._free_memory()
-        self._images = self._copy() if self.kept else None  # (N, H, W, C) uint8
+        self._images: Any = self._copy() if self.kept else None  # (N, H, W, C) uint8
+        self._gather = getattr(self.backend, "minibatch", minibatch)  # a GPU has a kernel for it
 
-    def batch(self, indices: np.ndarray, *, low: float = -1.0, high: float = 1.0, dtype: type = np.float32) -> Array:
+    def batch(self, indices: np.ndarray, *, low: float = -1.0, high: float = 1.0, dtype: Any = np.float32) -> Array:
         """Return the images at ``indices`` (B,), on the host, as floats (B, H, W, C) in [low, high] on the backend.
 
         The host does not wait. The indices are checked as in :meth:`ImageData.batch`, which raises the same errors.
@@ -42,10 +44,11 @@ class OnDevice:
         if not self.kept:
             return self.backend.from_host(self.data.batch(indices, low=low, high=high, dtype=dtype))
         indices, dtype = self.data.check_batch(indices, low=low, high=high, dtype=dtype)
-        return minibatch(self._images, self.backend.from_host(indices), low, high, dtype)
+        return self._gather(self._images, self.backend.from_host(indices), low, high, dtype)
 
     def _free_memory(self) -> float:
-        return self.backend.free_memory() if self.backend.free_memory else float("inf")
+        ask = getattr(self.backend, "free_memory", None)
+        return ask() if ask else float("inf")
 
     def _copy(self) -> Array:
         host, xp = self.data.images, self.backend.xp
@@ -54,3 +57,24 @@ class OnDevice:
         for i in range(0, len(host), rows):
             images[i : i + rows] = self.backend.from_host(np.ascontiguousarray(host[i : i + rows]))
         return images
+
+
+def minibatch(images: Array, indices: Array, low: float, high: float, dtype: Any) -> Array:
+    """Pick images and make floats of them: images (N, H, W, C) uint8, indices (B,) int64 -> x (B, H, W, C) of dtype.
+
+        x[b,h,w,c] = (p − 127.5) / (127.5 / half) + middle           half = (high − low) / 2, middle = (high + low) / 2
+        p = images[i, h, w, c]           for i = indices[b] < N
+        p = images[i − N, h, W − 1 − w, c]   for i in N..2N − 1, which stand for mirror images
+
+    rounded after each operation, which makes the result that of every other backend to the bit.
+    """
+    xp, n = get_xp(images, indices), len(images)
+    pixels = images[indices % n]  # (B, H, W, C), a copy
+    mirrored = (indices >= n)[:, None, None, None]
+    x = xp.where(mirrored, pixels[:, :, ::-1], pixels).astype(dtype)
+    middle, half = (high + low) / 2, (high - low) / 2
+    x -= 127.5
+    x /= 127.5 / half
+    if middle:
+        x += middle
+    return x

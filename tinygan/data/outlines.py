@@ -55,8 +55,8 @@ def outlines() -> Outlines:
     radius *= np.sqrt(0.75 / np.mean(radius**2, axis=1, keepdims=True))
     slope = (np.roll(radius, -1, axis=1) - np.roll(radius, 1, axis=1)) * (ANGLES / (4 * np.pi))
     steepness = np.maximum(1.0 / np.sqrt(1.0 + (slope / radius) ** 2), 0.5)  # else tips grow thorns
-    tables = (np.pad(a, ((0, 0), (0, 1)), mode="wrap").astype(np.float32).ravel() for a in (radius, steepness))
-    return Outlines(*tables, radius.max(axis=1), np.array([kinds[name][1] for name in KINDS]))
+    edge, steep = (np.pad(a, ((0, 0), (0, 1)), mode="wrap").astype(np.float32).ravel() for a in (radius, steepness))
+    return Outlines(edge, steep, radius.max(axis=1), np.array([kinds[name][1] for name in KINDS]))
 
 
 def _polygon(theta: np.ndarray, corners: int, first: float, p: float) -> np.ndarray:

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ..backends.cpu.threads import share_out
 from ..errors import ArgumentError, DataError
-from ..threads import share_out
 from .dataset import MAX_BYTES, ImageData
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class Form:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape (H, W, C) of the arrays."""
-        return (*self.size, self.channels)
+        height, width = cast(tuple[int, int], self.size)  # by now it is one
+        return height, width, self.channels
 
 
 class TooLarge(DataError):
@@ -91,14 +92,14 @@ def read_picture(path: Path, form: Form, *, max_pixels: int = MAX_PIXELS) -> tup
 
     with Image.open(path, formats=FORMATS) as image:
         width, height = image.size
-        enough = 2 * max(form.size)  # twice what is needed: the filter below shrinks better than the decoder
+        enough = 2 * max(form.shape[:2])  # twice what is needed: the filter below shrinks better than the decoder
         image.draft("L" if form.channels == 1 else None, (enough, enough))  # does nothing unless it is a JPEG
         pixels = width * height if "progressive" in image.info else math.prod(image.size)
         if pixels > max_pixels:
             raise TooLarge(f"{width:,} x {height:,} pixels are more than max_pixels={max_pixels:,} allows")
         image.load()
         small = _fitted(_plain(image), form, _orientation(image))
-    return np.asarray(small).reshape(form.shape), height < form.size[0] or width < form.size[1]
+    return np.asarray(small).reshape(form.shape), height < form.shape[0] or width < form.shape[1]
 
 
 def is_grey(path: Path) -> bool:
@@ -204,7 +205,7 @@ def _fitted(image: Image, form: Form, orientation: int = 1) -> Image:
     from PIL.Image import Resampling, Transpose, new
 
     # What is cut off or added is the same on both sides, so a picture may be turned when it is small
-    height, width = form.size if orientation < 5 else form.size[::-1]
+    height, width = form.shape[:2] if orientation < 5 else form.shape[1::-1]
     w, h = image.size
     if form.fit == "crop":
         scale = min(w / width, h / height)  # pixels there for one here

@@ -142,7 +142,7 @@ def skeletons() -> Skeletons:
 
 def _parse(text: str) -> tuple[np.ndarray, list[list[int]]]:
     """Return the distinct points (P, 2) of one style, and its runs as lists of their numbers."""
-    numbers: dict[tuple[float, float], int] = {}
+    numbers: dict[tuple[float, ...], int] = {}
     runs = []
     for run in text.split("/"):
         points = [tuple(float(v) for v in point.split(",")) for point in run.split()]

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arguments import positive_int
-from ..errors import DataError
+from ..errors import DataError, positive_int
 from .dataset import MAX_BYTES, ImageData
 
 CHANNELS, DIGITS = 3, 10
@@ -51,7 +50,7 @@ class Stacked:
             raise DataError(f"{digits.name}: stacking needs the labels, which say what mode an image is of.")
         if digits.labels.max() >= DIGITS:
             raise DataError(f"{digits.name}: stacking needs labels of 0 to 9, got {digits.labels.max()}.")
-        self.digits = digits
+        self.digits, self._labels = digits, digits.labels
         self.image_shape = (*digits.image_shape[:2], CHANNELS)
 
     def draw(self, n: int, rng: np.random.Generator, *, low: float = -1.0, high: float = 1.0) -> np.ndarray:
@@ -78,7 +77,7 @@ class Stacked:
         for c in range(CHANNELS):  # through batch, which knows what is mirrored; a thousand at a time as floats
             for i in range(0, n, 1000):
                 images[i : i + 1000, ..., c] = self.digits.batch(rows[i : i + 1000, c], low=0.0, high=255.0)[..., 0]
-        labels = modes(self.digits.labels[rows])
+        labels = modes(self._labels[rows])
         name = f"stacked {self.digits.name}"
         return ImageData(images, labels, name, f"{n:,} images of three digits each, from {self.digits.description}")
 

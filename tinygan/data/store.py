@@ -23,9 +23,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..backends.cpu.threads import workers
 from ..checkpoints import replace_file
 from ..errors import DataError
-from ..threads import workers
 from .pictures import Form, TooLarge, is_grey, own_limits, read_picture, reason
 
 FORMAT = 1  #: raised when the same pictures would come out as other bytes

@@ -6,17 +6,19 @@ Any of them can be studied alone::
     y = layer.forward(x)          # x (N, 3) -> y (N, 2)
     dx = layer.backward(dy)       # dy (N, 2) -> dx (N, 3), and layer.grads["W"], layer.grads["b"]
 
-Dense data are (N, C), images (N, H, W, C).
+Dense data are (N, C), images (N, H, W, C). Of tinygan, only ``errors`` and ``ops`` are imported here.
 """
 
-from .activations import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from .activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from .base import Layer
+from .batchnorm import BatchNorm
 from .convolution import Conv2D, ConvTranspose2D
 from .dense import Dense
 from .dropout import Dropout
+from .layernorm import LayerNorm
 from .minibatch import MinibatchStdDev, Pack
-from .normalization import BatchNorm, LayerNorm
 from .shape import Flatten, Reshape
+from .smooth import ELU, SiLU, Softplus
 from .spectral import SpectralNorm
 
 __all__ = [
@@ -40,3 +42,15 @@ __all__ = [
     "SpectralNorm",
     "Tanh",
 ]
+
+_ELSEWHERE = (  # what the same is called in other libraries
+    "Linear=Dense Conv2DTranspose=ConvTranspose2D BatchNorm1d=BatchNorm BatchNorm2d=BatchNorm Swish=SiLU "
+    "BatchNormalization=BatchNorm LayerNormalization=LayerNorm"
+)
+
+
+def __getattr__(name: str) -> None:
+    names = dict(pair.split("=") for pair in _ELSEWHERE.split()) | {known.lower(): known for known in __all__}
+    known = names.get(name) or names.get(name.lower())
+    more = f"; here it is called {known}" if known else f"; there are: {', '.join(__all__)}"
+    raise AttributeError(f"module 'tinygan.layers' has no attribute {name!r}{more}.")

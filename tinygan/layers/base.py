@@ -3,60 +3,58 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from ..backend import Array, Backend, backend_of, get_backend, get_xp, to_backend
-from ..errors import BackendError, DTypeError, SecondOrderError, ShapeError
-from .passes import GradMode, Passes
-from .views import Shape, Views, show_shape
+from ..errors import ArgumentError, BackendError, DTypeError, PassError, ShapeError
+from ..ops import Array, Ops, get_ops, get_xp, ops_of, to_backend
+
+Shape: TypeAlias = tuple[Any, ...]  # sizes; None is one that is not known
 
 
-class Layer(Passes):
+class Layer:
     r"""A differentiable function y = f(x; θ), with its derivative written by hand.
+
+    **Who writes a layer** derives from this class and writes two methods, which keep nothing in attributes:
+
+        apply(x, train) -> (y, cache)              y = f(x; θ), and whatever its derivative will need
+        gradients(cache, dy) -> (dx, {"W": dW})    ∂L/∂x and ∂L/∂θ for dy = ∂L/∂y, in new memory
+
+    Its ``__init__`` calls ``super().__init__()``, then ``add_param("W", array)`` for each parameter, which is then
+    ``self.params["W"]``. State that is not learned (running statistics) goes into ``self.buffers``; write into these
+    arrays, do not replace them. Random numbers come from a Generator kept as an attribute, which ``rngs`` finds. Where
+    y is not shaped like x, write ``output_shape``. Settings belong in ``__repr__``: by it a saved network is compared
+    with the one that loads it. A block made of layers derives from :class:`tinygan.Sequential` instead.
+
+    **Who uses a layer** calls ``y = layer.forward(x)``, then ``dx = layer.backward(dy)``, which adds dW to
+    ``layer.grads["W"]``. One backward belongs to one forward: with no forward open, or with two, backward raises
+    :class:`~tinygan.errors.PassError` rather than use the values of another pass. ``layer(x)`` looks at an output
+    (``train=False``) and opens none; ``forget()`` drops what is open.
+
+    **A network** needs several passes at once, so it calls ``apply`` and keeps each cache in a variable. Of a cache it
+    asks one of these, which are all answered by ``gradients`` unless a layer has a faster way:
+
+        input_gradient(cache, dy)          dx alone
+        store_gradients(cache, dy, add)    dθ alone: added to ``grads``, or written over them
+        backprop(cache, dy, add)           both: stores dθ, returns dx
 
     Attributes
     ----------
     params, grads : dicts of arrays with equal keys and shapes: θ and ∂L/∂θ.
-    buffers : dict of arrays that are part of the state but not learned, such as running statistics.
+    buffers : dict of arrays that are part of the state but not learned.
     name : what errors call the layer; a network adds the position.
     input_shape : shape of one input sample if the layer's own sizes fix it (None for a size that is free), else None.
     couples_samples : True if a sample's output depends on the rest of its batch, as in batch normalisation, or if
-        several samples become one, as in :class:`Pack`.
-    parts : for such a layer, into how many equal parts that do not see each other a training batch is split; None: it
-        cannot be split.
-
-    Notes
-    -----
-    Write dy for ∂L/∂y. ``backward(dy)`` returns ∂L/∂x and stores ∂L/∂θ in ``grads``. It needs what its forward saw, so
-    **one backward belongs to one forward**: each forward opens a *pass*, a backward closes it, and with no pass open,
-    or with two, backward raises :class:`~tinygan.errors.PassError` rather than use the values of another pass.
-    ``forget()`` drops open passes; ``layer(x)`` looks at an output without opening one; ``take_pass()`` and
-    ``restore_pass(p)`` set one aside while another runs.
-
-    A layer of your own derives from this class, fills ``params`` and ``grads``, and writes two methods. In ``forward``,
-    ``return self._remember(y, x)`` keeps what backward will need; in ``backward``, ``(x,) = self._recall(dy)`` takes it
-    out again. The plain signature ``backward(self, dy)``, which adds to ``grads``, is enough to work in any network.
-    Settings of its own belong in a ``__repr__``, by which a saved network is compared with the one that loads it.
-    For a gradient penalty it writes two more, ``tangent`` and ``second_order``; without them such a penalty says so.
-    A layer made of layers, such as a residual block, derives from :class:`tinygan.Sequential` instead.
+        several samples become one. Such a layer sees batches that are joined for speed one by one.
+    takes_integers : True if x holds indices, as for an embedding; dx is then None.
     """
 
     input_shape: Shape | None = None
     couples_samples = False
-    parts: int | None = None
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "forward" in vars(cls) and any("forward" in vars(b) for b in cls.__mro__[1:] if b is not Layer):
-            # What it inherits belongs to another forward, and would be wrong without a word
-            for method in ("tangent", "second_order", "second_order_and_backward"):
-                if method not in vars(cls):
-                    setattr(cls, method, vars(Layer)[method])
-            if cls.couples_samples is True and "parts" not in vars(cls):
-                cls.parts = None  # whoever writes another forward does not know of parts
+    takes_integers = False
+    _passes: list[tuple[Any, Array]]
 
     def __init__(self) -> None:
         self.params: dict[str, Array] = {}
@@ -66,108 +64,149 @@ class Layer(Passes):
         self._bound = False  # whether a network holds this layer's arrays in its flat vectors
         self.forget()
 
-    # ---- what a layer computes -------------------------------------------------------------------------------------
+    # ---- what a layer writes -----------------------------------------------------------------------------------------
+
+    def apply(self, x: Array, train: bool) -> tuple[Array, Any]:
+        """Return y = f(x; θ) and what :meth:`gradients` will need; see above."""
+        raise NotImplementedError(f"{type(self).__name__} has no apply(x, train), which returns (y, cache)")
+
+    def gradients(self, cache: Any, dy: Array, /) -> tuple[Array, Mapping[str, Array]]:
+        """Return ∂L/∂x and {key: ∂L/∂θ} for dy = ∂L/∂y; see above."""
+        raise NotImplementedError(f"{type(self).__name__} has no gradients(cache, dy), which returns (dx, {{...}})")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of one output sample (without N) for that of one input sample; None is a size not known.
+        Raise ShapeError, see :meth:`misfit`, if such samples do not fit the layer."""
+        return input_shape
+
+    # ---- what a network asks -----------------------------------------------------------------------------------------
+
+    def input_gradient(self, cache: Any, dy: Array) -> Array:
+        """Return ∂L/∂x."""
+        return self.gradients(cache, dy)[0]
+
+    def store_gradients(self, cache: Any, dy: Array, add: bool = True) -> None:
+        """Add ∂L/∂θ to ``grads``, or write it over them."""
+        if self.params:
+            self._store(self.gradients(cache, dy)[1], add)
+
+    def backprop(self, cache: Any, dy: Array, add: bool = True) -> Array:
+        """Store ∂L/∂θ, and return ∂L/∂x."""
+        dx, gradients = self.gradients(cache, dy)
+        self._store(gradients, add)
+        return dx
+
+    def _store(self, gradients: Mapping[str, Array], add: bool) -> None:
+        for key, grad in self.grads.items():
+            if key not in gradients or gradients[key].shape != grad.shape or gradients[key].dtype != grad.dtype:
+                g = gradients.get(key)
+                got = f"only {sorted(gradients)}" if g is None else f"{g.dtype} {g.shape}"
+                raise ShapeError(f"{self.name}: gradients() must give {key} as {grad.dtype} {grad.shape}, got {got}.")
+            if add:
+                grad += gradients[key]
+            else:
+                grad[...] = gradients[key]
+
+    # ---- what a user calls -------------------------------------------------------------------------------------------
 
     def forward(self, x: Array, *, train: bool = True) -> Array:
         """Return y = f(x; θ) and open a pass.
 
-        Parameters
-        ----------
-        x : floating array (N, ...), N ≥ 1, of the layer's dtype and backend; it is not changed.
-            Do not write into y either: backward may need it, and it may be x itself or a view of it.
-        train : whether layers that behave differently in training (BatchNorm, Dropout) do so.
+        x is a floating array (N, ...), N ≥ 1, of the layer's dtype and backend; it is not changed. Do not write into y
+        either: backward may need it, and it may be x itself or a view of it. ``train`` says whether layers that behave
+        differently in training (BatchNorm, Dropout) do so.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+        self.check_input(x)
+        y, cache = self.apply(x, train)
+        self._passes = [*self._passes[-1:], (cache, y)]  # two are an error already; the memory of more is not held
+        return y
 
-    def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
-        """Return dx = ∂L/∂x for dy = ∂L/∂y, store ∂L/∂θ in ``grads``, and close the pass.
+    def backward(self, dy: Array) -> Array:
+        """Return dx = ∂L/∂x for dy = ∂L/∂y, add ∂L/∂θ to ``grads``, and close the pass.
 
-        Parameters
-        ----------
-        dy : array shaped like the forward's y; it is not changed.
-        grads : ``"add"`` to what is there (zero it first), ``"write"`` over it, or ``"skip"`` the work altogether.
-        need_dx : False if nobody reads dx; then None is returned and its computation saved.
-
-        Raises
-        ------
-        PassError
-            Not exactly one pass is open.
-        ShapeError, DTypeError, BackendError
-            dy has not the shape or the dtype of y, or does not live where y does.
+        PassError says that not exactly one pass is open; ShapeError, DTypeError and BackendError that dy has not the
+        shape or the dtype of y, or does not live where y does.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no backward()")
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape of one output sample (without N) for that of one input sample; None is a size not known.
-
-        Raises
-        ------
-        ShapeError
-            Samples of that shape do not fit the layer.
-        """
-        return input_shape
+        if len(self._passes) != 1:
+            raise PassError(
+                f"{self.name}: backward without its forward. Call forward() first; each forward serves one backward."
+                if not self._passes
+                else f"{self.name}: two or more forward passes are open, and backward cannot know which one dy belongs "
+                "to. Call backward() right after its forward(); or look with layer(x), which opens no pass; or drop "
+                "them with forget()."
+            )
+        [(cache, y)] = self._passes
+        if ops_of(dy) is not ops_of(y):
+            raise BackendError(
+                f"{self.name}: dy is a {ops_of(dy).name} array, but the layer's output was a {ops_of(y).name} one. "
+                "Compute dy where the output is, or move it with tinygan.to_backend."
+            )
+        if dy.shape != y.shape:
+            raise ShapeError(f"{self.name}: expected dy of the output's shape {y.shape}, got {dy.shape}.")
+        if dy.dtype != y.dtype:
+            raise DTypeError(f"{self.name}: expected dy of the output's dtype {y.dtype}, got {dy.dtype}.")
+        self.forget()
+        return self.backprop(cache, dy)
 
     def __call__(self, x: Array) -> Array:
         """Evaluate (``train=False``) and remember nothing: for looking, sampling, testing. An open pass stays open."""
-        open_pass = self.take_pass()
-        try:
-            return self.forward(x, train=False)
-        finally:
-            self.forget()
-            self.restore_pass(open_pass)
+        self.check_input(x)
+        return self.apply(x, False)[0]
 
-    # ---- what gradient penalties need ------------------------------------------------------------------------------
+    def forget(self) -> None:
+        """Drop all open passes."""
+        self._passes = []
 
-    def tangent(self, v: Array) -> Array:
-        """Return u = J v, how fast y changes while x moves along v: J is the Jacobian ∂y/∂x. The open pass stays open.
+    def check_input(self, x: Array) -> None:
+        """Refuse what the layer cannot work on, naming the layer, what it expected, what came, and the mend. A network
+        asks when the shape or dtype of a batch is another than before; what depends on values belongs into apply."""
+        self.check_kind(x)
+        if x.ndim < (1 if self.takes_integers else 2):
+            raise ShapeError(
+                f"{self.name}: expected a batch (N, ...), got shape {x.shape}. "
+                "A single sample needs a batch axis: x[None]."
+            )
+        if x.shape[0] == 0:
+            raise ShapeError(f"{self.name}: the batch is empty, shape {x.shape}; at least one sample is needed.")
+        self.output_shape(x.shape[1:])
 
-        Parameters
-        ----------
-        v : array like the forward's x.
+    def check_kind(self, x: Array) -> None:
+        """Refuse an array that lives elsewhere than the parameters, or holds other numbers."""
+        ops = ops_of(x)
+        if x.dtype.kind not in ("iu" if self.takes_integers else "f"):
+            raise DTypeError(
+                f"{self.name}: expected integers, indices, got {x.dtype}."
+                if self.takes_integers
+                else f"{self.name}: expected floating-point input, got {x.dtype}. Convert it first: "
+                "x.astype('float32'), with images scaled to the range that the network expects."
+            )
+        for key, param in list(self.params.items())[:1]:  # they share one dtype and one backend
+            if ops_of(param) is not ops:
+                backend = ops_of(param).name
+                raise BackendError(
+                    f"{self.name}: the input is a {ops.name} array, but {key} lives on {backend}. Move the network "
+                    f"with network.to({ops.name!r}), or the data with tinygan.to_backend(x, {backend!r})."
+                )
+            if param.dtype != x.dtype and not self.takes_integers:
+                raise DTypeError(
+                    f"{self.name}: the input is {x.dtype}, but {key} is {param.dtype}. Convert one of them: "
+                    f"x.astype('{param.dtype}') or network.astype('{x.dtype}')."
+                )
 
-        Raises
-        ------
-        SecondOrderError
-            The layer has no tangent.
-        PassError, ShapeError, DTypeError, BackendError
-            As for backward.
-        """
-        raise self._without("tangent(v), which returns J v")
+    def misfit(self, expected: str, input_shape: Shape, mend: str) -> ShapeError:
+        """The error for samples that do not fit: ``expected`` in the words of a shape, such as '(N, 784)'."""
+        return ShapeError(f"{self.name}: expected input {expected}, got {show_shape(input_shape)}. {mend}")
 
-    def second_order(self, v: Array, g: Array) -> Array | None:
-        """Differentiate gᵀ J v, a number, once more: v and g are constants, J = ∂y/∂x depends on θ and x.
+    # ---- parameters --------------------------------------------------------------------------------------------------
 
-        Adds ∂(gᵀ J v)/∂θ to ``grads`` and returns ∂(gᵀ J v)/∂x, or None if that is zero for every x: a layer that is
-        (piecewise) linear in x has no curvature. The open pass stays open.
-
-        Parameters
-        ----------
-        v, g : arrays like the forward's x and y.
-
-        Raises
-        ------
-        SecondOrderError, PassError, ShapeError, DTypeError, BackendError
-            As for tangent.
-        """
-        raise self._without("second_order(v, g), which differentiates gᵀ J v; None if the layer is linear in x")
-
-    def second_order_and_backward(self, v: Array, g: Array, share: Array) -> bool:
-        """Add to ``grads`` what ``second_order(v, g)`` and ``backward(share · g)`` would add, if one sum serves both.
-
-        ``share`` has a number for each sample, (N, 1). A layer that is linear in x and in W adds B(v, g) in the one and
-        B(x, share · g) in the other, for one bilinear B, and so B(v + share · x, g) in all. Return False if there is no
-        such shortcut; nothing has happened then.
-        """
-        return False
-
-    def _without(self, method: str) -> SecondOrderError:
-        return SecondOrderError(
-            f"{self.name}: a gradient penalty differentiates D's own gradient, but this layer has no {method}. Write "
-            "it (tinygan.layers.base.Layer says what it returns, tinygan.testing.check_second_order whether it is "
-            "right), or leave the penalty or the layer out."
-        )
-
-    # ---- parameters ------------------------------------------------------------------------------------------------
+    def add_param(self, key: str, value: Array, shape: tuple[int, ...] | None = None) -> None:
+        """Register a parameter and its gradient, zero so far; ``shape`` is what it must have."""
+        if shape is not None and value.shape != shape:
+            raise ShapeError(f"{self.name}: init must return an array of shape {shape} for {key}, got {value.shape}.")
+        if value.dtype.kind != "f" or value.dtype.itemsize not in (4, 8):
+            raise DTypeError(f"{self.name}: parameters are float32 or float64, got dtype {value.dtype} for {key}.")
+        self.params[key] = value
+        self.grads[key] = get_xp(value).zeros_like(value)
 
     @property
     def size(self) -> int:
@@ -182,22 +221,22 @@ class Layer(Passes):
         for g in self.grads.values():
             g[...] = 0.0
 
-    def to(self, backend: str | Backend) -> Layer:
-        """Move parameters, gradients and buffers to ``"numpy"`` or ``"cupy"``; returns the layer. Drops open passes.
+    def rngs(self) -> Iterator[tuple[str, np.random.Generator]]:
+        """The sources of random numbers that the layer keeps as attributes: (name, Generator) of each."""
+        return ((key, value) for key, value in vars(self).items() if isinstance(value, np.random.Generator))
 
-        Raises
-        ------
-        BackendError
-            That backend cannot run here, or the layer belongs to a network, which must be moved as a whole.
-        """
-        backend = get_backend(backend)
-        self._refuse_if_bound(backend)
+    def to(self, backend: str | Ops) -> Self:
+        """Move parameters, gradients and buffers to ``"numpy"`` or ``"cupy"``; returns the layer. Drops open passes.
+        BackendError says that this backend cannot run here, or that the layer belongs to a network."""
+        ops = get_ops(backend)
+        if self._bound:
+            raise BackendError(f"{self.name} belongs to a network: move the network, network.to({ops.name!r}).")
         self.forget()
         for arrays in (self.params, self.grads, self.buffers):
-            arrays.update({key: to_backend(value, backend) for key, value in arrays.items()})
+            arrays.update({key: to_backend(value, ops) for key, value in arrays.items()})
         return self
 
-    def astype(self, dtype: Any) -> Layer:
+    def astype(self, dtype: Any) -> Self:
         """Return a copy of the layer whose arrays have ``dtype``: float64 for gradient checks, float32 for speed."""
         new = self.copy()
         new._cast(dtype)
@@ -207,15 +246,11 @@ class Layer(Passes):
         for arrays in (self.params, self.grads, self.buffers):
             arrays.update({key: value.astype(dtype) for key, value in arrays.items()})
 
-    def rngs(self) -> Iterator[tuple[str, np.random.Generator]]:
-        """The sources of random numbers that the layer keeps as attributes: (name, Generator) of each."""
-        return ((key, value) for key, value in vars(self).items() if isinstance(value, np.random.Generator))
-
-    def copy(self) -> Layer:
+    def copy(self) -> Self:
         """Return a copy with memory of its own and no open pass, which belongs to no network."""
         return copy.deepcopy(self)
 
-    def __deepcopy__(self, memo: dict) -> Layer:
+    def __deepcopy__(self, memo: dict) -> Self:
         new = object.__new__(type(self))
         memo[id(self)] = new
         for key, value in vars(self).items():
@@ -224,66 +259,46 @@ class Layer(Passes):
         return new
 
     def _bind(self, theta: Array, grad: Array) -> None:
-        """Move params and grads into the flat memory ``theta`` and ``grad`` (``size`` numbers each), as views of it.
-
-        If that memory is on another backend, the layer moves there with all it holds.
-        """
-        backend, start = backend_of(theta), 0
-        views: tuple[dict, dict] = ({}, {})
+        """Move params and grads into the flat memory ``theta`` and ``grad`` (``size`` numbers each), as views of it;
+        the buffers follow them to their backend."""
+        ops, start = ops_of(theta), 0
+        params: dict[str, Array] = {}
+        grads: dict[str, Array] = {}
         for key, value in self.params.items():
-            stop = start + value.size
-            for flat, arrays, into in ((theta, self.params, views[0]), (grad, self.grads, views[1])):
-                into[key] = flat[start:stop].reshape(value.shape)
-                into[key][...] = to_backend(arrays[key], backend)
-            start = stop
-        self.params, self.grads = Views(self.name, views[0]), Views(self.name, views[1])
-        self.buffers = Views(self.name, {key: to_backend(value, backend) for key, value in self.buffers.items()})
+            for flat, array, views in ((theta, value, params), (grad, self.grads[key], grads)):
+                views[key] = flat[start : start + value.size].reshape(value.shape)
+                views[key][...] = to_backend(array, ops)
+            start += value.size
+        self.params, self.grads = SharedArrays(self.name, params), SharedArrays(self.name, grads)
+        self.buffers = SharedArrays(self.name, {key: to_backend(value, ops) for key, value in self.buffers.items()})
 
-    def _add_param(self, key: str, value: Array, shape: tuple[int, ...] | None = None) -> None:
-        """Register a parameter and its gradient, zero so far."""
-        if shape is not None and value.shape != shape:
-            raise ShapeError(f"{self.name}: init must return an array of shape {shape} for {key}, got {value.shape}.")
-        if value.dtype.kind != "f" or value.dtype.itemsize not in (4, 8):
-            raise DTypeError(f"{self.name}: parameters are float32 or float64, got dtype {value.dtype} for {key}.")
-        self.params[key] = value
-        self.grads[key] = get_xp(value).zeros_like(value)
 
-    def _refuse_if_bound(self, backend: Backend) -> None:
-        if self._bound:
-            raise BackendError(f"{self.name} belongs to a network: move the network, network.to({backend.name!r}).")
+class SharedArrays(dict):
+    """The params, grads or buffers of a layer inside a network, which shares these very arrays: they must stay."""
 
-    # ---- what is refused ---------------------------------------------------------------------------------------------
+    def __init__(self, owner: str, arrays: dict[str, Array]) -> None:
+        super().__init__(arrays)
+        self._owner = owner
 
-    def _check_input(self, x: Array) -> None:
-        """Refuse what the layer cannot work on, naming the layer, what it expected, what came, and the mend."""
-        backend = backend_of(x)
-        if x.dtype.kind != "f":
-            raise DTypeError(
-                f"{self.name}: expected floating-point input, got {x.dtype}. Convert it first: x.astype('float32'), "
-                "with images scaled to the range that the network expects."
-            )
-        for key, param in self.params.items():
-            if backend_of(param) is not backend:
-                there = backend_of(param).name
-                raise BackendError(
-                    f"{self.name}: the input is a {backend.name} array, but {key} lives on {there}. Move the network "
-                    f"with network.to({backend.name!r}), or the data with tinygan.backend.to_backend(x, {there!r})."
-                )
-            if param.dtype != x.dtype:
-                raise DTypeError(
-                    f"{self.name}: the input is {x.dtype}, but {key} is {param.dtype}. Convert one of them: "
-                    f"x.astype('{param.dtype}') or network.astype('{x.dtype}')."
-                )
-            break  # a layer's parameters share one dtype and one backend
-        if x.ndim < 2:
-            raise ShapeError(
-                f"{self.name}: expected a batch (N, ...), got shape {x.shape}. "
-                "A single sample needs a batch axis: x[None]."
-            )
-        if x.shape[0] == 0:
-            raise ShapeError(f"{self.name}: the batch is empty, shape {x.shape}; at least one sample is needed.")
-        self.output_shape(x.shape[1:])
+    def __setitem__(self, key: str, value: Array) -> None:
+        if value is not self.get(key):
+            self._refuse(key)
 
-    def _misfit(self, expected: str, input_shape: Shape, mend: str) -> ShapeError:
-        """The error for samples that do not fit: ``expected`` in the words of a shape, such as '(N, 784)'."""
-        return ShapeError(f"{self.name}: expected input {expected}, got {show_shape(input_shape)}. {mend}")
+    def _refuse(self, key: Any = "name", *_: Any, **__: Any) -> None:
+        raise ArgumentError(
+            f"{self._owner}: {key!r} is memory that the network shares (params and grads are views of its flat "
+            f"vectors); no optimiser or checkpoint would see a new array there. Write into it: [{key!r}][...] = value."
+        )
+
+    __delitem__ = update = pop = popitem = clear = setdefault = __ior__ = _refuse  # type: ignore[assignment]
+
+    def __deepcopy__(self, memo: dict) -> dict:
+        return {key: copy.deepcopy(value, memo) for key, value in self.items()}
+
+    def __reduce__(self) -> tuple:
+        return dict, (dict(self),)
+
+
+def show_shape(shape: Shape) -> str:
+    """A per-sample shape as a batch is written: (784,) -> '(N, 784)'; sizes not known are shown as '?'."""
+    return "(" + ", ".join(["N", *("?" if s is None else str(s) for s in shape)]) + ")"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ..arguments import fraction
-from ..backend import Array
-from ..feeds import feed
-from ..initializers import Rng, as_generator
+from ..errors import fraction
+from ..ops import Array, ops_of
 from .base import Layer
+from .initializers import Rng, as_generator
 
 
 class Dropout(Layer):
@@ -21,7 +20,6 @@ class Dropout(Layer):
     -----
     Forward   y = x · m,  m = [u ≥ rate] / (1 − rate),  u uniform in [0, 1), one for each number; E[y] = x
     Backward  dx = dy · m
-    Tangent   u = v · m, with the mask of the open pass; no second order
     With ``train=False``, m = 1. (Srivastava et al., 2014, in the form scaled at training time.)
     """
 
@@ -30,30 +28,15 @@ class Dropout(Layer):
         self.rate = fraction(rate, "Dropout: rate")
         self.rng = as_generator(rng)
 
-    def forward(self, x: Array, *, train: bool = True) -> Array:
-        self._check_input(x)
+    def apply(self, x: Array, train: bool) -> tuple[Array, Array | None]:
         if not train or self.rate == 0.0:
-            return self._remember(x, None)
-        shape, dtype = x.shape, x.dtype
+            return x, None
+        keep = self.rng.random(x.shape, dtype="float32") >= self.rate
+        m = ops_of(x).from_host(keep.astype(x.dtype) / (1.0 - self.rate))
+        return x * m, m
 
-        def mask():
-            keep = self.rng.random(shape, dtype="float32") >= self.rate
-            return keep.astype(dtype) / (1.0 - self.rate)
-
-        m = feed(mask, x)
-        return self._remember(x * m, m)
-
-    def backward(self, dy: Array) -> Array:
-        (m,) = self._recall(dy)
-        return dy if m is None else dy * m
-
-    def tangent(self, v: Array) -> Array:
-        (m,) = self._peek()
-        self._require_like(v, "v")
-        return v if m is None else v * m
-
-    def second_order(self, v: Array, g: Array) -> None:
-        return None
+    def gradients(self, m: Array | None, dy: Array) -> tuple[Array, dict]:
+        return (dy if m is None else dy * m), {}
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate})"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from ..arguments import positive_int
-from ..backend import Array
-from ..errors import ArgumentError
+from ..errors import ArgumentError, positive_int
+from ..ops import Array
 from .base import Layer, Shape
 
 
@@ -18,7 +17,6 @@ class Reshape(Layer):
     Shapes    x (N, ...)   y (N, *shape), equally many numbers in C order
     Forward   y = x arranged anew
     Backward  dx = dy arranged as x was
-    Tangent   u = v arranged as y is; no second order
     """
 
     def __init__(self, *shape: int) -> None:
@@ -27,25 +25,15 @@ class Reshape(Layer):
             raise ArgumentError(f"Reshape: expected sizes, as in Reshape(7, 7, 16), got {shape}.")
         self.shape = tuple(positive_int(s, "Reshape: each size") for s in shape)
 
-    def forward(self, x: Array, *, train: bool = True) -> Array:
-        self._check_input(x)
-        return self._remember(x.reshape(x.shape[0], *self.shape), x.shape)
+    def apply(self, x: Array, train: bool) -> tuple[Array, Shape]:
+        return x.reshape(len(x), *self.shape), x.shape
 
-    def backward(self, dy: Array) -> Array:
-        (x_shape,) = self._recall(dy)
-        return dy.reshape(x_shape)
-
-    def tangent(self, v: Array) -> Array:
-        (x_shape,) = self._peek()
-        self._require_like(v, "v", x_shape)
-        return v.reshape(v.shape[0], *self.shape)
-
-    def second_order(self, v: Array, g: Array) -> None:
-        return None
+    def gradients(self, x_shape: Shape, dy: Array) -> tuple[Array, dict]:
+        return dy.reshape(x_shape), {}
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if None not in input_shape and prod(input_shape) != prod(self.shape):
-            raise self._misfit(
+            raise self.misfit(
                 f"with {prod(self.shape)} numbers per sample, to make {self.shape}",
                 input_shape,
                 f"That has {prod(input_shape)}.",
@@ -64,27 +52,13 @@ class Flatten(Layer):
     Shapes    x (N, A, B, ...)   y (N, A·B·...)
     Forward   y = x arranged anew
     Backward  dx = dy arranged as x was
-    Tangent   u = v arranged as y is; no second order
     """
 
-    def forward(self, x: Array, *, train: bool = True) -> Array:
-        self._check_input(x)
-        return self._remember(x.reshape(x.shape[0], -1), x.shape)
+    def apply(self, x: Array, train: bool) -> tuple[Array, Shape]:
+        return x.reshape(len(x), -1), x.shape
 
-    def backward(self, dy: Array) -> Array:
-        (x_shape,) = self._recall(dy)
-        return dy.reshape(x_shape)
-
-    def tangent(self, v: Array) -> Array:
-        (x_shape,) = self._peek()
-        self._require_like(v, "v", x_shape)
-        return v.reshape(v.shape[0], -1)
-
-    def second_order(self, v: Array, g: Array) -> None:
-        return None
+    def gradients(self, x_shape: Shape, dy: Array) -> tuple[Array, dict]:
+        return dy.reshape(x_shape), {}
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (None if None in input_shape else prod(input_shape),)
-
-    def __repr__(self) -> str:
-        return "Flatten()"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any, NamedTuple
 
-from ..backend import Array, backend_of, get_xp, to_backend
 from ..errors import ArgumentError
-from ..initializers import Rng, as_generator
-from ..kernels import accumulate
-from ..kernels.products import dot, matmul
-from .base import GradMode, Layer, Shape
+from ..ops import Array, get_xp, ops_of, to_backend
+from .base import Layer, Shape
 from .convolution import Conv2D, ConvTranspose2D
 from .dense import Dense
+from .initializers import Rng, as_generator
 
 WARM_UP = 20  # iterations at construction; from then on one for each training batch follows W, which moves slowly
 
@@ -61,9 +59,6 @@ class SpectralNorm(Layer):
               The second term of S, of rank one as the first, vanishes once u has converged, for then M̂ᵀ û = v. Miyato
               et al. (2018, equation 12) have only the first. With both, dM is the slope of what was computed, at any u.
 
-    Tangent   u = J v is the layer's own, with Ŵ: y is linear in x, but for b
-    Second order   gᵀ J v depends on Ŵ alone: D is what the layer's own second_order finds, and dM follows as above
-
     References: Miyato et al., 2018, algorithm 1.
     """
 
@@ -82,72 +77,53 @@ class SpectralNorm(Layer):
             )
         self._inner = layer.copy()
         for key, value in self._inner.params.items():
-            self._add_param(key, value)
+            self.add_param(key, value)
         self._inner.params, self._inner.grads = {}, {}  # it gets others for each pass
         self.input_shape = layer.input_shape
         W = self.params["W"]
         u = as_generator(rng).standard_normal(W.size // W.shape[-1]).astype(W.dtype)
-        self.buffers["u"] = to_backend(u, backend_of(W))
+        self.buffers["u"] = to_backend(u, ops_of(W))
         for _ in range(WARM_UP):
-            self._normalise(train=True)
+            self.normalise(train=True)
 
-    def forward(self, x: Array, *, train: bool = True) -> Array:
-        self._check_input(x)
-        normalised = self._normalise(train)
-        inner = self._with(normalised.W)
-        y = inner.forward(x, train=train)
-        return self._remember(y, inner.take_pass(), normalised)
+    def apply(self, x: Array, train: bool) -> tuple[Array, Any]:
+        normalised = self.normalise(train)
+        y, cache = self.inner(normalised.W).apply(x, train)
+        return y, (cache, normalised)
 
-    def _normalise(self, train: bool) -> _Normalised:
+    def normalise(self, train: bool) -> Normalised:
+        """One step of the power iteration, and Ŵ."""
         W, u0 = self.params["W"], self.buffers["u"].copy()
-        M, xp = W.reshape(-1, W.shape[-1]), get_xp(W)  # (R, K)
-        a = matmul(M.T, u0)
+        M, ops = W.reshape(-1, W.shape[-1]), ops_of(W)  # (R, K)
+        a = ops.matmul(M.T, u0)
         n = _norm(a)
         v = a / n
-        b = matmul(M, v)
+        b = ops.matmul(M, v)
         sigma = _norm(b)
         u = b / sigma
         if train:
-            self.buffers["u"][...] = xp.where(xp.any(u), u, u0)
-        return _Normalised(W / sigma, sigma, n, u0, v, u)
+            self.buffers["u"][...] = ops.xp.where(ops.xp.any(u), u, u0)
+        return Normalised(W / sigma, sigma, n, u0, v, u)
 
-    def backward(self, dy: Array, *, grads: GradMode = "add", need_dx: bool = True) -> Array | None:
-        inner_pass, normalised = self._recall(dy, grads)
-        inner = self._with(normalised.W, inner_pass, learns=grads != "skip")
-        dx = inner.backward(dy, grads="skip" if grads == "skip" else "write", need_dx=need_dx)
-        if grads != "skip":
-            accumulate(self.grads["W"], normalised.slope(inner.grads["W"]), add=grads == "add")
-            if "b" in self.grads:
-                accumulate(self.grads["b"], inner.grads["b"], add=grads == "add")
-        return dx
+    def gradients(self, cache: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
+        of_inner, normalised = cache
+        dx, gradients = self.inner(normalised.W).gradients(of_inner, dy)
+        return dx, {**gradients, "W": normalised.slope(gradients["W"])}
 
-    def tangent(self, v: Array) -> Array:
-        inner_pass, normalised = self._peek()
-        return self._with(normalised.W, inner_pass).tangent(v)
-
-    def second_order(self, v: Array, g: Array) -> None:
-        inner_pass, normalised = self._peek()
-        inner = self._with(normalised.W, inner_pass, learns=True)
-        inner.second_order(v, g)
-        self.grads["W"] += normalised.slope(inner.grads["W"])
-
-    def _with(self, W: Array, open_pass: Any = (), *, learns: bool = False) -> Layer:
-        """The layer inside with the weights ``W``, this pass open, and gradients of its own, zero, if it learns."""
-        inner = copy.copy(self._inner)  # shared: its settings. Not shared: what is set here
+    def inner(self, W: Array) -> Layer:
+        """The layer inside with the weights ``W``, which shares all its other arrays and settings with this one."""
+        inner = copy.copy(self._inner)
         inner.name, inner.params = self.name, {**self.params, "W": W}
-        inner.grads = {key: get_xp(p).zeros_like(p) for key, p in inner.params.items()} if learns else {}
-        inner.forget()
-        inner.restore_pass(open_pass)
         return inner
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return self._with(self.params["W"]).output_shape(input_shape)
+        return self.inner(self.params["W"]).output_shape(input_shape)
 
     def __repr__(self) -> str:
-        return f"SpectralNorm({self._with(self.params['W'])!r})"
+        return f"SpectralNorm({self.inner(self.params['W'])!r})"
 
 
-class _Normalised(NamedTuple):
+class Normalised(NamedTuple):
     """Ŵ = W/σ, and what the slope of σ is made of."""
 
     W: Array  #: Ŵ, shaped like W
@@ -158,18 +134,19 @@ class _Normalised(NamedTuple):
     u: Array  #: û (R,)
 
     def slope(self, D: Array) -> Array:
-        """dW for D = ∂L/∂Ŵ (shaped like W), in the memory of D."""
+        """dW for D = ∂L/∂Ŵ (shaped like W)."""
         W, sigma, n, u0, v, u = self
-        xp, M = get_xp(D), W.reshape(-1, W.shape[-1])  # M̂ (R, K)
+        ops, M = ops_of(D), W.reshape(-1, W.shape[-1])  # M̂ (R, K)
         D = D.reshape(M.shape)
-        along = dot(D, M)  # <D, M̂>
-        D -= xp.outer(along * u, v)
-        D -= xp.outer((along * sigma / n) * u0, matmul(M.T, u) - v)
+        along = (D * M).sum()  # <D, M̂>
+        D = D - ops.xp.outer(along * u, v)
+        D -= ops.xp.outer((along * sigma / n) * u0, ops.matmul(M.T, u) - v)
         D /= sigma
         return D.reshape(W.shape)
 
 
 def _norm(a: Array) -> Array:
     """‖a‖, or 1 if that is 0, without looking at the number, for which a device would have to wait."""
-    norm = get_xp(a).linalg.norm(a)
-    return get_xp(a).where(norm > 0.0, norm, norm.dtype.type(1.0))
+    xp = get_xp(a)
+    norm = xp.linalg.norm(a)
+    return xp.where(norm > 0.0, norm, norm.dtype.type(1.0))

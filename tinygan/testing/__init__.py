@@ -4,7 +4,7 @@
 
     check_gradients(MyLayer(), x)     # every gradient against finite differences
     check_layer(MyLayer(), x)         # and the whole contract of a layer
-    check_second_order(MyLayer(), x)  # its tangent, and what gradient penalties need of it
+    check_second_order(MyLayer(), x)  # what is registered for gradient penalties: its tangent, its second order
 
 ``check_penalty`` checks a whole penalty on D's input gradient, from values of D alone; ``check_function`` a loss, and
 ``check_generator_gradient`` a generator's gradient through its discriminator. :mod:`tinygan.testing.strategies` draws

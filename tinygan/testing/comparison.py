@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ..backend import Array, to_numpy
 from ..errors import ArgumentError, GradientError, UndecidedError
+from ..ops import Array, to_numpy
 from .differences import Slopes, Undecided, slope, slopes
 
 
@@ -42,15 +42,19 @@ class Claim(Protocol):
 
     def name(self, key: Hashable) -> str:
         """What errors call the gradient of ``points[key]``: 'dx', "grads['W']"."""
+        ...
 
     def owner(self, key: Hashable) -> str:
         """What errors call the layer that ``points[key]`` belongs to."""
+        ...
 
     def evaluate(self, key: Hashable, value: np.ndarray) -> np.ndarray:
         """y as a vector, with ``value`` in the place of ``points[key]``."""
+        ...
 
     def gradients(self, dy: np.ndarray) -> dict[Hashable, Array | None]:
         """The claimed gradients of Σ_i dy_i y_i."""
+        ...
 
 
 def verify(
@@ -79,17 +83,17 @@ def verify(
             return claim.evaluate(key, value)
 
         try:
-            found = slopes(f, a, y, v, dys, tolerance=tolerance / 2.0)
+            numerical = slopes(f, a, y, v, dys, tolerance=tolerance / 2.0)
         except Undecided as undecided:
             raise _undecided(claim, key, undecided.slopes, v) from None
-        norm = max(np.linalg.norm(along), np.linalg.norm(found.value))
+        norm = max(np.linalg.norm(along), np.linalg.norm(numerical.value))
         comparisons += along.size
-        if norm <= np.linalg.norm(found.noise):
+        if norm <= np.linalg.norm(numerical.noise):
             zero.append(claim.name(key))
             continue
-        error = float(np.linalg.norm(along - found.value) / norm)
+        error = float(np.linalg.norm(along - numerical.value) / norm)
         if not error <= tolerance:
-            raise _disagreement(claim, key, f, y, v, dys, backward, found, error, tolerance)
+            raise _disagreement(claim, key, f, y, v, dys, backward, numerical, error, tolerance)
         largest = max(largest, error)
     if len(zero) == len(claim.points):
         raise UndecidedError(
@@ -103,11 +107,12 @@ def _on_host(claim: Claim, gradients: dict[Hashable, Array | None]) -> dict[Hash
     """Bring the claimed gradients to the host, refusing what is missing, misshapen or not finite."""
     result = {}
     for key, a in claim.points.items():
-        if gradients.get(key) is None:
+        claimed = gradients.get(key)
+        if claimed is None:
             raise GradientError(
                 f"{claim.owner(key)}: {claim.name(key)} is missing; expected an array of shape {a.shape}."
             )
-        g = to_numpy(gradients[key]).astype(np.float64)
+        g = to_numpy(claimed).astype(np.float64)
         if g.shape != a.shape:
             raise GradientError(f"{claim.owner(key)}: {claim.name(key)} has shape {g.shape}, expected {a.shape}.")
         if not np.isfinite(g).all():
@@ -142,14 +147,14 @@ def _disagreement(
     v: np.ndarray,
     dys: np.ndarray,
     backward: np.ndarray,
-    found: Slopes,
+    numerical: Slopes,
     error: float,
     tolerance: float,
 ) -> GradientError:
     """The error that names the worst entry of a wrong gradient, and gives both values of it."""
     a = claim.points[key]
     along = backward @ v.reshape(len(v), -1).T
-    k, m = np.unravel_index(np.argmax(np.abs(along - found.value)), along.shape)
+    k, m = np.unravel_index(np.argmax(np.abs(along - numerical.value)), along.shape)
 
     def measured(direction: np.ndarray) -> float:
         return float(slope(f, a, y, direction.reshape(a.shape), dys[k : k + 1], 3e-5)[0][0])
@@ -169,7 +174,7 @@ def _disagreement(
     return GradientError(
         f"{claim.owner(key)}: {claim.name(key)} is wrong. Worst entry {_entry(claim, key, a, worst)}: backward says "
         f"{backward[k, worst]:.10g}, finite differences say {measured(unit):.10g}. Over the whole array they differ by "
-        f"{error:.1e} of the norm; {tolerance:g} is allowed. {_hint(along, found.value)}"
+        f"{error:.1e} of the norm; {tolerance:g} is allowed. {_hint(along, numerical.value)}"
     )
 
 
@@ -185,12 +190,12 @@ def _hint(along: np.ndarray, right: np.ndarray) -> str:
     return "No constant factor explains it: a missing term, a wrong axis or transpose, values of another pass?"
 
 
-def _undecided(claim: Claim, key: Hashable, found: Slopes, v: np.ndarray) -> UndecidedError:
+def _undecided(claim: Claim, key: Hashable, numerical: Slopes, v: np.ndarray) -> UndecidedError:
     """The error for slopes that cannot be measured; an array that is zero both ways is listed in the report instead."""
-    worst = int(np.argmax(np.linalg.norm(found.error, axis=0)))
+    worst = int(np.argmax(np.linalg.norm(numerical.error, axis=0)))
     single = np.count_nonzero(v[worst]) == 1
     where = _entry(claim, key, claim.points[key], int(np.argmax(v[worst]))) if single else claim.name(key)
-    if np.linalg.norm(found.error[:, worst]) > np.linalg.norm(found.noise[:, worst]):
+    if np.linalg.norm(numerical.error[:, worst]) > np.linalg.norm(numerical.noise[:, worst]):
         why = (
             "the slope jumps, however small the step: x stands on a kink, such as ReLU's at 0, or the function is not "
             "differentiable at all. Move the input or the parameters away from there"

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from ..backend import Array
 from ..errors import ArgumentError, ContractError, GradientError
-from ..initializers import Rng
 from ..layers.base import Layer
-from . import rules_of_arrays  # noqa: F401  (fills RULES, in this order)
-from .rules_of_passes import gradients_are_right
-from .trial import RULES, Trial
+from ..layers.initializers import Rng
+from ..ops import Array
+from . import etiquette, mathematics, remembering
+from .trial import Rule, Trial
+
+#: The contract, in the order in which it is checked: first whether the layer is right, then how it behaves.
+RULES = [r for part in (mathematics, etiquette, remembering) for r in vars(part).values() if isinstance(r, Rule)]
 
 
 def check_layer(layer: Layer, x: Array, *, gradients: bool = True, rng: Rng = 0) -> None:
     """Check that a layer, or a whole network, keeps the contract that the rest of tinygan relies on.
 
+    The mathematics is judged first, and what the layer may do with others' arrays afterwards.
+
     Parameters
     ----------
     layer : any Layer; copies of it are examined, in float32 and float64.
-    x : a batch for it, best of two samples or more, on its backend.
+    x : a batch for it, best of two samples or more, on its backend; indices for a layer with ``takes_integers``.
     gradients : False to leave out the slowest rule, that the gradients are right in both modes.
     rng : Generator or seed for what is drawn.
 
@@ -38,7 +42,7 @@ def check_layer(layer: Layer, x: Array, *, gradients: bool = True, rng: Rng = 0)
         raise ArgumentError(f"check_layer: expected a tinygan Layer, got {type(layer).__name__}. Derive from Layer.")
     trial = Trial(layer, x, rng)
     for rule in RULES:
-        if rule.check is gradients_are_right and not gradients:
+        if rule is mathematics.gradients_are_right and not gradients:
             continue
         try:
             problem = next(rule.check(trial), None)

@@ -40,7 +40,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Backend, register
+from ..backends.cuda.fused import FusedOps
+from ..ops import Array, register
 from . import cupy_surface as cupy_has
 from .device_array import DeviceArray, device_function, inquiry, upload
 from .syncs import count_syncs, forbid_syncs
@@ -93,5 +94,18 @@ def _module() -> _Namespace:
 #: The module of functions, as ``cupy`` is for CuPy's arrays.
 xp = _module()
 
+
+class StandinOps(FusedOps):
+    """The operations of a GPU, in plain lines, on stand-in arrays."""
+
+    name, xp, array_type, device = "standin", xp, DeviceArray, "a stand-in for a GPU"
+
+    def from_host(self, x: np.ndarray) -> Array:
+        return xp.asarray(x)
+
+    def to_host(self, x: Array) -> np.ndarray:
+        return x.get()
+
+
 #: The backend, registered as ``"standin"`` by importing this module.
-standin = register(Backend("standin", xp, DeviceArray, xp.asarray, DeviceArray.get))
+standin = register(StandinOps())

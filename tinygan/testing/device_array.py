@@ -117,7 +117,7 @@ class DeviceArray:
 
 _NUMBERS = (bool, int, float, complex, np.generic)
 _MIXED = (
-    "a NumPy array met a device array: they do not mix. Move it first, with tinygan.backend.to_backend(x, name) "
+    "a NumPy array met a device array: they do not mix. Move it first, with tinygan.to_backend(x, name) "
     "or xp.asarray(x)."
 )
 

@@ -100,17 +100,17 @@ def slopes(
         No step will do: there is a corner at ``a`` itself, or f varies too little to rise above rounding.
     """
     size = (len(dys), len(directions))
-    found = Slopes(np.full(size, np.nan), np.full(size, np.inf), np.full(size, np.inf))
-    pending = range(len(directions))
+    best = Slopes(np.full(size, np.nan), np.full(size, np.inf), np.full(size, np.inf))
+    pending = list(range(len(directions)))
     for step in STEPS:
         for m in pending:
             new = slope(f, a, y, directions[m], dys, step)
-            if np.linalg.norm(new[1]) < np.linalg.norm(found.error[:, m]):
-                for into, column in zip(found, new, strict=True):
+            if np.linalg.norm(new[1]) < np.linalg.norm(best.error[:, m]):
+                for into, column in zip(best, new, strict=True):
                     into[:, m] = column
-        value, error, noise = (float(np.linalg.norm(part)) for part in found)
+        value, error, noise = (float(np.linalg.norm(part)) for part in best)
         if error <= tolerance * value or max(value, error) <= noise:
-            return found
+            return best
         allowed = tolerance * value / len(directions) ** 0.5
-        pending = [m for m in range(len(directions)) if not np.linalg.norm(found.error[:, m]) <= allowed]
-    raise Undecided(found, tolerance)
+        pending = [m for m in range(len(directions)) if not np.linalg.norm(best.error[:, m]) <= allowed]
+    raise Undecided(best, tolerance)

@@ -18,15 +18,16 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from ..backend import Array, backend_of, to_numpy
-from ..errors import GradientError
-from ..initializers import Rng, as_generator
+from ..errors import GradientError, ShapeError
 from ..layers.base import Layer
+from ..layers.initializers import Rng, as_generator
+from ..ops import Array, ops_of, to_numpy
 from .comparison import GradientReport, verify
+from .trial import require_initialised, rewinder
 
 
 def check_gradients(
@@ -43,10 +44,12 @@ def check_gradients(
 ) -> GradientReport:
     """Check the backward pass of a layer or a network, dx and the gradient of every parameter.
 
+    Arrays that a layer keeps outside ``params`` are the business of :func:`tinygan.testing.check_layer`.
+
     Parameters
     ----------
     layer : Layer or Sequential of any dtype and backend. A float64 copy is examined; yours is not changed.
-    x : a batch for it, on its backend.
+    x : a batch for it, on its backend. Indices, for a layer with ``takes_integers``, stay; only parameters are moved.
     dy : gradient of the output to use; several random ones if None.
     train : the mode of the forward pass. Both are worth a check where they differ.
     params : False to check dx only.
@@ -63,8 +66,10 @@ def check_gradients(
     ------
     GradientError
         A gradient is wrong (the message names layer, array and worst entry with both values), or the check cannot
-        tell: there is a kink at x, every gradient is zero, something is not finite, or equal copies of the layer give
-        different outputs.
+        tell: there is a kink at x, every gradient is zero, something is not finite, ``apply`` returns no pair, or
+        equal copies of the layer give different outputs.
+    ArgumentError
+        The layer's ``__init__`` has not called ``super().__init__()``.
 
     Notes
     -----
@@ -82,8 +87,10 @@ def check_gradients(
     """
     rng = as_generator(rng)
     claim = LayerClaim(layer, x, train, params)
-    y = claim.evaluate(None, claim.points[None])
-    if not np.array_equal(y, claim.evaluate(None, claim.points[None])):
+    y = claim.evaluate(None, claim.x)
+    if not np.isfinite(y).all():
+        raise GradientError(f"{claim.where}: the output is not finite, so it has no gradient.")
+    if not np.array_equal(y, claim.evaluate(None, claim.x)):
         raise GradientError(
             f"{claim.where}: two equal copies give different outputs for one x, so there is no function to "
             "differentiate. Draw random numbers only from a Generator that the layer keeps as an attribute."
@@ -146,7 +153,7 @@ def check_generator_gradient(
     Raises
     ------
     GradientError
-        As for :func:`check_gradients`, or D's backward with ``grads="skip"`` touched D's gradients.
+        As for :func:`check_gradients`, or ``D.input_gradient`` touched D's gradients.
     """
     return check_gradients(_ThroughTheDiscriminator(generator, discriminator, loss, real_logits), z, **options)
 
@@ -158,19 +165,35 @@ class LayerClaim:
     """A layer as a function of its input (key None) and its parameters."""
 
     def __init__(self, layer: Layer, x: Array, train: bool, params: bool) -> None:
+        require_initialised(layer)
         self.where, self.train = layer.name, train
-        self.layer, self.put = layer.astype(np.float64), backend_of(x).from_host
-        self.points = {None: np.array(to_numpy(x), dtype=np.float64)}
+        self.layer, self.put = layer.astype(np.float64), ops_of(x).from_host
+        self.x = np.array(to_numpy(x), dtype=None if layer.takes_integers else np.float64)
+        self.points: dict[Hashable, np.ndarray] = {} if layer.takes_integers else {None: self.x}
         if params:
             self.points |= {key: np.array(to_numpy(value)) for key, value in self.layer.params.items()}
+        if not self.points:
+            raise GradientError(f"{self.where}: integers have no gradient, and there are no parameters to check.")
+        self._require_a_pair()
         self.rewind = rewinder(self.layer)
         self.copies = self._keeps_a_trace()
+
+    def _require_a_pair(self) -> None:
+        """A bare array of two samples would be unpacked as if it were y and a cache."""
+        layer, x = self.layer.copy(), self.put(self.x.copy())
+        layer.check_input(x)
+        answer = layer.apply(x, self.train)
+        if not (isinstance(answer, tuple) and len(answer) == 2):
+            raise GradientError(
+                f"{self.where}: apply returns {type(answer).__name__} in place of a pair; end it with "
+                "`return y, cache`."
+            )
 
     def _keeps_a_trace(self) -> bool:
         """Whether a forward pass changes the layer in a way that cannot be rewound, so that each needs a fresh copy."""
         try:
             before = pickle.dumps(self.layer)
-            self._forward(self.layer, self.points[None])
+            self._forward(self.layer, self.x)
             self.rewind()
             return before != pickle.dumps(self.layer)
         except (pickle.PicklingError, AttributeError, TypeError):
@@ -187,7 +210,8 @@ class LayerClaim:
 
     def owner(self, key: Hashable) -> str:
         """Which layer of a network the key '1.W' belongs to."""
-        owner, path = self.layer, "" if key is None else key
+        owner: Any = self.layer
+        path = "" if key is None else str(key)
         while hasattr(owner, "layers") and "." in path:
             position, path = path.split(".", 1)
             owner = owner.layers[int(position)]
@@ -195,25 +219,28 @@ class LayerClaim:
 
     def evaluate(self, key: Hashable, value: np.ndarray) -> np.ndarray:
         layer = self.layer.copy() if self.copies else self.layer
-        moved = key in layer.params
-        if moved:
-            layer.params[key][...] = self.put(value)
+        moved = key if isinstance(key, str) and key in layer.params else None
+        if moved is not None:
+            layer.params[moved][...] = self.put(value)
         y = np.array(to_numpy(self._output(layer, key, value))).ravel()
-        if moved:
-            layer.params[key][...] = self.put(self.points[key])
+        if moved is not None:  # into what is there now: a wrong layer may have put another array in its place
+            layer.params[moved][...] = self.put(self.points[key])
         self.rewind()
         return y
 
     def _output(self, layer: Layer, key: Hashable, value: np.ndarray) -> Array:
         """What is differentiated, with ``value`` in the place of ``points[key]``; a parameter is there already."""
-        return self._forward(layer, value if key is None else self.points[None])
+        return self._forward(layer, value if key is None else self.x)
 
     def gradients(self, dy: np.ndarray) -> dict[Hashable, Array | None]:
         layer = self.layer.copy()
         layer.zero_grad()
-        y = self._forward(layer, self.points[None])
-        dx = layer.backward(self.put(dy.reshape(y.shape).copy()))
-        return {None: dx, **layer.grads}
+        y = self._forward(layer, self.x)
+        try:
+            dx = layer.backward(self.put(dy.reshape(y.shape).copy()))
+        except ShapeError as error:  # a gradient that does not fit its parameter, say
+            raise GradientError(str(error)) from error
+        return dict([(None, dx), *layer.grads.items()])
 
 
 class _ThroughTheDiscriminator(Layer):
@@ -226,47 +253,33 @@ class _ThroughTheDiscriminator(Layer):
         self.buffers = {f"{who}.{key}": b for who in "GD" for key, b in getattr(self, who).buffers.items()}
         self.name = "G through D"
 
-    def forward(self, x: Array, *, train: bool = True) -> Array:
-        logits = self.D.forward(self.G.forward(x, train=train), train=train)
-        value, self.d_logits = self.loss.generator(logits, self.real_logits)
-        return value.reshape(1)
+    def apply(self, x: Array, train: bool) -> tuple[Array, Any]:
+        fake, made = self.G.apply(x, train)
+        logits, judged = self.D.apply(fake, train)
+        value, d_logits = self.loss.generator(logits, self.real_logits)
+        return value.reshape(1), (made, judged, d_logits)
 
-    def backward(self, dy: Array) -> Array:
+    def backprop(self, cache: Any, dy: Array, add: bool = True) -> Array:
+        made, judged, d_logits = cache
         before = {key: g.copy() for key, g in self.D.grads.items()}
-        dz = self.G.backward(self.D.backward(self.d_logits * dy, grads="skip"))
+        d_fake = self.D.input_gradient(judged, d_logits * dy)
         for key, g in self.D.grads.items():
             if bool((g != before[key]).any()):
-                raise GradientError(f"{self.name}: D's backward(grads='skip') has changed the gradient of {key}.")
-        return dz
+                raise GradientError(f"{self.name}: D.input_gradient() has changed the gradient of {key}.")
+        return self.G.backprop(made, d_fake, add)
 
-    def forget(self) -> None:
-        for network in (getattr(self, "G", None), getattr(self, "D", None)):
-            if network is not None:
-                network.forget()
+    def check_input(self, x: Array) -> None:
+        self.G.check_input(x)
+        self.D.output_shape(self.G.output_shape(x.shape[1:]))
 
     def rngs(self) -> Iterator[tuple[str, np.random.Generator]]:
         yield from ((f"{who}.{key}", rng) for who in "GD" for key, rng in getattr(self, who).rngs())
 
-    def astype(self, dtype: Any) -> Layer:
-        return _ThroughTheDiscriminator(self.G.astype(dtype), self.D.astype(dtype), self.loss, self.real_logits)
+    def astype(self, dtype: Any) -> Self:
+        return type(self)(self.G.astype(dtype), self.D.astype(dtype), self.loss, self.real_logits)
 
-    def copy(self) -> Layer:
-        return _ThroughTheDiscriminator(self.G.copy(), self.D.copy(), self.loss, self.real_logits)
-
-
-def rewinder(layer: Layer) -> Callable[[], None]:
-    """Return a function that undoes what forward passes do to ``layer``: open passes, buffers, states of Generators."""
-    buffers = [(b, b.copy()) for b in layer.buffers.values()]
-    states = [(rng.bit_generator, rng.bit_generator.state) for _, rng in layer.rngs()]
-
-    def rewind() -> None:
-        layer.forget()
-        for buffer, before in buffers:
-            buffer[...] = before
-        for bits, state in states:
-            bits.state = state
-
-    return rewind
+    def copy(self) -> Self:
+        return type(self)(self.G.copy(), self.D.copy(), self.loss, self.real_logits)
 
 
 class _FunctionClaim:
@@ -274,8 +287,10 @@ class _FunctionClaim:
 
     def __init__(self, function: Callable, arrays: tuple[Array, ...]) -> None:
         self.function, self.where = function, getattr(function, "__qualname__", repr(function))
-        self.puts = [backend_of(a).from_host for a in arrays]
-        self.points = {i: np.array(to_numpy(a), dtype=np.float64) for i, a in enumerate(arrays)}
+        self.puts = [ops_of(a).from_host for a in arrays]
+        self.points: dict[Hashable, np.ndarray] = {
+            i: np.array(to_numpy(a), dtype=np.float64) for i, a in enumerate(arrays)
+        }
 
     def name(self, key: Hashable) -> str:
         return f"the gradient of argument {key}"

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, backend_of, to_numpy
 from ..errors import ArgumentError, GradientError, UndecidedError
-from ..initializers import as_generator
 from ..layers.base import Layer
+from ..layers.initializers import as_generator
 from ..network import Sequential
+from ..ops import Array, ops_of, to_numpy
+from ..penalties import register
+from ..penalties.derivative import NETWORK
+from ..penalties.rules import RULES
 from .comparison import GradientReport, verify
 from .differences import Undecided, slopes
 
@@ -46,7 +49,8 @@ def check_penalty(
     Raises
     ------
     ArgumentError
-        With such batches, or such a ``where``, nothing can be told; or D is a Sequential with a forward of its own.
+        With such batches, or such a ``where``, nothing can be told; or D is of a class that is not registered like a
+        Sequential.
     GradientError
         It looks elsewhere, at points of one ratio for all or several within a sample; its value is another function of
         the norms; its gradient is not that of its value, or is not added.
@@ -58,22 +62,27 @@ def check_penalty(
             f"check_penalty: real and fake must be two batches of one shape and at least 2 samples, got {real.shape} "
             f"and {fake.shape}. With one sample a sum is a mean, and nobody sees whether each has an ε of its own."
         )
-    if type(discriminator).forward is not Sequential.forward:
-        raise ArgumentError("check_penalty: the discriminator has a forward of its own; give Sequential(D).")
+    if RULES.get(type(discriminator)) is not NETWORK:
+        kind = type(discriminator).__name__
+        raise ArgumentError(
+            f"check_penalty: the discriminator is a {kind}, which may compute something else than its layers in a row; "
+            f"give Sequential(D), or say that it does not: tinygan.penalties.register({kind}, like=Sequential)."
+        )
     claim = _PenaltyClaim(penalty, discriminator, real, fake, seed)
     if same := [n for n, (a, b) in enumerate(zip(claim.real, claim.fake, strict=True)) if np.array_equal(a, b)]:
         raise ArgumentError(
             f"check_penalty: real and fake are equal in sample {same[0]}. All points between them are one, and nobody "
             "sees where the penalty looks. Draw both batches at random."
         )
-    said = float(claim.evaluate(None, np.zeros(0))[0])
+    claimed = float(claim.evaluate(None, np.zeros(0))[0])
     claim.check_points(where)
     norms = claim.norms_by_differences(tolerance)
     expected = float(value(norms))
-    if not abs(said - expected) <= tolerance * max(abs(said), abs(expected)) + 1e-14:
+    if not abs(claimed - expected) <= tolerance * max(abs(claimed), abs(expected)) + 1e-14:
         raise GradientError(
-            f"{claim.where}: the value is {said:.10g}, but the gradients at those points have norms {norms.round(6)}, "
-            f"which make {expected:.10g}. A norm is over all axes of one sample: a root or a mean too many or too few?"
+            f"{claim.where}: the value is {claimed:.10g}, but the gradients at those points have norms "
+            f"{norms.round(6)}, which make {expected:.10g}. A norm is over all axes of one sample: a root or a mean "
+            "too many or too few?"
         )
     return verify(claim, np.ones((1, 1)), as_generator(seed), tolerance, exhaustive, directions)
 
@@ -85,19 +94,15 @@ class _Watch(Layer):
         super().__init__()
         self.seen: list[np.ndarray] = []
 
-    def forward(self, x: Array, *, train: bool = True) -> Array:
+    def apply(self, x: Array, train: bool) -> tuple[Array, None]:
         self.seen.append(np.array(to_numpy(x)))
-        return self._remember(x)
+        return x, None
 
-    def backward(self, dy: Array) -> Array:
-        self._recall(dy)
-        return dy
+    def gradients(self, cache: None, dy: Array) -> tuple[Array, dict]:
+        return dy, {}
 
-    def tangent(self, v: Array) -> Array:
-        return v
 
-    def second_order(self, v: Array, g: Array) -> None:
-        return None
+register(_Watch, symmetric=True, second_order=lambda layer, cache, v, g: (None, {}))
 
 
 class _PenaltyClaim:
@@ -105,10 +110,10 @@ class _PenaltyClaim:
 
     def __init__(self, penalty: Callable, discriminator: Sequential, real: Array, fake: Array, seed: int) -> None:
         self.penalty, self.seed, self.where = penalty, seed, repr(penalty)
-        self.put = backend_of(real).from_host
+        self.put = ops_of(real).from_host
         self.real, self.fake = (np.array(to_numpy(a), dtype=np.float64) for a in (real, fake))
         self.D = discriminator.astype(np.float64)
-        self.points = {key: np.array(to_numpy(p)) for key, p in self.D.params.items()}
+        self.points: dict[Hashable, np.ndarray] = {key: np.array(to_numpy(p)) for key, p in self.D.params.items()}
         self.x = self.real  # where the penalty has looked
 
     def name(self, key: Hashable) -> str:
@@ -119,11 +124,11 @@ class _PenaltyClaim:
 
     def _run(self, key: Hashable, value: np.ndarray, before: float = 0.0) -> tuple[Any, Sequential, _Watch]:
         watch = _Watch()
-        D = Sequential(watch, *(layer.copy() for layer in self.D.layers)).to(backend_of(self.D.theta))
+        D = Sequential(watch, *(layer.copy() for layer in self.D.layers)).to(ops_of(self.D.theta))
         for name, p in D.params.items():
             position, rest = name.split(".", 1)
-            own = f"{int(position) - 1}.{rest}"
-            p[...] = self.put(value if own == key else self.points[own])
+            inner = f"{int(position) - 1}.{rest}"
+            p[...] = self.put(value if inner == key else self.points[inner])
         D.grad[...] = before
         result = self.penalty(
             D, self.put(self.real.copy()), self.put(self.fake.copy()), np.random.default_rng(self.seed)
@@ -140,15 +145,15 @@ class _PenaltyClaim:
         return np.array([float(result)])
 
     def gradients(self, dy: np.ndarray) -> dict[Hashable, Array | None]:
-        found = []
+        runs = []
         for before in (0.0, 3.0):
             _, D, _ = self._run(None, np.zeros(0), before)
-            names = {key: f"{int(key.split('.', 1)[0]) + 1}.{key.split('.', 1)[1]}" for key in self.points}
-            found.append({key: np.array(to_numpy(D.grads[name])) for key, name in names.items()})
-        for key, first in found[0].items():
-            if not np.allclose(found[1][key], first + 3.0, rtol=1e-9, atol=1e-9):
+            names = {key: f"{int(key.split('.', 1)[0]) + 1}.{key.split('.', 1)[1]}" for key in self.D.params}
+            runs.append({key: np.array(to_numpy(D.grads[name])) for key, name in names.items()})
+        for key, first in runs[0].items():
+            if not np.allclose(runs[1][key], first + 3.0, rtol=1e-9, atol=1e-9):
                 raise GradientError(f"{self.where}: it does not add to {self.name(key)}, where 3.0 was before.")
-        return {key: g * float(dy[0]) for key, g in found[0].items()}
+        return {key: g * float(dy[0]) for key, g in runs[0].items()}
 
     def check_points(self, where: str) -> None:
         if where != "between":
@@ -171,12 +176,14 @@ class _PenaltyClaim:
 
     def norms_by_differences(self, tolerance: float) -> np.ndarray:
         def total(x: np.ndarray) -> np.ndarray:
-            return np.array([float(to_numpy(self.D.copy().forward(self.put(x.copy()))).sum())])
+            return np.array([float(to_numpy(self.D.copy().apply(self.put(x.copy()), True)[0]).sum())])
 
         eye = np.eye(self.x.size).reshape(-1, *self.x.shape)
         try:
-            found = slopes(total, self.x, total(self.x), eye, np.ones((1, 1)), tolerance=tolerance / 4.0)
+            measured = slopes(total, self.x, total(self.x), eye, np.ones((1, 1)), tolerance=tolerance / 4.0)
         except Undecided:
             raise UndecidedError(f"{self.where}: finite differences cannot tell: D has a kink there.") from None
-        logits = len(self.D.copy().forward(self.put(self.x.copy())))  # fewer than samples if D packs some into one
-        return np.linalg.norm(found.value.reshape(logits, -1), axis=1)
+        logits = len(
+            self.D.copy().apply(self.put(self.x.copy()), True)[0]
+        )  # fewer than samples if D packs some into one
+        return np.linalg.norm(measured.value.reshape(logits, -1), axis=1)

@@ -16,6 +16,7 @@ the step before cannot pass for one of this step.
 from __future__ import annotations
 
 import operator
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import graphs
-from ..backend import get_backend, to_numpy
+from ..backends.cuda import graphs
 from ..errors import BackendError, ContractError
 from ..gan import GAN
-from ..initializers import Rng, as_generator
+from ..layers.initializers import Rng, as_generator
+from ..ops import get_ops, to_numpy
 from . import device_array
 from .device import xp
 from .syncs import forbid_syncs
@@ -61,11 +62,11 @@ def check_replay(
     ContractError
         A replayed step differs, or none was replayed; the message says where, or why.
     """
-    rng, device, (eager, replayed) = as_generator(rng), get_backend(backend), (build().to(backend) for _ in range(2))
+    rng, device, (eager, replayed) = as_generator(rng), get_ops(backend), (build().to(backend) for _ in range(2))
     dtype = eager.generator.theta.dtype
     with enabled(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        step = graphs.stepper(replayed)
+        step: Any = graphs.stepper(replayed)
         for t in range(1, steps + 1):
             real = rng.uniform(-1.0, 1.0, (batch * eager.d_steps, *eager.sample_shape)).astype(dtype)
             for gan in (eager, replayed):
@@ -75,14 +76,30 @@ def check_replay(
             what = f"step {t}, which was {'' if step.replayed > before else 'not '}replayed"
             for name, a, b in zip(losses[0]._fields, *losses, strict=True):
                 _require_same(f"{what}: the loss {name}", a, b)
-            (arrays, record), (others, other_record) = eager.state(), replayed.state()
-            for name, array in arrays.items():
-                _require_same(f"{what}: {name}", array, others[name])
-            if record != other_record:
-                raise ContractError(f"{what}: the counts of steps or the states of generators differ.")
+            others = everything(replayed)
+            for name, value in everything(eager).items():
+                _require_same(f"{what}: {name}", value, others[name])
     if not step.replayed:
         raise ContractError(f"no step was replayed: {step.why or 'there were too few of a kind'}.")
     return step.replayed
+
+
+def everything(gan: GAN) -> dict[str, Any]:
+    """All that a GAN is made of and that a step may change, by name: arrays, counts and the states of generators."""
+    parts: dict[str, Any] = {"G": gan.generator, "D": gan.discriminator, "G's optimiser": gan.g_optimizer}
+    parts |= {"D's optimiser": gan.d_optimizer} | ({"the average": gan.average.network} if gan.average else {})
+    state = {f"{name}: {key}": a for name, part in parts.items() for key, a in part.state_arrays().items()}
+    networks = {"G": gan.generator, "D": gan.discriminator}
+    state |= {f"{name}: grad": to_numpy(network.grad) for name, network in networks.items()}
+    rngs = {f"{name}: {key}": rng for name, network in networks.items() for key, rng in network.rngs()}
+    rngs |= {"rng": gan.rng, "sample_rng": gan.sample_rng}
+    state |= {f"the state of {name}": _flat(rng.bit_generator.state) for name, rng in rngs.items()}
+    return state | {"t": float(gan.t), "t of the average": float(gan.average.t if gan.average else 0)}
+
+
+def _flat(state: Any) -> np.ndarray:
+    """The numbers in a generator's state, as bytes."""
+    return np.frombuffer(pickle.dumps(state), dtype=np.uint8)
 
 
 def _require_same(what: str, a: Any, b: Any) -> None:
@@ -95,7 +112,7 @@ def _require_same(what: str, a: Any, b: Any) -> None:
 
 @contextmanager
 def enabled() -> Iterator[None]:
-    """Let :func:`tinygan.graphs.stepper` replay steps on the stand-in device inside the ``with`` block."""
+    """Let :func:`tinygan.backends.cuda.graphs.stepper` replay on the stand-in device inside the ``with`` block."""
     graphs.ENGINES["standin"] = Engine
     try:
         yield
@@ -104,7 +121,7 @@ def enabled() -> Iterator[None]:
 
 
 class Engine:
-    """As :class:`tinygan.kernels.capture.Engine`, on the stand-in device."""
+    """As :class:`tinygan.backends.cuda.capture.Engine`, on the stand-in device."""
 
     def run(self, work: Callable[[], Any]) -> Any:
         return work()
@@ -127,7 +144,7 @@ class Engine:
 
 
 class Staging:
-    """As :class:`tinygan.kernels.capture.Staging`, on the stand-in device."""
+    """As :class:`tinygan.backends.cuda.capture.Staging`, on the stand-in device."""
 
     def __init__(self, nbytes: int) -> None:
         self.device = xp.zeros(nbytes, dtype=np.uint8)
@@ -171,7 +188,7 @@ class Recording:
         if function in REFUSED or contracts:
             raise BackendError(
                 f"{function.__name__}: CuPy leaves this to its own cuBLAS handle, which cannot be recorded. Write it "
-                "with tinygan.kernels.matmul, dot or sum_of_products."
+                "with ops_of(x).matmul, or as a sum of products, (a * b).sum()."
             )
         if function is np.concatenate and len(args[0]) > 8:
             raise BackendError(
@@ -180,7 +197,8 @@ class Recording:
 
     def refuse_upload(self) -> None:
         raise BackendError(
-            "a copy from the host cannot be recorded: it would be that of this step for ever. Use tinygan.feeds.feed."
+            "a copy from the host cannot be recorded: it would be that of this step for ever. What a step draws is "
+            "decided before it, in GAN.draw."
         )
 
     def undo(self) -> None:

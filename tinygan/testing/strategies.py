@@ -24,27 +24,11 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from ..layers import (
-    ELU,
-    BatchNorm,
-    Conv2D,
-    ConvTranspose2D,
-    Dense,
-    Dropout,
-    Flatten,
-    Layer,
-    LayerNorm,
-    LeakyReLU,
-    MinibatchStdDev,
-    Pack,
-    ReLU,
-    Reshape,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    SpectralNorm,
-    Tanh,
-)
+from ..layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Dropout, Layer, LayerNorm, SpectralNorm
+from ..layers.activations import LeakyReLU, ReLU, Sigmoid, Tanh
+from ..layers.minibatch import MinibatchStdDev, Pack
+from ..layers.shape import Flatten, Reshape
+from ..layers.smooth import ELU, SiLU, Softplus
 from ..network import Sequential
 
 #: Sizes of dense layers and numbers of channels, with 1 among them.
@@ -166,32 +150,42 @@ def dense(draw: Callable) -> Case:
     return Case(enliven(Dense(x.shape[1], draw(sizes), rng=rng, dtype=np.float64), rng), x)
 
 
+_eps = st.sampled_from((1e-5, 1e-3, 0.1))
+
+
 @st.composite
-def normalizations(draw: Callable) -> Case:
-    """BatchNorm or LayerNorm, of dense data or images.
+def batch_norms(draw: Callable) -> Case:
+    """BatchNorm of dense data or images.
 
     Two values alone always become ±1, whatever they were (but for eps), so at least three are normalised together.
     """
-    rng, eps = draw(rngs), draw(st.sampled_from((1e-5, 1e-3, 0.1)))
-    if draw(st.booleans()):
-        x = draw(st.one_of(batches(n=st.integers(3, 6)), images(hw=st.tuples(st.integers(2, 3), st.integers(2, 3)))))
-        momentum = draw(st.sampled_from((0.0, 0.9, 1.0)))
-        layer: Layer = BatchNorm(x.shape[-1], eps=eps, momentum=momentum, dtype=np.float64)
-    else:
-        c = st.integers(3, 6)
-        x = draw(st.one_of(batches(c=c), images(hw=st.tuples(st.integers(1, 3), st.integers(1, 3)), c=c)))
-        layer = LayerNorm(x.shape[-1], eps=eps, dtype=np.float64)
-    return Case(enliven(layer, rng), x)
+    x = draw(st.one_of(batches(n=st.integers(3, 6)), images(hw=st.tuples(st.integers(2, 3), st.integers(2, 3)))))
+    momentum = draw(st.sampled_from((0.0, 0.9, 1.0)))
+    return Case(enliven(BatchNorm(x.shape[-1], eps=draw(_eps), momentum=momentum, dtype=np.float64), draw(rngs)), x)
 
 
 @st.composite
-def activations(draw: Callable) -> Case:
-    """Any activation, of dense data or images, at least one entry positive and none near 0."""
-    x = draw(st.one_of(batches(), images()))
+def layer_norms(draw: Callable) -> Case:
+    """LayerNorm of at least three channels, for the same reason, of dense data or images."""
+    c = st.integers(3, 6)
+    x = draw(st.one_of(batches(c=c), images(hw=st.tuples(st.integers(1, 3), st.integers(1, 3)), c=c)))
+    return Case(enliven(LayerNorm(x.shape[-1], eps=draw(_eps), dtype=np.float64), draw(rngs)), x)
+
+
+_kinds = st.sampled_from(
+    (
+        *(LeakyReLU(0.2), ReLU(), ELU(), Softplus(), SiLU(), Tanh(), Sigmoid()),
+        *(LeakyReLU(0.0), LeakyReLU(0.01), LeakyReLU(0.9), ELU(0.1), ELU(1.7)),
+    )
+).map(Layer.copy)
+
+
+@st.composite
+def activations(draw: Callable, kinds: SearchStrategy[Layer] = _kinds) -> Case:
+    """One of these activations, of dense data or images, at least one entry positive and none near 0."""
+    layer, x = draw(kinds), draw(st.one_of(batches(), images()))
     x.flat[0] = abs(x.flat[0])
-    slope, alpha = draw(st.sampled_from((0.0, 0.01, 0.2, 0.9))), draw(st.sampled_from((0.1, 1.0, 1.7)))
-    kinds = (LeakyReLU(slope), ReLU(), ELU(alpha), Softplus(), SiLU(), Tanh(), Sigmoid())
-    return Case(draw(st.sampled_from(kinds)).copy(), x)
+    return Case(layer, x)
 
 
 @st.composite
@@ -204,11 +198,15 @@ def dropouts(draw: Callable) -> Case:
 
 
 @st.composite
-def arrangements(draw: Callable) -> Case:
-    """Reshape or Flatten."""
+def reshapes(draw: Callable) -> Case:
+    """Reshape of images to another order of their sizes."""
     x = draw(images())
-    shape = draw(st.permutations(x.shape[1:]))
-    return Case(draw(st.sampled_from((Flatten(), Reshape(*shape)))).copy(), x)
+    return Case(Reshape(*draw(st.permutations(x.shape[1:]))), x)
+
+
+def flattens() -> SearchStrategy[Case]:
+    """Flatten of images."""
+    return images().map(lambda x: Case(Flatten(), x))
 
 
 @st.composite
@@ -250,10 +248,12 @@ def layers() -> SearchStrategy[Case]:
         dense(),
         convolutions(largest=5),
         convolutions(transposed=True, largest=3),
-        normalizations(),
+        batch_norms(),
+        layer_norms(),
         activations(),
         dropouts(),
-        arrangements(),
+        reshapes(),
+        flattens(),
         regularisers(),
     )
 
@@ -286,10 +286,10 @@ def _next_layer(draw: Callable, n: int, shape: tuple[int, ...], above: Layer | N
     """Any layer that takes n samples of ``shape``, from the layer ``above`` it, and gives no large ones."""
     c = shape[-1]
 
-    def dense() -> Layer:
+    def dense() -> Dense:
         return Dense(c, draw(sizes), rng=rng, dtype=np.float64)
 
-    def convolution() -> Layer:
+    def convolution() -> Conv2D:
         return Conv2D(c, draw(_few), draw(_few), stride=draw(_few), rng=rng, dtype=np.float64)
 
     choices: list[Callable[[], Layer]] = [

@@ -1,20 +1,21 @@
-"""What the rules of the contract are made of: a layer on trial, and the list that rules are added to."""
+"""What the rules of the contract are made of: a layer on trial, and the form of a rule."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, backend_of, to_numpy
-from ..initializers import Rng, as_generator
+from ..errors import ArgumentError
 from ..layers.base import Layer
+from ..layers.initializers import Rng, as_generator
+from ..ops import Array, ops_of, to_numpy
 
 
 class Run(NamedTuple):
-    """One forward and one backward, on the host."""
+    """What a forward and a backward pass gave, on the host."""
 
     y: np.ndarray
     dx: np.ndarray | None
@@ -22,15 +23,33 @@ class Run(NamedTuple):
 
 
 class Trial:
-    """A layer under examination: fresh copies of it, batches for it, and runs of both passes."""
+    """A layer under examination: fresh copies of it, batches for it, and runs of both passes.
+
+    ``x`` and ``other`` are two batches, ``dy`` and ``other_dy`` gradients of their outputs, all on the host. They are
+    float64, but for the indices that a layer with ``takes_integers`` is given.
+    """
 
     def __init__(self, layer: Layer, x: Array, rng: Rng) -> None:
-        self.layer, self.put, rng = layer, backend_of(x).from_host, as_generator(rng)
-        self.x = np.array(to_numpy(x), dtype=np.float64)
-        self.other = self.x[::-1] + 0.1 * rng.standard_normal(self.x.shape)  # a second batch, near the range of x
-        y = self.fresh().forward(self.array(self.x))
-        self.dy, self.other_dy = rng.standard_normal((2, *y.shape))
-        self.options = {"grads", "need_dx"} & inspect.signature(layer.backward).parameters.keys()
+        require_initialised(layer)
+        self.layer, self.put, rng = layer, ops_of(x).from_host, as_generator(rng)
+        if layer.takes_integers:
+            self.x = np.array(to_numpy(x))
+            self.other = rng.permutation(self.x.ravel()).reshape(self.x.shape)  # indices that the layer knows
+        else:
+            self.x = np.array(to_numpy(x), dtype=np.float64)
+            self.other = self.x[::-1] + 0.1 * rng.standard_normal(self.x.shape)  # near the range of x
+        self.fresh().check_input(self.batch(self.x))  # a batch that does not fit is no fault of the layer
+        self.rng = rng
+
+    @cached_property
+    def dy(self) -> np.ndarray:
+        """A gradient of the output."""
+        return self.rng.standard_normal(self.fresh().forward(self.batch(self.x)).shape)
+
+    @cached_property
+    def other_dy(self) -> np.ndarray:
+        """Another one."""
+        return self.rng.standard_normal(self.dy.shape)
 
     def fresh(self, dtype: Any = np.float64, *, grads: float = 0.0) -> Layer:
         """A copy of the layer, all of its gradients set to ``grads``."""
@@ -48,29 +67,51 @@ class Trial:
         """A copy on the layer's backend."""
         return self.put(np.array(host, dtype=dtype))
 
+    def batch(self, host: np.ndarray, dtype: Any = np.float64) -> Array:
+        """The same of a batch for the layer; indices stay what they are."""
+        return self.array(host, host.dtype if self.layer.takes_integers else dtype)
+
     def run(
-        self,
-        layer: Layer,
-        x: np.ndarray | None = None,
-        dy: np.ndarray | None = None,
-        *,
-        train: bool = True,
-        **options: Any,
+        self, layer: Layer, x: np.ndarray | None = None, dy: np.ndarray | None = None, *, train: bool = True
     ) -> Run:
-        """A forward of x and a backward of dy, with the keywords ``options``."""
-        y = layer.forward(self.array(self.x if x is None else x), train=train)
-        dx = layer.backward(self.array(self.dy if dy is None else dy), **options)
-        return self.outcome(layer, y, dx)
+        """forward(x) and backward(dy)."""
+        y = layer.forward(self.batch(self.x if x is None else x), train=train)
+        return self.outcome(layer, y, layer.backward(self.array(self.dy if dy is None else dy)))
 
     def outcome(self, layer: Layer, y: Array, dx: Array | None) -> Run:
         """What a forward and a backward gave, as copies on the host."""
-        grads = {key: self.host(g) for key, g in layer.grads.items()}
-        return Run(self.host(y), None if dx is None else self.host(dx), grads)
+        dx = None if dx is None or self.layer.takes_integers else self.host(dx)
+        return Run(self.host(y), dx, self.grads(layer))
+
+    def grads(self, layer: Layer) -> dict[str, np.ndarray]:
+        """Copies of the gradients that are stored in ``layer``, on the host."""
+        return {key: self.host(g) for key, g in layer.grads.items()}
 
     @staticmethod
     def host(a: Array) -> np.ndarray:
         """A copy on the host."""
         return np.array(to_numpy(a))
+
+
+def require_initialised(layer: Layer) -> None:
+    """Refuse a layer whose class forgot the first line of ``__init__``."""
+    if isinstance(layer, Layer) and not hasattr(layer, "_bound"):
+        raise ArgumentError(f"{type(layer).__name__}: __init__ must call super().__init__().")
+
+
+def rewinder(layer: Layer) -> Callable[[], None]:
+    """Return a function that undoes what forward passes do to ``layer``: open passes, buffers, states of Generators."""
+    buffers = [(b, b.copy()) for b in layer.buffers.values()]
+    states = [(rng.bit_generator, rng.bit_generator.state) for _, rng in layer.rngs()]
+
+    def rewind() -> None:
+        layer.forget()
+        for buffer, before in buffers:
+            buffer[...] = before
+        for bits, state in states:
+            bits.state = state
+
+    return rewind
 
 
 def refused(error: type[Exception], method: Callable, *args: object) -> bool:
@@ -82,17 +123,19 @@ def refused(error: type[Exception], method: Callable, *args: object) -> bool:
     return False
 
 
-def apart(a: np.ndarray, b: np.ndarray) -> bool:
+def apart(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     """Whether two arrays differ by more than the order of summation explains."""
+    if a is None or b is None:
+        return a is not b
     return a.shape != b.shape or not np.linalg.norm(a - b) <= 1e-12 + 1e-10 * np.linalg.norm(b)
 
 
 def difference(run: Run, expected: Run, *, exact: bool = False) -> str | None:
     """Say which result of two runs differs, if any does."""
-    pairs = [("the output", run.y, expected.y), ("dx", run.dx, expected.dx)]
+    pairs: list[tuple[str, Any, Any]] = [("the output", run.y, expected.y), ("dx", run.dx, expected.dx)]
     pairs += [(f"the gradient of {key}", g, expected.grads[key]) for key, g in run.grads.items()]
     for name, a, b in pairs:
-        if not np.array_equal(a, b) if exact else apart(a, b):
+        if (not np.array_equal(a, b) and a is not b) if exact else apart(a, b):
             return f"{name} differs"
     return None
 
@@ -116,18 +159,9 @@ class Rule(NamedTuple):
     check: Callable[[Trial], Iterator[str]]
 
 
-#: The contract, in the order in which it is checked.
-RULES: list[Rule] = []
-
-
 def rule(what: str, *, why: str, mend: str) -> Callable:
-    """Add the function below to the list of rules."""
-
-    def add(check: Callable[[Trial], Iterator[str]]) -> Callable[[Trial], Iterator[str]]:
-        RULES.append(Rule(what, why, mend, check))
-        return check
-
-    return add
+    """Make a rule of the function below, which tries a layer and yields what it finds wrong."""
+    return lambda check: Rule(what, why, mend, check)
 
 
 #: Train and eval; nearly every rule must hold in both.

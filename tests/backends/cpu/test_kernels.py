@@ -1,0 +1,274 @@
+"""The fast convolutions against the plain ones: the same numbers, over every geometry, on any number of cores."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygan.backends.cpu import CpuOps, blocks, convolution, threads, tiles, winograd
+from tinygan.backends.cpu.layers import FastBatchNorm
+from tinygan.layers import BatchNorm
+from tinygan.ops import Ops, Window
+from tinygan.testing.strategies import rngs
+
+plain = Ops()
+
+KERNEL_AND_STRIDE = st.tuples(st.integers(1, 7), st.integers(1, 4))
+CHANNELS = st.sampled_from([1, 2, 3, 4, 11])  # few ones take a way of their own
+IN_TILES = st.sampled_from([(2, 1), (3, 1), (3, 2), (4, 2), (5, 2), (6, 2)])  # what Winograd's tiles are made for
+
+
+@st.composite
+def convolutions(draw, sides=KERNEL_AND_STRIDE, channels=CHANNELS):
+    """Images, weights, small images and the window that ties them: kernel 1 to 7, stride 1 to 4, any padding."""
+    n, a, b = draw(st.integers(1, 5), label="n"), draw(channels, label="channels"), draw(st.integers(1, 4))
+    kernel, stride = zip(draw(sides), draw(sides), strict=True)
+    pads = tuple(draw(st.integers(0, 3)) for _ in range(4))
+    sides = list(zip(kernel, stride, (pads[:2], pads[2:]), strict=True))
+    hw = tuple(draw(st.integers(max(1, k - sum(zeros)), 9)) for k, _, zeros in sides)
+    grid = tuple((size + sum(zeros) - k) // s + 1 for size, (k, s, zeros) in zip(hw, sides, strict=True))
+    rng = draw(rngs)
+    x, W, y = (rng.standard_normal(shape) for shape in ((n, *hw, a), (*kernel, a, b), (n, *grid, b)))
+    return x, W, y, Window(kernel, stride, pads, grid)
+
+
+@pytest.fixture(params=[1, 3], ids="{} cores".format, scope="module")
+def cores(request):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "workers", lambda: request.param)
+        patch.setattr(convolution, "PIECE", 200)  # small images come in pieces too
+        patch.setattr(convolution, "LONG", 200)
+        patch.setattr(convolution, "ROWS", 1)
+        patch.setattr(tiles, "PIECE", 100)
+        yield
+
+
+@pytest.mark.usefixtures("cores")
+@given(case=convolutions())
+def test_fast_and_plain_convolutions_are_equal(case):
+    assert_equal(convolution, plain, *case)
+
+
+@pytest.mark.usefixtures("cores")
+@given(case=convolutions(IN_TILES))
+def test_convolutions_in_tiles_and_plain_ones_are_equal(case):
+    assert winograd.axes(case[-1]) is not None
+    assert_equal(winograd, plain, *case)
+
+
+def assert_equal(fast, slow, x, W, y, window, *, rtol=1e-12):
+    """The three products, and the sums with a bias that only the fast ones take, relative to the largest number."""
+    hw, (a, b) = x.shape[1:3], W.shape[2:]
+    of_small, of_large = (np.arange(1.0, 1 + size, dtype=x.dtype) for size in (b, a))
+    for found, expected in (
+        (fast.convolve(x, W, window), slow.convolve(x, W, window)),
+        (fast.convolve(x, W, window, of_small), slow.convolve(x, W, window) + of_small),
+        (fast.convolve_weights(x, y, window), slow.convolve_weights(x, y, window)),
+        (fast.convolve_adjoint(y, W, hw, window), slow.convolve_adjoint(y, W, hw, window)),
+        (fast.convolve_adjoint(y, W, hw, window, of_large), slow.convolve_adjoint(y, W, hw, window) + of_large),
+    ):
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=0, atol=rtol * max(1.0, abs(expected).max()))
+
+
+@pytest.mark.parametrize(("kernel", "products"), [(3, 25), (4, 36), (5, 49), (6, 64)])
+def test_tiles_need_about_half_of_the_products(kernel, products):
+    """Of kernel² · 4 for the four outputs of a tile."""
+    rows, columns = winograd.axes(Window((kernel, kernel), (2, 2), (0, 0, 0, 0), (2, 2)))
+    assert sum(rows.phases) * sum(columns.phases) == products
+
+
+@pytest.mark.parametrize(("kernel", "places", "products"), [(5, 8, 28), (5, 7, 27), (5, 1, 6), (4, 8, 24), (4, 7, 22)])
+def test_an_odd_number_of_outputs_leaves_products_out(kernel, places, products):
+    """Along one dimension, of 5 (kernel 4: 4) for each output."""
+    rows, _ = winograd.axes(Window((kernel, kernel), (2, 2), (0, 0, 0, 0), (places, places)))
+    assert rows.products == products
+
+
+@pytest.mark.parametrize(("kernel", "size"), [(4, 16), (5, 16), (5, 14)])
+def test_tiles_are_as_exact_in_float32(kernel, size):
+    """They take sums and differences before they multiply, which must not cost more than a digit."""
+    rng = np.random.default_rng(0)
+    x, W = rng.standard_normal((32, size, size, 64)), rng.standard_normal((kernel, kernel, 64, 32))
+    window = Window((kernel, kernel), (2, 2), (1, 2, 1, 2) if kernel == 5 else (1, 1, 1, 1), (size // 2, size // 2))
+    y = rng.standard_normal((32, *window.grid, 32))
+    singles = [a.astype(np.float32) for a in (x, W, y)]
+    assert_equal(ToFloat64(winograd), plain, *(a.astype(np.float64) for a in singles), window, rtol=2e-6)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize(("channels", "in_tiles"), [(32, True), (31, False)])
+def test_tiles_are_what_runs_where_they_save_time(monkeypatch, cores, channels, in_tiles):
+    monkeypatch.setattr(threads, "workers", lambda: cores)
+    calls = []
+
+    def spy(function):
+        def called(*arguments):
+            calls.append(function.__name__)
+            return function(*arguments)
+
+        monkeypatch.setattr(winograd, function.__name__, called)
+
+    for function in (winograd.convolve, winograd.convolve_adjoint, winograd.convolve_weights):
+        spy(function)
+    monkeypatch.setattr(winograd, "PIECE", 1 << 14)
+    rng = np.random.default_rng(0)
+    x, W, y = (rng.standard_normal(s) for s in ((8, 16, 16, channels), (4, 4, channels, 3), (8, 8, 8, 3)))
+    assert_equal(convolution, plain, x, W, y, Window((4, 4), (2, 2), (1, 1, 1, 1), (8, 8)))
+    assert sorted(set(calls)) == (["convolve", "convolve_adjoint", "convolve_weights"] if in_tiles else [])
+
+
+class ToFloat64:
+    """Kernels that compute in float32 whatever they are given."""
+
+    def __init__(self, kernels):
+        self.kernels = kernels
+
+    def __getattr__(self, name):
+        def single(*arguments):
+            narrow = (a.astype(np.float32) if isinstance(a, np.ndarray) else a for a in arguments)
+            return getattr(self.kernels, name)(*narrow).astype(np.float64)
+
+        return single
+
+
+@pytest.mark.parametrize("table", ["B", "G", "A"])
+def test_a_wrong_sign_in_a_table_is_noticed(monkeypatch, table):
+    """Each sign of each table counts: a check of the check."""
+    rng = np.random.default_rng(0)
+    for taps, (B, G, A, factors) in tiles.SIGNS.items():
+        kernel = 2 * taps
+        window = Window((kernel, kernel), (2, 2), (0, 0, 0, 0), (2, 2))
+        x = rng.standard_normal((2, kernel + 2, kernel + 2, 3))
+        W, y = rng.standard_normal((kernel, kernel, 3, 2)), rng.standard_normal((2, 2, 2, 2))
+        right = {"B": B, "G": G, "A": A}
+        for i, row in enumerate(right[table]):
+            for j, sign in enumerate(row):
+                if sum(map(abs, row)) == 1 and sign:
+                    continue  # a row of nothing
+                bad = [list(r) for r in right[table]]
+                bad[i][j] = 0 if sign else 1
+                signs = {**right, table: tuple(map(tuple, bad))}
+                monkeypatch.setitem(tiles.SIGNS, taps, (signs["B"], signs["G"], signs["A"], factors))
+                with pytest.raises(AssertionError):
+                    assert_equal(winograd, plain, x, W, y, window)
+        monkeypatch.setitem(tiles.SIGNS, taps, (B, G, A, factors))
+        assert_equal(winograd, plain, x, W, y, window)
+
+
+@pytest.mark.usefixtures("cores")
+@given(case=convolutions())
+def test_views_serve_as_well_as_arrays(case):
+    """Channels that were moved to the end, every second image: strides of any kind, and nothing is written to."""
+    x, W, y, window = case
+    views = [np.repeat(a, 2, axis=0)[::2].transpose(0, 3, 1, 2).copy().transpose(0, 2, 3, 1) for a in (x, y)]
+    for view in views:
+        view.flags.writeable = False
+    np.testing.assert_allclose(
+        convolution.convolve(views[0], W, window), plain.convolve(x, W, window), rtol=1e-12, atol=1e-12
+    )
+    expected = plain.convolve_weights(x, y, window)
+    np.testing.assert_allclose(convolution.convolve_weights(*views, window), expected, rtol=1e-12, atol=1e-12)
+    expected = plain.convolve_adjoint(y, W, x.shape[1:3], window)
+    np.testing.assert_allclose(
+        convolution.convolve_adjoint(views[1], W, x.shape[1:3], window), expected, rtol=1e-12, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("kernels", [convolution, winograd])
+def test_one_core_and_three_agree(monkeypatch, kernels):
+    rng = np.random.default_rng(0)
+    x, W, y = (rng.standard_normal(shape) for shape in ((7, 8, 8, 3), (4, 4, 3, 5), (7, 4, 4, 5)))
+    window = Window((4, 4), (2, 2), (1, 1, 1, 1), (4, 4))
+    results = []
+    for cores in (1, 3):
+        monkeypatch.setattr(threads, "workers", lambda cores=cores: cores)
+        results.append(
+            (
+                kernels.convolve(x, W, window),
+                kernels.convolve_adjoint(y, W, (8, 8), window),
+                kernels.convolve_weights(x, y, window),
+            )
+        )
+    for one, three in zip(*results, strict=True):
+        np.testing.assert_allclose(one, three, rtol=1e-12, atol=1e-12)
+
+
+@given(n=st.integers(1, 40), c=st.integers(1, 9), rng=rngs)
+def test_blocks_cover_every_row_once_and_do_not_depend_on_the_cores(n, c, rng):
+    a = rng.standard_normal((n, c), dtype=np.float32)
+    sums, doubled = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK", 16)
+        patch.setattr(blocks, "WIDE", 5)
+        for cores in (1, 2, 5):
+            patch.setattr(threads, "workers", lambda cores=cores: cores)
+            sums.append(blocks.sum_rows(a).tobytes())
+            b = a.copy()
+            blocks.in_blocks(lambda x, half: np.add(x, np.multiply(x, 1.0, out=half), out=x), b, scratch=1)
+            doubled.append(b)
+    assert len(set(sums)) == 1
+    np.testing.assert_allclose(np.frombuffer(sums[0], dtype=np.float32), a.sum(axis=0), rtol=1e-5, atol=1e-5)
+    for b in doubled:
+        np.testing.assert_array_equal(b, 2 * a)
+
+
+def test_the_same_bytes_every_time(monkeypatch):
+    """Sums over images are added up in the order of the images, whichever core was first."""
+    monkeypatch.setattr(threads, "workers", lambda: 3)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((30, 9, 9, 3), dtype=np.float32), rng.standard_normal((30, 9, 9, 5), dtype=np.float32)
+    window = Window((3, 3), (1, 1), (1, 1, 1, 1), (9, 9))
+    assert len({convolution.convolve_weights(x, y, window).tobytes() for _ in range(10)}) == 1
+
+
+@given(m=st.integers(0, 70), c=st.integers(1, 9), rng=rngs)
+def test_short_rows_side_by_side(m, c, rng):
+    a, row = rng.standard_normal((m, c)), rng.standard_normal(c)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "WIDE", 6)
+        wide = blocks.side_by_side(a)
+    g = wide.shape[1] // c
+    assert (g > 1) == (c < 6 and m * c >= 48 and m % {1: 8, 2: 4, 3: 2, 4: 2, 5: 2}[c] == 0)
+    np.testing.assert_array_equal((wide + blocks.repeat_row(row, g * c)).reshape(a.shape), a + row)
+    np.testing.assert_allclose(blocks.sum_repeats(wide.sum(axis=0), c), a.sum(axis=0), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_batch_normalisation_is_the_same_in_wide_rows_and_in_short_ones(monkeypatch, parts):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 32, 6, 6, 3)) + 5.0
+    results = []
+    for wide in (1, 50):  # not at all, and 32 rows side by side
+        monkeypatch.setattr(blocks, "WIDE", wide)
+        monkeypatch.setattr(blocks, "BLOCK", 500)
+        link = FastBatchNorm(BatchNorm(3, dtype=np.float64), parts)
+        y, cache = link.apply(x, True)
+        layer = link.layer
+        results.append(
+            [y, link.backprop(cache, dy), *layer.grads.values(), *layer.buffers.values(), link.apply(x, False)[0]]
+        )
+    for short, long in zip(*results, strict=True):
+        np.testing.assert_allclose(short, long, rtol=1e-12, atol=1e-12)
+
+
+@given(n=st.integers(1, 40), c=st.integers(1, 9), part=st.floats(0.0, 1.0), rng=rngs)
+def test_optimisers_and_averages_in_blocks_change_no_bit(n, c, part, rng):
+    """``update`` and ``mix`` of both kinds of ops, on vectors that take several blocks and cores."""
+
+    class Descent:
+        @staticmethod
+        def update(numbers, theta, g):
+            theta -= numbers * g
+
+    vectors = rng.standard_normal((2, n * c))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK", 7)
+        patch.setattr(threads, "workers", lambda: 3)
+        fast, slow = vectors.copy(), vectors.copy()
+        for ops, (theta, g) in ((CpuOps(), fast), (plain, slow)):
+            ops.update(Descent, 0.25, theta, g)
+        np.testing.assert_array_equal(fast, slow)
+        for ops, (theta, g) in ((CpuOps(), fast), (plain, slow)):
+            ops.mix(theta, g, part)
+    np.testing.assert_array_equal(fast, slow)

@@ -1,0 +1,260 @@
+"""The five systems, each a few lines of layers: functions that return (generator, discriminator).
+
+| function | G | D | images in | usual loss |
+|---|---|---|---|---|
+| :func:`mlp` | dense | dense | [−1, 1] | non-saturating |
+| :func:`mlp_conv` | dense | convolutions | [0, 1] | non-saturating |
+| :func:`lsgan` | dense | convolutions | [0, 1] | least squares |
+| :func:`dcgan` | transposed convolutions 5x5 | convolutions 5x5 | [−1, 1] | non-saturating |
+| :func:`dcgan64` | transposed convolutions 4x4 | convolutions 4x4 | [−1, 1] | non-saturating |
+
+All take ``image_shape`` = (H, W, C) and ``noise_dim``, so any generator can play against any discriminator for images
+of the same shape. D ends in a logit and G in the range of the images: the losses apply σ, never D. This wing imports
+the book only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import gcd, prod
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, positive_int
+from ..layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Sigmoid, Tanh
+from ..layers.initializers import Rng, as_generator, dcgan_normal
+from ..network import Sequential
+
+Pair = tuple[Sequential, Sequential]
+
+
+def mlp(
+    image_shape: Sequence[int] = (28, 28, 1),
+    *,
+    noise_dim: int = 100,
+    g_hidden: Sequence[int] = (256, 512, 1024),
+    d_hidden: Sequence[int] = (512, 256),
+    batch_norm: bool = True,
+    rng: Rng = 0,
+    dtype: Any = np.float32,
+) -> Pair:
+    """The fully connected GAN of ``examples/mnist_mlp_gan.py``, for images in [−1, 1] (Goodfellow et al., 2014).
+
+    Parameters
+    ----------
+    image_shape : (H, W, C).
+    noise_dim : length of z.
+    g_hidden, d_hidden : widths of the hidden layers.
+    batch_norm : whether G normalises its hidden layers. D never does: it would judge a batch instead of its samples.
+    rng : Generator or seed for all weights.
+
+    Returns
+    -------
+    generator : z (N, noise_dim) -> images (N, H, W, C) in (−1, 1).
+    discriminator : images (N, H, W, C) -> logits (N, 1).
+    """
+    image_shape = _image_shape(image_shape, "mlp")
+    common = {"rng": as_generator(rng), "dtype": dtype}
+    generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
+    generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), **common), Tanh(), Reshape(*image_shape)]
+    discriminator = [Flatten(), *_dense_stack((prod(image_shape), *d_hidden), False, common)]
+    discriminator += [Dense(_last(prod(image_shape), d_hidden), 1, **common)]
+    return Sequential(*generator), Sequential(*discriminator)
+
+
+def mlp_conv(
+    image_shape: Sequence[int] = (28, 28, 1),
+    *,
+    noise_dim: int = 100,
+    width: int = 64,
+    g_hidden: Sequence[int] = (128, 256),
+    batch_norm: bool = True,
+    rng: Rng = 0,
+    dtype: Any = np.float32,
+) -> Pair:
+    """A dense generator against a convolutional discriminator, for images in [0, 1].
+
+    Parameters
+    ----------
+    image_shape : (H, W, C).
+    noise_dim : length of z.
+    width : channels of D's first convolution, 5x5 in steps of 2; the second has twice as many.
+    g_hidden : widths of G's hidden layers.
+    batch_norm : whether G normalises its hidden layers; without, as articles describe it, it soon gives one
+        picture for every z.
+    rng : Generator or seed for all weights.
+
+    Returns
+    -------
+    generator : z (N, noise_dim) -> images (N, H, W, C) in (0, 1), by a sigmoid.
+    discriminator : images (N, H, W, C) -> logits (N, 1).
+    """
+    image_shape = _image_shape(image_shape, "mlp_conv")
+    common = {"rng": as_generator(rng), "dtype": dtype}
+    generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
+    generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), **common), Sigmoid(), Reshape(*image_shape)]
+    return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 2, "mlp_conv"), False, common)
+
+
+def lsgan(
+    image_shape: Sequence[int] = (28, 28, 1),
+    *,
+    noise_dim: int = 100,
+    width: int = 64,
+    g_hidden: Sequence[int] = (128, 128, 128),
+    batch_norm: bool = True,
+    rng: Rng = 0,
+    dtype: Any = np.float32,
+) -> Pair:
+    """A small dense generator against a deep convolutional discriminator, for images in [0, 1] (Mao et al., 2017).
+
+    Parameters
+    ----------
+    image_shape : (H, W, C).
+    noise_dim : length of z.
+    width : channels of D's first convolution, 5x5 in steps of 2; each of the next three has twice as many.
+    g_hidden : widths of G's hidden layers.
+    batch_norm : whether G normalises its hidden layers; articles describe it without.
+    rng : Generator or seed for all weights.
+
+    Returns
+    -------
+    generator : z (N, noise_dim) -> images (N, H, W, C), not bounded: the last layer is linear, and D, whose target is a
+        number rather than a probability, pulls its images into the range of the real ones.
+    discriminator : images (N, H, W, C) -> scores (N, 1), for :class:`tinygan.losses.LeastSquares`.
+    """
+    image_shape = _image_shape(image_shape, "lsgan")
+    common = {"rng": as_generator(rng), "dtype": dtype}
+    generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
+    # No function at the end bounds the images: they must start small, or D's gradients are as large as its errors
+    generator += [
+        Dense(_last(noise_dim, g_hidden), prod(image_shape), init=dcgan_normal, **common),
+        Reshape(*image_shape),
+    ]
+    return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 4, "lsgan"), False, common)
+
+
+def dcgan(
+    image_shape: Sequence[int] = (32, 32, 3),
+    *,
+    noise_dim: int = 100,
+    width: int = 64,
+    rng: Rng = 0,
+    dtype: Any = np.float32,
+) -> Pair:
+    """The convolutional GAN with 5x5 kernels and three levels, for images in [−1, 1] (Radford et al., 2016).
+
+    Parameters
+    ----------
+    image_shape : (H, W, C); H and W are multiples of 4. G starts at an eighth of them, or at a quarter if they are no
+        multiples of 8, and then its first transposed convolution keeps the size: 28x28 grows from 7x7 as 7, 14, 28.
+    noise_dim : length of z.
+    width : channels of the largest images in both networks; each level below has twice as many.
+    rng : Generator or seed for all weights, normal with standard deviation 0.02.
+
+    Returns
+    -------
+    generator : z (N, noise_dim) -> images (N, H, W, C) in (−1, 1).
+    discriminator : images (N, H, W, C) -> logits (N, 1). Its BatchNorm sees real and generated batches apart.
+    """
+    image_shape = _image_shape(image_shape, "dcgan")
+    common = {"rng": as_generator(rng), "init": dcgan_normal, "dtype": dtype}
+    h, w, strides = _growth(image_shape, 3, "dcgan")
+    c = _doubling(width, 3, "dcgan")[::-1]  # 256, 128, 64
+    generator = [Dense(noise_dim, h * w * c[0], **common), LeakyReLU(0.2), Reshape(h, w, c[0])]
+    for c_in, c_out, stride in zip(c, c[1:], strides, strict=False):
+        generator += [ConvTranspose2D(c_in, c_out, 5, stride=stride, bias=False, **common)]
+        generator += [BatchNorm(c_out, dtype=dtype), LeakyReLU(0.2)]
+    generator += [ConvTranspose2D(c[-1], image_shape[2], 5, stride=strides[-1], **common), Tanh()]
+    return Sequential(*generator), _judge(image_shape, 5, c[::-1], True, common)
+
+
+def dcgan64(
+    image_shape: Sequence[int] = (64, 64, 3),
+    *,
+    noise_dim: int = 100,
+    width: int = 64,
+    rng: Rng = 0,
+    dtype: Any = np.float32,
+) -> Pair:
+    """The convolutional GAN with 4x4 kernels and four levels, for images in [−1, 1] (Radford et al., 2016).
+
+    Parameters
+    ----------
+    image_shape : (H, W, C); H and W are multiples of 4. G starts at a sixteenth of them, or at an eighth or a quarter
+        if they are no multiples of more, and then its first layers keep the size.
+    noise_dim : length of z.
+    width : channels of the largest images in both networks; each level below has twice as many.
+    rng : Generator or seed for all weights, normal with standard deviation 0.02.
+
+    Returns
+    -------
+    generator : z (N, noise_dim) -> images (N, H, W, C) in (−1, 1).
+    discriminator : images (N, H, W, C) -> logits (N, 1). Its BatchNorm sees real and generated batches apart.
+    """
+    image_shape = _image_shape(image_shape, "dcgan64")
+    common = {"rng": as_generator(rng), "init": dcgan_normal, "dtype": dtype}
+    h, w, strides = _growth(image_shape, 4, "dcgan64")
+    c = _doubling(width, 4, "dcgan64")[::-1]  # 512, 256, 128, 64
+    generator = [Dense(noise_dim, h * w * c[0], bias=False, **common), Reshape(h, w, c[0])]
+    generator += [BatchNorm(c[0], dtype=dtype), ReLU()]
+    for c_in, c_out, stride in zip(c, c[1:], strides, strict=False):
+        generator += [ConvTranspose2D(c_in, c_out, 4, stride=stride, bias=False, **common)]
+        generator += [BatchNorm(c_out, dtype=dtype), ReLU()]
+    generator += [ConvTranspose2D(c[-1], image_shape[2], 4, stride=strides[-1], **common), Tanh()]
+    return Sequential(*generator), _judge(image_shape, 4, c[::-1], True, common)
+
+
+def _dense_stack(sizes: Sequence[int], batch_norm: bool, common: dict[str, Any]) -> list[Layer]:
+    layers: list[Layer] = []
+    for n_in, n_out in pairwise(sizes):
+        # A bias before BatchNorm is subtracted again with the mean; over rows it costs next to nothing
+        layers += [Dense(n_in, n_out, **common)]
+        layers += [BatchNorm(n_out, dtype=common["dtype"])] if batch_norm else []
+        layers += [LeakyReLU(0.2)]
+    return layers
+
+
+def _judge(
+    image_shape: tuple[int, int, int], kernel_size: int, widths: Sequence[int], batch_norm: bool, common: dict[str, Any]
+) -> Sequential:
+    """A convolutional D: each level halves the image; BatchNorm, if any, after all levels but the first."""
+    h, w, c_in = image_shape
+    layers: list[Layer] = []
+    for level, c_out in enumerate(widths):
+        normalise = batch_norm and level > 0
+        layers += [Conv2D(c_in, c_out, kernel_size, stride=2, bias=not normalise, **common)]
+        layers += [BatchNorm(c_out, dtype=common["dtype"])] if normalise else []
+        layers += [LeakyReLU(0.2)]
+        h, w, c_in = -(-h // 2), -(-w // 2), c_out
+    return Sequential(*layers, Flatten(), Dense(h * w * c_in, 1, **common))
+
+
+def _growth(image_shape: tuple[int, int, int], levels: int, name: str) -> tuple[int, int, list[int]]:
+    """(h, w, strides): the size a generator of so many levels starts at, and how much each of them enlarges it."""
+    h, w, _ = image_shape
+    doublings = next((k for k in range(levels, 1, -1) if gcd(h, w) % 2**k == 0), None)
+    if doublings is None:
+        raise ArgumentError(
+            f"{name}: height and width must be multiples of 4, since G doubles a small image, got {h}x{w}. Bring "
+            "the images to such a size: --size 64, or load(..., size=64)."
+        )
+    return h >> doublings, w >> doublings, [1] * (levels - doublings) + [2] * doublings
+
+
+def _doubling(width: int, levels: int, name: str) -> list[int]:
+    width = positive_int(width, f"{name}: width")
+    return [width << level for level in range(levels)]
+
+
+def _image_shape(image_shape: Sequence[int], name: str) -> tuple[int, int, int]:
+    if not isinstance(image_shape, Sequence) or len(image_shape) != 3:
+        raise ArgumentError(f"{name}: image_shape must be (H, W, C), got {image_shape}; a grey image has C = 1.")
+    h, w, c = (positive_int(s, f"{name}: each size of image_shape") for s in image_shape)
+    return h, w, c
+
+
+def _last(first: int, hidden: Sequence[int]) -> int:
+    return (first, *hidden)[-1]

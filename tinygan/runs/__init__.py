@@ -1,0 +1,53 @@
+"""Training runs: ``training`` is the loop, ``folder`` what a run leaves behind, ``state`` how it comes back to life.
+
+Beside them ``trained`` (networks from a finished run), ``schedules``, ``plotting``, ``tracing`` (where a NaN began) and
+the ``commandline`` of the examples. Imported from here are the book, ``backends``, ``data``, ``penalties`` and
+``parallel``; nothing but ``testing`` and programs stands above. Every name is loaded when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import commandline, plotting, schedules, state
+    from .folder import Run, read_checkpoint
+    from .tracing import require_finite
+    from .trained import Trained, load_trained
+    from .training import train
+
+_LOADED_WHEN_USED = {
+    "Run": "folder",
+    "Trained": "trained",
+    "commandline": "",
+    "load_trained": "trained",
+    "plotting": "",
+    "read_checkpoint": "folder",
+    "require_finite": "tracing",
+    "schedules": "",
+    "state": "",
+    "train": "training",
+}
+
+__all__ = [
+    "Run",
+    "Trained",
+    "commandline",
+    "load_trained",
+    "plotting",
+    "read_checkpoint",
+    "require_finite",
+    "schedules",
+    "state",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LOADED_WHEN_USED:
+        raise AttributeError(f"module 'tinygan.runs' has no attribute {name!r}; there are: {', '.join(__all__)}.")
+    module = importlib.import_module(f"{__name__}.{_LOADED_WHEN_USED[name] or name}")
+    return getattr(module, name) if _LOADED_WHEN_USED[name] else module
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

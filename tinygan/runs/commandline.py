@@ -1,0 +1,173 @@
+"""The flags that all examples share, and how their programs begin and end.
+
+An example states its recipe as default values and leaves the rest to :func:`launch`:
+
+    def main(flags):
+        images = load(flags.data, **data_options(flags))
+        generator, discriminator = ...  # made for images.image_shape, with flags.noise_dim, flags.width and flags.seed
+        gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
+        describe(images, gan)
+        return train(gan, images, **training_options(flags))
+
+    if __name__ == "__main__":
+        launch(main, __doc__, Recipe(name="my_gan", epochs=10, lr=5e-4))
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..backends import best_backend, device_of, get_ops, set_precision
+from ..data import ImageData, steps_per_epoch
+from ..errors import TinyGANError
+from ..gan import GAN
+from ..losses import Labelled
+from ..network import Sequential
+from ..parallel import ALONE, Group
+from ..parallel.mpi import first_speaks, world
+from .flags import LOSSES, ONCE, OPTIMIZERS, loss_of, optimizer_of, penalties_of
+from .folder import CHECKPOINT, read_checkpoint
+from .recipe import Recipe, make_parser
+
+
+def parse(doc: str, *recipes: Recipe, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the flags; those that are not given are the recipe's or, with --resume, the interrupted run's.
+
+    Of several recipes the first one holds, unless --model names another.
+
+    Raises
+    ------
+    SystemExit
+        A flag is unknown or its value has no meaning; argparse has said so.
+    CheckpointError
+        There is nothing to resume, or it is damaged.
+    """
+    names = [recipe.name for recipe in recipes] if len(recipes) > 1 else []
+    recipe = _named(recipes, argv) if names else recipes[0]
+    parser = make_parser(doc, recipe, names)
+    defaults = vars(parser.parse_args([]))
+    nothing = argparse.Namespace(**dict.fromkeys(defaults))  # None, which no flag can be given as
+    typed = {key: value for key, value in vars(parser.parse_args(argv, nothing)).items() if value is not None}
+
+    defaults |= _of_optimizer(recipe, typed)
+    if "resume" in typed:
+        defaults |= _of_run(typed.get("out", recipe.out), defaults, typed)
+    flags = argparse.Namespace(**{**defaults, **typed})
+    if not (flags.epochs or flags.steps):
+        flags.epochs, flags.steps = recipe.epochs, recipe.steps
+    _require_sense(parser, flags)
+    if flags.backend == "auto":
+        ops, why = best_backend()
+        print(why, file=sys.stderr)
+        flags.backend = ops.name
+    flags.low = recipe.low
+    return flags
+
+
+def _named(recipes: Sequence[Recipe], argv: Sequence[str] | None) -> Recipe:
+    """The recipe that --model names, if there is one; if not, the parser will say so."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", nargs="?")
+    name = parser.parse_known_args(argv)[0].model
+    return next((recipe for recipe in recipes if recipe.name == name), recipes[0])
+
+
+def _of_optimizer(recipe: Recipe, typed: dict[str, Any]) -> dict[str, Any]:
+    """The defaults that come with an optimiser other than the recipe's."""
+    name = typed.get("optimizer", recipe.optimizer)
+    return OPTIMIZERS[name] if name != recipe.optimizer else {}
+
+
+def _of_run(folder: Path, defaults: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
+    """The flags of the run that shall go on; not its length, if another one is typed."""
+    _, about = read_checkpoint(folder / CHECKPOINT)
+    left = {"epochs", "steps"} if {"epochs", "steps"} & typed.keys() else set()
+    return {key: value for key, value in {**ONCE, **about["settings"]}.items() if key in defaults.keys() - left}
+
+
+def _require_sense(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> None:
+    """Refuse flags that have no meaning together, as argparse refuses others."""
+    if flags.real_label != 1.0 and not issubclass(LOSSES[flags.loss], Labelled):
+        parser.error(f"argument --real-label: --loss {flags.loss} has no labels; give --real-label 1 or another --loss")
+    strength = {"none": 0.0, "gp": flags.gp_weight}.get(flags.penalty, flags.gamma)
+    if flags.loss == "wasserstein" and strength == 0.0 and flags.weight_clip is None:
+        parser.error(
+            "argument --loss: the wasserstein loss falls for ever unless D's slope is bounded; give --penalty gp, with "
+            "a weight that is not 0, or --weight-clip 0.01 as in the paper"
+        )
+
+
+def data_options(flags: argparse.Namespace) -> dict[str, Any]:
+    """Return those keyword arguments of :func:`tinygan.data.load` that the flags decide, and how it was started."""
+    passed = "size", "channels", "fit", "background", "mirror", "cache"
+    return {**{key: getattr(flags, key) for key in passed}, "in_turn": world().in_turn}
+
+
+def gan_options(
+    flags: argparse.Namespace, generator: Sequential, discriminator: Sequential, images: ImageData
+) -> dict[str, Any]:
+    """Return those keyword arguments of :class:`tinygan.GAN` that the flags decide, for training on ``images``."""
+    steps = flags.steps or flags.epochs * steps_per_epoch(len(images), flags.batch_size * flags.d_steps)
+    return {
+        "noise_dim": flags.noise_dim,
+        "loss": loss_of(flags),
+        "g_optimizer": optimizer_of(flags, generator, flags.lr, steps),
+        "d_optimizer": optimizer_of(flags, discriminator, flags.d_lr or flags.lr, steps * flags.d_steps),
+        "d_steps": flags.d_steps,
+        "penalties": penalties_of(flags),
+        "weight_clip": flags.weight_clip,
+        "average": flags.average,
+        "seed": flags.seed,
+    }
+
+
+def training_options(flags: argparse.Namespace) -> dict[str, Any]:
+    """Return those keyword arguments of :func:`tinygan.train` that the flags decide."""
+    where = ["out", "resume", "overwrite"]  # and how it was started: nothing that belongs to the run
+    passed = [*where, "epochs", "steps", "batch_size", "seed", "low", "sample_every", "checkpoint_every"]
+    settings = {key: value for key, value in vars(flags).items() if key not in where}
+    return {**{key: getattr(flags, key) for key in passed}, "settings": settings}
+
+
+def describe(images: ImageData, gan: GAN) -> None:
+    """Print what is learned from, what computes, and the two networks layer by layer."""
+    tables = gan.generator.summary(), gan.discriminator.summary(images.image_shape)
+    where = device_of(gan.generator.theta) + (f", in {n} processes" if (n := world().size) > 1 else "")
+    print("{}\non {}\n\nG\n{}\n\nD\n{}\n".format(images.description, where, *tables))
+
+
+def launch(
+    main: Callable[[argparse.Namespace], Path | None], doc: str, *recipes: Recipe, argv: Sequence[str] | None = None
+) -> None:
+    """Parse the command line, call ``main(flags)``, and say what lies in the folder that it returns.
+
+    Several recipes are several models of one example: ``--model`` takes their names, and ``flags.model`` is the one
+    that was taken. Whatever is wrong comes out as one line, and an exit code.
+
+    The code is 2 for a bad command line, 1 for any other error that tinygan or the operating system reports, and 130
+    after Ctrl-C. Of several processes that mpiexec started (:mod:`tinygan.parallel.mpi`) the first speaks for all.
+    """
+    group = ALONE
+    try:
+        group = world()
+        with first_speaks(group):
+            flags = parse(doc, *recipes, argv=argv)
+            set_precision(flags.precision, get_ops(flags.backend))  # refused now, not after the data is read
+            folder = main(flags)
+            if folder is not None:
+                print(f"Look at {folder / 'samples.png'}, {folder / 'film.gif'} and {folder / 'losses.png'}.")
+    except (TinyGANError, OSError) as error:
+        _end(group, f"error: {error}", 1)
+    except MemoryError as error:
+        _end(group, f"error: not enough memory ({error}). Use a smaller --width, --size or --batch-size.", 1)
+    except KeyboardInterrupt:
+        _end(group, "interrupted", 130)
+
+
+def _end(group: Group, message: str, code: int) -> None:
+    group.end(lambda: print(message, file=sys.stderr))
+    sys.exit(code)

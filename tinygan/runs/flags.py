@@ -1,0 +1,110 @@
+"""What the values of command-line flags may be, and what they stand for.
+
+First the conversions for argparse, which shows their errors after the name of the flag; then, by their names on a
+command line, the parts of a GAN: losses, penalties, optimisers, and how learning rates go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ..losses import Hinge, Labelled, LeastSquares, Loss, Minimax, NonSaturating, Relativistic, Wasserstein
+from ..network import Sequential
+from ..optim import SGD, Adam, Optimizer, RMSProp
+from ..penalties import R1, R2, GradientPenalty, Penalty
+from .schedules import Schedule, cosine, linear
+
+
+def _number(kind: type, what: str, allowed: Callable[[float], bool]) -> Callable[[str], Any]:
+    """Return a conversion to int or float that refuses whatever is not ``allowed``."""
+
+    def convert(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not allowed(value):  # a NaN never is
+            raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
+        return value
+
+    return convert
+
+
+count = _number(int, "a whole number of at least 1", lambda x: x >= 1)
+seed = _number(int, "a whole number of at least 0", lambda x: x >= 0)
+byte = _number(int, "a whole number from 0 to 255", lambda x: 0 <= x <= 255)
+positive = _number(float, "a positive number", lambda x: 0.0 < x < math.inf)
+weight = _number(float, "a number of at least 0", lambda x: 0.0 <= x < math.inf)
+fraction = _number(float, "a number in [0, 1)", lambda x: 0.0 <= x < 1.0)
+label = _number(float, "a number in (0, 1]", lambda x: 0.0 < x <= 1.0)
+
+
+def multiple(unit: int) -> Callable[[str], int]:
+    """Return the conversion to a whole multiple of ``unit``."""
+    return _number(int, f"a multiple of {unit}", lambda x: x >= 1 and x % unit == 0) if unit > 1 else count
+
+
+def colour(text: str) -> int | list[int]:
+    """Convert a grey level, or red, green and blue with commas between."""
+    levels = [byte(level) for level in text.split(",")]
+    if len(levels) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"expected one grey level, or red,green,blue, got {text!r}")
+    return levels if len(levels) == 3 else levels[0]
+
+
+# ---- the parts of a GAN --------------------------------------------------------------------------------------------
+
+LOSSES: dict[str, type[Loss]] = {
+    "minimax": Minimax,
+    "nonsaturating": NonSaturating,
+    "leastsquares": LeastSquares,
+    "wasserstein": Wasserstein,
+    "hinge": Hinge,
+    "relativistic": Relativistic,
+}
+
+PENALTIES: dict[str, list[type[Penalty]]] = {
+    "none": [],
+    "gp": [GradientPenalty],
+    "r1": [R1],
+    "r2": [R2],
+    "r1+r2": [R1, R2],
+}
+
+#: The optimisers, each with the defaults of its flags in a recipe that was made for another one.
+OPTIMIZERS: dict[str, dict[str, float | None]] = {
+    "adam": {"lr": 2e-4, "d_lr": None, "beta1": 0.5, "beta2": 0.999},
+    "rmsprop": {"lr": 1e-4, "d_lr": None, "beta2": 0.9},
+    "sgd": {"lr": 1e-2, "d_lr": None, "beta1": 0.0},
+}
+
+SCHEDULES: dict[str, Callable[..., Schedule] | None] = {"constant": None, "linear": linear, "cosine": cosine}
+
+#: What runs were made with before there were flags for it; they can be resumed whatever a recipe says now.
+ONCE = {"penalty": "none", "weight_clip": None, "lr_schedule": "constant", "precision": "fp32"}
+
+
+def loss_of(flags: argparse.Namespace) -> Loss:
+    """Return the loss that --loss and --real-label ask for."""
+    kind = LOSSES[flags.loss]
+    return kind(real_label=flags.real_label) if issubclass(kind, Labelled) else kind()
+
+
+def penalties_of(flags: argparse.Namespace) -> list[Penalty]:
+    """Return the penalties that --penalty asks for."""
+    gp, gamma, every = (flags.gp_weight, flags.gp_target), (flags.gamma,), flags.penalty_every
+    return [kind(*(gp if kind is GradientPenalty else gamma), every=every) for kind in PENALTIES[flags.penalty]]
+
+
+def optimizer_of(flags: argparse.Namespace, network: Sequential, lr: float, steps: int) -> Optimizer:
+    """Return an optimiser of ``network`` whose learning rate begins at ``lr``, in a run of ``steps``."""
+    schedule, clipping = SCHEDULES[flags.lr_schedule], {"clip_norm": flags.clip_norm, "clip_value": flags.clip_value}
+    rate = schedule(lr, 0.0, steps) if schedule else lr
+    if flags.optimizer == "sgd":
+        return SGD(network, rate, momentum=flags.beta1, **clipping)
+    if flags.optimizer == "rmsprop":
+        return RMSProp(network, rate, rho=flags.beta2, **clipping)
+    return Adam(network, rate, flags.beta1, flags.beta2, **clipping)

@@ -1,0 +1,264 @@
+"""The folder that a training run leaves behind, and how a run comes back to life from it.
+
+    checkpoint.safetensors    all that the next step depends on, and the losses so far; resuming needs only this file
+    config.json               settings, networks, versions
+    losses.csv                both losses of every step, and the penalty if D pays one
+    losses.png                the loss curves
+    samples.png               what G makes of fixed noise now
+    samples/step_000500.png   what it made of the same noise at intervals
+    film.gif                  these pictures in a row
+
+Every file is put in place whole, except losses.csv, which grows; on resuming it is made anew from the checkpoint, and
+pictures younger than the checkpoint go. So a run may be killed at any moment: resumed, it ends with the same bytes in
+every file as one that was never interrupted. Nothing that is written holds a time, or knows of interruptions.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__, checkpoints
+from ..backends import device_of
+from ..data import ImageData
+from ..errors import ArgumentError, CheckpointError
+from ..errors import seed as check_seed
+from ..gan import GAN, Losses
+from ..ops import get_xp, to_numpy
+from . import plotting, state
+from .identity import as_json, identity, require_same_run
+
+CHECKPOINT = "checkpoint.safetensors"  #: the name of a run's checkpoint in its folder
+GRID = 64  # images in a picture of samples
+
+
+class Run:
+    """One training run: a GAN, what it learns from, and its folder.
+
+    Parameters
+    ----------
+    folder : made by :meth:`start` if it is not there.
+    gan, data, batch_size, seed : what is trained on what; recorded, and compared when a run is resumed.
+    low, high : the values of black and white in images.
+    settings : JSON-like values to record besides, such as command-line flags.
+
+    Attributes
+    ----------
+    saved : the step of the checkpoint in the folder.
+
+    Raises
+    ------
+    ArgumentError
+        The seed is no whole number of at least 0, or a setting is no JSON.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        gan: GAN,
+        data: ImageData,
+        *,
+        batch_size: int,
+        seed: int,
+        low: float = -1.0,
+        high: float = 1.0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.gan, self.low, self.high = Path(folder), gan, low, high
+        self.checkpoint, self.csv = self.folder / CHECKPOINT, self.folder / "losses.csv"
+        self.film, self.curves = self.folder / "film.gif", self.folder / "losses.png"
+        self.picture, self.frames = self.folder / "samples.png", self.folder / "samples"
+        self.config = self.folder / "config.json"
+        self.steps_per_epoch = len(data) // (batch_size * gan.d_steps)
+        self.settings = {key: as_json(key, value) for key, value in (settings or {}).items()}
+        seed = check_seed(seed, "train")
+        self.identity = json.loads(json.dumps(identity(gan, data, batch_size, seed, low, high)))
+        # A key that nobody else uses, see tinygan.data.epoch_order
+        self.noise = gan.noise(GRID, rng=np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3, 0))))
+        self.columns = ["d_loss", "g_loss", "penalty"] if gan.penalties else ["d_loss", "g_loss"]
+        self.losses = np.empty((0, len(self.columns)), dtype=np.float32)
+        self.saved = 0
+
+    # ---- beginning -------------------------------------------------------------------------------------------------
+
+    def start(self, *, overwrite: bool = False) -> None:
+        """Begin in an empty folder, or one without a run; ``overwrite`` removes the files of an earlier run first."""
+        if self.gan.t:
+            raise ArgumentError(f"the GAN has taken {self.gan.t} steps already; a run starts with a new one.")
+        self._picture()  # refuses whatever cannot be drawn, before anything is written
+        self._require_writable()
+        files = [self.checkpoint, self.config, self.csv, self.curves, self.picture, self.film, *self._frames()]
+        existing = [file for file in files if file.exists()]
+        if existing and not overwrite:
+            what = (
+                f"a run of {_step_of(self.checkpoint)} steps" if self.checkpoint.exists() else f"a {existing[0].name}"
+            )
+            raise ArgumentError(
+                f"{self.folder} holds {what} already. Go on with it (--resume, resume=True), replace it "
+                "(--overwrite, overwrite=True), or choose another folder (--out, out=...)."
+            )
+        for file in existing:
+            file.unlink()
+        self.save()
+        self._begin()
+
+    def resume(self, last: int) -> None:
+        """Continue the run in the folder, which shall reach step ``last``.
+
+        Raises
+        ------
+        CheckpointError
+            There is nothing to resume, it is damaged, it was made with other settings, or it is beyond ``last``.
+            Nothing has changed then.
+        """
+        arrays, about = read_checkpoint(self.checkpoint)
+        require_same_run(about["identity"], self.identity, str(self.checkpoint))
+        losses = arrays.pop("losses", None)
+        if about["step"] > last:
+            raise CheckpointError(
+                f"{self.checkpoint}: the run is at step {about['step']:,} already, beyond the {last:,} asked for; "
+                "ask for more steps or epochs."
+            )
+        if losses is None or losses.shape != (about["step"], len(self.columns)):
+            raise CheckpointError(f"{self.checkpoint}: does not hold the losses of its {about['step']:,} steps.")
+        self._require_writable()
+        optimizers = self.gan.g_optimizer, self.gan.d_optimizer
+        rates = [optimizer.lr for optimizer in optimizers]
+        state.load_state(self.gan, arrays, about, source=str(self.checkpoint))
+        for optimizer, lr in zip(optimizers, rates, strict=True):
+            optimizer.lr = lr  # a lower one may be what a run needs to get further
+        self.losses, self.saved = losses, self.gan.t
+        for frame in self._frames():
+            if _step_in(frame) > self.saved:
+                frame.unlink()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Write what follows from the checkpoint."""
+        self.frames.mkdir(exist_ok=True)
+        lines = "".join(self._line(t, row) for t, row in enumerate(self.losses, start=1))
+        checkpoints.replace_file(self.csv, (",".join(["step", "epoch", *self.columns]) + "\n" + lines).encode())
+        checkpoints.replace_file(self.config, (json.dumps(self._configuration(), indent=2) + "\n").encode())
+        if self.saved == 0:
+            self.sample(keep=True)
+
+    def _require_writable(self) -> None:
+        """Find out now, not after an hour of training."""
+        probe = self.folder / (CHECKPOINT + ".part")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.frames.mkdir(exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise ArgumentError(
+                f"{self.folder}: the output folder cannot be written ({error.strerror or error}). "
+                "Choose another (--out, out=...), or make this one writable."
+            ) from error
+
+    # ---- as training goes on ---------------------------------------------------------------------------------------
+
+    def record(self, losses: Iterable[Losses]) -> None:
+        """Add the losses of the latest steps to losses.csv. Reading them waits for the device."""
+        n = len(self.columns)
+        rows = np.array(on_host([x for step in losses for x in step[:n]]), dtype=np.float32).reshape(-1, n)
+        with open(self.csv, "a", encoding="utf-8", newline="") as file:
+            file.writelines(self._line(t, row) for t, row in enumerate(rows, start=len(self.losses) + 1))
+        self.losses = np.concatenate([self.losses, rows])
+
+    def _line(self, t: int, row: np.ndarray) -> str:
+        return f"{t},{(t - 1) // self.steps_per_epoch + 1},{','.join(f'{x:.6g}' for x in row)}\n"
+
+    def sample(self, *, keep: bool = False) -> None:
+        """Draw samples.png; with ``keep`` also a picture of this step, for the film."""
+        plotting.save_png(self.picture, self._picture())
+        if keep:
+            checkpoints.replace_file(self.frames / f"step_{self.gan.t:06d}.png", self.picture.read_bytes())
+
+    def _picture(self) -> np.ndarray:
+        return plotting.grid(self.gan.sample(z=self.noise), low=self.low, high=self.high)
+
+    def save(self) -> None:
+        """Write the checkpoint. All losses must have been recorded."""
+        arrays, about = state.state(self.gan)
+        about |= {"kind": "run", "identity": self.identity, "settings": self.settings}
+        checkpoints.write(self.checkpoint, {**arrays, "losses": self.losses}, about)
+        self.saved = self.gan.t
+
+    def draw(self) -> None:
+        """Draw the loss curves and the film, which ends with samples.png."""
+        title = " + ".join(repr(part) for part in (self.gan.loss, *self.gan.penalties))
+        losses = self.losses.copy()
+        if self.gan.penalties:
+            due = np.zeros(len(losses), dtype=bool)
+            for penalty in self.gan.penalties:
+                due[:: penalty.every] = True  # the step after t others, wherever t is a multiple
+            losses[~due, 2] = np.nan
+        plotting.save_loss_curves(self.curves, losses, loss=self.gan.loss, title=title)
+        frames = [frame for frame in self._frames() if _step_in(frame) != self.gan.t]
+        plotting.save_film(self.film, [*frames, self.picture])
+
+    def finish(self) -> None:
+        """Draw everything as it is at the end."""
+        self.sample()
+        self.draw()
+
+    # ---- small things ----------------------------------------------------------------------------------------------
+
+    def _frames(self) -> list[Path]:
+        return sorted((f for f in self.frames.glob("step_*.png") if f.stem[5:].isdecimal()), key=_step_in)
+
+    def _configuration(self) -> dict[str, Any]:
+        G, D = self.gan.generator, self.gan.discriminator
+        tables = {"generator": G.summary(), "discriminator": D.summary(self.gan.sample_shape)}
+        return {
+            "settings": self.settings,
+            "device": device_of(G.theta),
+            "run": {key: value for key, value in self.identity.items() if key not in tables},
+            **{name: table.splitlines() for name, table in tables.items()},
+            "versions": {"tinygan": __version__, "numpy": np.__version__, "python": platform.python_version()},
+        }
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return (arrays, metadata) of a run's checkpoint; CheckpointError if it is not there, damaged, or no run's."""
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no checkpoint to go on from. Start without --resume (resume=False).")
+    arrays, about = checkpoints.read(path)
+    kind = about.get("kind") if isinstance(about, dict) else None
+    if kind != "run":
+        raise CheckpointError(f"{path}: holds a {kind or 'record of another kind'}, not a training run.")
+    for key, kind in (("step", int), ("identity", dict), ("settings", dict)):
+        if not isinstance(about.get(key), kind):
+            raise CheckpointError(f"{path}: the record of the run is damaged, there is no {key} in it.")
+    if about["step"] < 0:
+        raise CheckpointError(f"{path}: the record of the run is damaged, its step is {about['step']}.")
+    return arrays, about
+
+
+def on_host(values: list[Any]) -> list[Any]:
+    """The same numbers, those on a device fetched all at once: each by itself would be waited for."""
+    away = [i for i, x in enumerate(values) if not isinstance(x, (float, np.generic, np.ndarray))]
+    if away:
+        fetched = to_numpy(get_xp(values[away[0]]).stack([values[i] for i in away]))
+        for i, x in zip(away, fetched, strict=True):
+            values[i] = x
+    return values
+
+
+def _step_in(frame: Path) -> int:
+    """500 of samples/step_000500.png."""
+    return int(frame.stem.removeprefix("step_"))
+
+
+def _step_of(checkpoint: Path) -> str:
+    try:
+        return f"{read_checkpoint(checkpoint)[1]['step']:,}"
+    except CheckpointError:
+        return "an unknown number of"

@@ -1,0 +1,83 @@
+"""What makes a run the same run when it is resumed, and what it records besides."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..data import ImageData
+from ..errors import ArgumentError, CheckpointError
+from ..gan import GAN
+from ..optim import Optimizer
+
+
+def identity(gan: GAN, data: ImageData, batch_size: int, seed: int, low: float, high: float) -> dict[str, Any]:
+    """Whatever must be the same for a resumed run to be the same run; of what may be absent, only what is there."""
+    bounds = {"penalties": [repr(penalty) for penalty in gan.penalties], "weight_clip": gan.weight_clip}
+    return {
+        "generator": [repr(layer) for layer in gan.generator.layers],
+        "discriminator": [repr(layer) for layer in gan.discriminator.layers],
+        "noise_dim": gan.noise_dim,
+        "dtype": str(gan.generator.theta.dtype),
+        "loss": repr(gan.loss),
+        **{key: value for key, value in bounds.items() if value},
+        "g_optimizer": _fixed(gan.g_optimizer),
+        "d_optimizer": _fixed(gan.d_optimizer),
+        "average": gan.average.decay if gan.average else 0.0,
+        "d_steps": gan.d_steps,
+        "batch_size": batch_size,
+        "seed": seed,
+        "range": [float(low), float(high)],
+        "data": {
+            "name": data.name,
+            "shape": list(data.images.shape),
+            "mirrored": data.mirrored,
+            "checksum": zlib.crc32(np.ascontiguousarray(data.images[:1000]).data),
+        },
+    }
+
+
+def _fixed(optimizer: Optimizer) -> dict[str, Any]:
+    """The kind of an optimiser and its constants, without those that may change on the way and what a step leaves."""
+    free = ("t", "lr", "clip_norm", "clip_value")
+    public = {k: v for k, v in vars(optimizer).items() if k not in free and not k.startswith("_")}
+    return {"kind": type(optimizer).__name__, **{k: v for k, v in public.items() if isinstance(v, (int, float))}}
+
+
+def require_same_run(then: Mapping[str, Any], now: Mapping[str, Any], checkpoint: str) -> None:
+    """Raise CheckpointError, naming the first difference, unless both identities are equal."""
+    for key in {**now, **then}:
+        was, is_now = then.get(key, "none"), now.get(key, "none")
+        if was != is_now:
+            was, is_now = _difference(was, is_now)
+            raise CheckpointError(
+                f"{checkpoint}: the run was made with another {key}: {was} then, {is_now} now. "
+                "Give the same settings again, or start a run in another folder (--out, out=...)."
+            )
+
+
+def as_json(key: Any, value: Any) -> Any:
+    """The setting as a checkpoint will give it back; ArgumentError if it is none that JSON can hold."""
+    try:
+        if isinstance(key, str):
+            return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        pass
+    raise ArgumentError(
+        f"train: settings[{key!r}] is {value!r}, which JSON cannot hold: text as key; text, finite numbers, true, "
+        "false, None, and lists and dicts of these. str(...) or float(...) makes one."
+    )
+
+
+def _difference(then: Any, now: Any) -> tuple[Any, Any]:
+    """Narrow two unequal values down to their first different entries."""
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        return next(_difference(a, b) for a, b in zip(then, now, strict=True) if a != b)
+    if isinstance(then, dict) and isinstance(now, dict) and then.keys() == now.keys():
+        key = next(key for key in now if then[key] != now[key])
+        return f"{key} {then[key]}", f"{key} {now[key]}"
+    return then, now

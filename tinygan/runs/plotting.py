@@ -1,0 +1,196 @@
+"""Pictures of a run: grids of samples, a film of them, and the loss curves.
+
+    from tinygan import plotting
+
+    plotting.save_png("samples.png", plotting.grid(gan.sample(64)))
+
+Pillow and matplotlib are imported when they are first needed. Every file is put in place whole, and holds neither times
+nor versions: the same numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints import replace_file
+from ..errors import ArgumentError, DataError, ShapeError
+from ..losses import Loss
+from ..ops import Array, to_numpy
+
+COLOURS = {"D": "#1f77b4", "G": "#d95f02", "P": "#59a14f"}  # told apart by most colour-blind people
+MAX_FRAMES = 120  # of a film; more are thinned out evenly
+
+
+def grid(
+    images: Array,
+    *,
+    columns: int | None = None,
+    low: float = -1.0,
+    high: float = 1.0,
+    padding: int = 2,
+    scale: int = 2,
+) -> np.ndarray:
+    """Tile images into one picture.
+
+    Parameters
+    ----------
+    images : (N, H, W, C) floats, black at ``low`` and white at ``high``, or uint8; C = 1 for grey, 3 for RGB.
+    columns : images in a row; by default about as many as there are rows.
+    padding : pixels between the images and around them, before they are enlarged.
+    scale : each pixel becomes scale x scale pixels.
+
+    Returns
+    -------
+    picture : (height, width) uint8 if C = 1, (height, width, 3) uint8 if C = 3.
+
+    Raises
+    ------
+    ShapeError, DataError, ArgumentError
+        The images have another shape, hold NaN or infinity, or a setting has no meaning.
+    """
+    images = to_numpy(images)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.size == 0:
+        raise ShapeError(f"grid: expected images (N, H, W, 1) or (N, H, W, 3), got {images.shape}.")
+    n, h, w, c = images.shape
+    columns = math.ceil(math.sqrt(n)) if columns is None else columns
+    for what, value, least in (("columns", columns, 1), ("padding", padding, 0), ("scale", scale, 1)):
+        if value < least:
+            raise ArgumentError(f"grid: {what} must be at least {least}, got {value!r}.")
+    rows, columns = math.ceil(n / columns), min(columns, n)
+    tiles = np.zeros((rows * columns, h + padding, w + padding, c), dtype=np.uint8)
+    tiles[:n, padding:, padding:] = _bytes(images, low, high)
+    # (rows, columns, h, w, c) -> (rows, h, columns, w, c): pixels of one line side by side
+    picture = tiles.reshape(rows, columns, h + padding, w + padding, c).transpose(0, 2, 1, 3, 4)
+    picture = picture.reshape(rows * (h + padding), columns * (w + padding), c)
+    picture = np.pad(picture, ((0, padding), (0, padding), (0, 0)))
+    picture = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+    return picture[..., 0] if c == 1 else picture
+
+
+def _bytes(images: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map [low, high] to 0..255; what lies outside is cut off."""
+    if images.dtype == np.uint8:
+        return images
+    if not -math.inf < low < high < math.inf:
+        raise ArgumentError(f"grid: expected low below high, both finite, got low={low}, high={high}.")
+    if not np.isfinite(images).all():
+        first = int(np.argmax(~np.isfinite(images).all(axis=(1, 2, 3))))
+        raise DataError(f"grid: image {first} holds NaN or infinity; there is no colour for that.")
+    return np.rint(np.clip((images - low) * (255.0 / (high - low)), 0.0, 255.0)).astype(np.uint8)
+
+
+def save_png(path: str | Path, picture: np.ndarray) -> None:
+    """Write ``picture``, uint8 (height, width) or (height, width, 3), as a PNG file."""
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, format="PNG")
+    replace_file(Path(path), data.getvalue())
+
+
+def save_film(path: str | Path, frames: Sequence[str | Path], *, seconds: float = 0.15, hold: float = 2.5) -> None:
+    """Make an endless GIF of picture files of one size.
+
+    Parameters
+    ----------
+    frames : the files, in order; of more than MAX_FRAMES an even choice is shown, always with the first and the last.
+    seconds : how long each is shown.
+    hold : how long the last one is shown.
+    """
+    from PIL import Image
+
+    if not frames:
+        raise ArgumentError("save_film: there are no frames; give at least one picture file.")
+    chosen = np.unique(np.linspace(0, len(frames) - 1, MAX_FRAMES).round().astype(int))
+    pictures = []
+    for i in chosen:
+        with Image.open(frames[i]) as picture:
+            # 64 colours look the same and take half the space
+            pictures.append(picture.quantize(64) if picture.mode == "L" else picture.convert("RGB").quantize(256))
+    durations = [round(1000 * seconds)] * (len(pictures) - 1) + [round(1000 * hold)]
+    data = io.BytesIO()
+    pictures[0].save(data, format="GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    replace_file(Path(path), data.getvalue())
+
+
+def save_loss_curves(path: str | Path, losses: np.ndarray, *, loss: Loss | None = None, title: str = "") -> None:
+    """Draw both losses over the steps, as they came and smoothed, as a PNG file.
+
+    Parameters
+    ----------
+    losses : (steps, 2) or (steps, 3), a row for each step: D's loss, G's loss, the penalty on D if there is any, which
+        is NaN in steps where it was not due; its curve leaves them out.
+    loss : if given, dashed lines show where both losses would lie at :func:`equilibrium`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    losses = np.asarray(losses, dtype=np.float64)
+    steps = np.arange(1, len(losses) + 1)
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    levels = (None, None) if loss is None else equilibrium(loss)
+    roles = "discriminator", "generator", "penalty"
+    for values, level, name, role in zip(losses.T, (*levels, None), "DGP", roles, strict=False):
+        at = steps[~np.isnan(values)] if name == "P" else steps
+        axes.plot(at, values[at - 1], color=COLOURS[name], alpha=0.25, linewidth=0.6)
+        axes.plot(*_smoothed(values[at - 1], at), color=COLOURS[name], label=role)
+        if level is not None:
+            label = f"{role} at equilibrium, {level:.3g}"
+            axes.axhline(level, color=COLOURS[name], linestyle="--", linewidth=1.0, label=label)
+    finite = losses[np.isfinite(losses)]
+    if len(finite):
+        # A few wild steps at the start must not flatten the rest
+        shown = np.concatenate([np.percentile(finite, [0.5, 99.5]), [x for x in levels if x is not None]])
+        margin = 0.08 * (shown.max() - shown.min()) or 1.0
+        axes.set_ylim(shown.min() - margin, shown.max() + margin)
+    axes.set(xlabel="step", ylabel="loss", title=title)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", frameon=False, ncols=3)  # below: the curves leave no corner free
+    data = io.BytesIO()
+    figure.savefig(data, format="png", metadata={"Software": None})
+    replace_file(Path(path), data.getvalue())
+
+
+def _smoothed(values: np.ndarray, steps: np.ndarray, points: int = 150) -> tuple[np.ndarray, np.ndarray]:
+    """Return (steps, medians) of at most ``points`` equal spans; unlike a mean, a median shrugs off a wild step."""
+    spans = [span for span in np.array_split(np.arange(len(values)), points) if len(span)]
+    return np.array([steps[span].mean() for span in spans]), np.array([np.median(values[span]) for span in spans])
+
+
+def equilibrium(loss: Loss) -> tuple[float, float | None]:
+    r"""Return (L_D, L_G) where G's samples are as the real ones and D answers as well as it then can.
+
+    D cannot tell the two apart, so it gives every sample the same logit s, one that minimises L_D(s, s); that is where
+    ∂L_D/∂r + ∂L_D/∂f = 0, a sum that grows with s for a convex loss and is found by bisection. For
+    :class:`~tinygan.losses.NonSaturating` s = 0, L_D = 2 log 2 ≈ 1.386 and L_G = log 2 ≈ 0.693.
+
+    A critic may have a choice: any s from −1 to 1 with :class:`~tinygan.losses.Hinge`, any at all with
+    :class:`~tinygan.losses.Wasserstein` and :class:`~tinygan.losses.Relativistic`. L_G is None if it depends on that s.
+    """
+
+    def at(s: float) -> tuple[Any, ...]:
+        logit = np.full((1, 1), s)
+        return loss.discriminator(logit, logit), loss.generator(logit, logit)
+
+    def edge(beyond: Callable[[float], bool]) -> float:
+        """Where the slope of L_D(s, s) begins to lie beyond 0."""
+        lower, upper = -50.0, 50.0
+        for _ in range(60):
+            s = (lower + upper) / 2
+            (_, d_real, d_fake), _ = at(s)
+            lower, upper = (lower, s) if beyond(float(d_real[0, 0] + d_fake[0, 0])) else (s, upper)
+        return s
+
+    first, last = edge(lambda slope: slope >= 0.0), edge(lambda slope: slope > 0.0)
+    (d_loss, *_), (g_loss, _) = at((first + last) / 2)
+    choice = abs(float(at(last)[1][0] - at(first)[1][0]))
+    return float(d_loss), float(g_loss) if choice < 1e-6 else None

@@ -1,0 +1,242 @@
+"""The loop that trains every system.
+
+    train(gan, data, out="runs/mine", epochs=10)
+
+shows both losses, images per second and the time left, and fills the folder with what :mod:`tinygan.runs.folder` lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backends.loading import out_of_memory
+from ..data import ImageData, OnDevice, batches, steps_per_epoch
+from ..errors import ArgumentError, NonFiniteError, ShapeError, positive_int
+from ..errors import seed as check_seed
+from ..gan import GAN, Losses
+from ..layers.base import show_shape
+from ..ops import Array, ops_of, to_backend
+from ..parallel import Group, Together, joined, require_alike
+from ..parallel.mpi import world
+from .folder import Run
+from .progress import Progress
+from .signals import Signals
+from .state import checksum, load_state, state
+from .tracing import require_finite
+
+LOOK_EVERY = 50  # steps between two looks at the losses; on a GPU each look waits for the device
+
+
+def train(
+    gan: GAN,
+    data: ImageData,
+    *,
+    out: str | Path,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    low: float = -1.0,
+    high: float = 1.0,
+    sample_every: int = 500,
+    checkpoint_every: int = 500,
+    resume: bool = False,
+    overwrite: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    group: Group | None = None,
+) -> Path:
+    """Train ``gan`` on ``data`` up to a number of steps; return the folder with all that came of it.
+
+    Of several processes (:mod:`tinygan.parallel`) each has its share of every batch, and the first writes the folder:
+    but for rounding the run is the same whatever their number, which may be another one after resuming.
+
+    Parameters
+    ----------
+    out : folder for the output; made if it is not there.
+    epochs, steps : when to stop, counted from the very start of the run; one of the two. A step shows D ``batch_size``
+        real images, ``gan.d_steps`` times, and trains G once. An epoch visits the images once, in an order of its own;
+        what does not fill a last batch sits out.
+    seed : of the order of the images, and of the noise that all pictures of this run are made from.
+    low, high : the values of black and white in G's images: -1 and 1 for tanh.
+    sample_every, checkpoint_every : steps between two pictures, and between two checkpoints.
+    resume : go on from the checkpoint in ``out``. Learning rates, clipping, intervals and length may differ from what
+        they were, and nothing else.
+    overwrite : remove an earlier run in ``out``, rather than refuse to start.
+    settings : JSON-like values to record with the run, such as command-line flags.
+    progress : whether to show progress on stderr: a bar, or a line now and then where that is no terminal.
+    group : the processes that train together; None: all that mpiexec started, or this one alone.
+
+    Raises
+    ------
+    ArgumentError, ShapeError, DataError
+        A setting has no meaning, the data does not fit the networks or is smaller than a batch, or ``out`` cannot be
+        written or holds a run already; or several processes differ in what they train, or have not one image each of a
+        batch, or D or G has a layer that cannot be divided. All this is found before training starts.
+    CheckpointError
+        There is nothing to resume, or it is damaged, or was made with other settings.
+    NonFiniteError
+        A loss or gradient is not finite. The last checkpoint stays, and the message says how to go on from it. On
+        NumPy it names the step where that began; on a device the step where it was found, and that of the last look
+        before: only some steps are looked at there, at most 50 apart.
+    KeyboardInterrupt
+        Ctrl-C or SIGTERM came. The step at hand was finished and a checkpoint written; a second signal does not wait.
+    """
+    sample_every = positive_int(sample_every, "train: sample_every")
+    checkpoint_every = positive_int(checkpoint_every, "train: checkpoint_every")
+    seed, batch_size = check_seed(seed, "train"), positive_int(batch_size, "train: batch_size")
+    last = _last_step(gan, data, batch_size, epochs, steps)
+    group = world() if group is None else group
+    _require_an_image_each(group, batch_size)
+    _try_out(gan, data, max(len(_rows_of_process(group, batch_size)), min(batch_size, 2)), low, high)
+    run = Run(out, gan, data, batch_size=batch_size, seed=seed, low=low, high=high, settings=settings)
+    require_alike(group, lambda: run.identity, "data or settings")
+    with joined(gan, group) as together:
+        group.first(lambda: run.resume(last) if resume else run.start(overwrite=overwrite))
+        if resume and group.size > 1:
+            load_state(gan, *group.first(lambda: state(gan)))
+        rows, shown = batch_size * gan.d_steps, progress and group.rank == 0
+        bar = Progress(gan.t, last, rows=rows, per_epoch=run.steps_per_epoch, shown=shown)
+        loop = _Loop(run, group, _stepper(gan, together), bar, last, sample_every, checkpoint_every)
+        samples = _real_samples(gan, data, group, batch_size, seed, low, high)
+        with bar, Signals() as signals:
+            while gan.t < last and not loop.stopped:
+                loop.step(next(samples), stop=group.any(signals.came))
+        group.first(run.finish)
+        if gan.t < last:
+            bar.say(f"stopped at step {gan.t} of {last}, which is kept in {run.checkpoint}; --resume goes on")
+            raise KeyboardInterrupt
+    return run.folder
+
+
+class _Loop:
+    """The steps of a run in one of the processes that train together, and all that is due after some of them."""
+
+    def __init__(
+        self,
+        run: Run,
+        group: Group,
+        take: Callable[..., Losses],
+        bar: Progress,
+        last: int,
+        sample_every: int,
+        checkpoint_every: int,
+    ) -> None:
+        self.run, self.group, self.take, self.bar, self.last = run, group, take, bar, last
+        self.sample_every, self.checkpoint_every = sample_every, checkpoint_every
+        self.ops = ops_of(run.gan.discriminator.theta)
+        self.waits = self.ops.name != "numpy"  # where looking makes the host wait, only some steps are looked at
+        self.looked = run.gan.t  # the latest step whose losses and gradients were looked at
+        self.unread: list[Losses] = []
+        self.stopped = False
+
+    def step(self, real: Array, *, stop: bool) -> None:
+        """Take the next step, which is the last one if it shall ``stop``, and do what is due."""
+        run, group, t = self.run, self.group, self.run.gan.t + 1
+        sample, keep = t % self.sample_every == 0, stop or t % self.checkpoint_every == 0 or t == self.last
+        look = sample or keep or t % LOOK_EVERY == 0
+        self._train(t, real, look or not self.waits)
+        if look:
+            self._read(t)
+        if sample and group.rank == 0:
+            run.sample(keep=True)
+        if keep:
+            require_alike(group, lambda: checksum(run.gan), f"weights after step {t}")
+            group.first(run.save)
+        self.stopped = stop
+
+    def _train(self, t: int, real: Array, check: bool) -> None:
+        """Train both networks; with ``check``, look whether all is finite."""
+        watch = partial(require_finite, group=self.group) if check else None
+        try:
+            with np.errstate(all="ignore"):  # the watch says more than NumPy's warnings
+                self.unread.append(self.take(real, watch=watch))
+        except NonFiniteError as error:
+            raise self._in_vain(t, error) from error
+        except Exception as error:
+            if full := out_of_memory(error, self.ops):
+                raise full from error
+            raise
+        if check:
+            self.looked = t
+
+    def _read(self, t: int) -> None:
+        """Record the losses since the last look, and show the latest."""
+        if self.group.rank == 0:
+            self.run.record(self.unread)
+            self.bar.show(t, self.run.losses[-1])
+        self.unread.clear()
+
+    def _in_vain(self, t: int, error: NonFiniteError) -> NonFiniteError:
+        """Leave what is known of a run whose numbers are no longer finite; return what to say."""
+        run = self.run
+        if self.group.rank == 0:
+            run.record(self.unread)
+            run.draw()
+        late = f" This was found at step {t}; the last look was at step {self.looked}." if self.looked < t - 1 else ""
+        return NonFiniteError(
+            f"{error}{late} The checkpoint of step {run.saved} is kept, {run.checkpoint}: go on from it "
+            "with such a change (--resume --lr ..., or resume=True)."
+        )
+
+
+def _last_step(gan: GAN, data: ImageData, batch_size: int, epochs: int | None, steps: int | None) -> int:
+    """The number of the step that a run ends with; refuse data that cannot be trained on."""
+    if (steps is None) == (epochs is None):
+        raise ArgumentError(f"train: give either steps or epochs, got steps={steps!r} and epochs={epochs!r}.")
+    if data.image_shape != gan.sample_shape:
+        raise ShapeError(
+            f"train: the images of {data.name} are {show_shape(data.image_shape)}, but G makes "
+            f"{show_shape(gan.sample_shape)}. Build the networks for image_shape={data.image_shape}."
+        )
+    per_epoch = steps_per_epoch(len(data), batch_size * gan.d_steps)
+    return positive_int(epochs, "train: epochs") * per_epoch if steps is None else positive_int(steps, "train: steps")
+
+
+def _require_an_image_each(group: Group, batch_size: int) -> None:
+    if batch_size < group.size:
+        raise ArgumentError(
+            f"train: a batch of {batch_size} is too small for {group.size} processes, each of which needs an image of "
+            "it. Use a larger batch (--batch-size, batch_size=) or fewer processes (mpiexec -n)."
+        )
+
+
+def _try_out(gan: GAN, data: ImageData, n: int, low: float, high: float) -> None:
+    """Let copies of both networks refuse n samples, if too few for BatchNorm, say, before any file is written."""
+    G, D = gan.generator.copy(), gan.discriminator.copy()
+    z = gan.noise(n, rng=np.random.default_rng(0))
+    real = data.batch(np.arange(n), low=low, high=high, dtype=D.theta.dtype)
+    with np.errstate(all="ignore"):
+        G.forward(z)
+        D.forward(to_backend(real, ops_of(D.theta)))
+
+
+def _stepper(gan: GAN, together: GAN | Together) -> Callable[..., Losses]:
+    """What takes a step: on a device that can replay one in a single launch, that; not among several processes, which
+    wait for each other in each step."""
+    if together is not gan or ops_of(gan.generator.theta).name == "numpy":
+        return together.step
+    from ..backends.cuda.graphs import stepper
+
+    return stepper(gan)
+
+
+def _real_samples(
+    gan: GAN, data: ImageData, group: Group, batch_size: int, seed: int, low: float, high: float
+) -> Iterator[Array]:
+    """The real samples of each step from here on that belong to this process, where the networks live."""
+    theta = gan.discriminator.theta
+    rows, images = _rows_of_process(group, batch_size), OnDevice(data, ops_of(theta))
+    for order in batches(len(data), batch_size * gan.d_steps, seed=seed, start=gan.t):
+        of_turns = order.reshape(gan.d_steps, batch_size)[:, rows]
+        yield images.batch(of_turns.reshape(-1), low=low, high=high, dtype=theta.dtype)
+
+
+def _rows_of_process(group: Group, batch_size: int) -> np.ndarray:
+    """Which rows of a batch this process trains on."""
+    return np.arange(batch_size)[group.rows(batch_size)]
