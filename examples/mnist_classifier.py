@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from tinygan import Sequential, losses, optim, to_backend, to_numpy
 from tinygan.backends import ops_of
-from tinygan.data import ImageData, batches, load, steps_per_epoch
+from tinygan.data import ImageData, batches, digits, load, steps_per_epoch
 from tinygan.errors import DataError, TinyGANError
 from tinygan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU
 
@@ -102,11 +102,10 @@ def main() -> None:
     if args.epochs < 1:
         parser.error("--epochs: at least one is needed")
 
-    train, test = (
-        load("digits" if args.quick else args.data, split=split, size=28, channels=1) for split in ("train", "test")
-    )
     if args.quick:
-        train = ImageData(train.images[:1280], train.labels[:1280], "digits", "1,280 digits drawn by tinygan")
+        train, test = digits(1280), digits(2000, split="test")
+    else:
+        train, test = (load(args.data, split=split, size=28, channels=1) for split in ("train", "test"))
     if train.labels is None or test.labels is None:
         raise DataError(f"{train.name}: there are no labels to learn; try --data digits.")
     if len(train) == len(test) and np.array_equal(train.images[:100], test.images[:100]):

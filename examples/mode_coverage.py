@@ -55,6 +55,7 @@ from tinygan import GAN, Sequential, checkpoints, models, to_backend, to_numpy
 from tinygan.backends import get_ops
 from tinygan.backends.cuda import stepper
 from tinygan.data import ImageData, Stacked, load
+from tinygan.data import digits as drawn_digits
 from tinygan.data.stacked import DIGITS, MODES, channels, modes
 from tinygan.errors import DataError, TinyGANError
 from tinygan.layers import Dense, SiLU, Tanh
@@ -116,7 +117,7 @@ class StackedDigits:
     g_lr, d_lr, gamma = 1e-3, 1e-3, (1.0, 0.1)
 
     def __init__(self, digits: str, width: int, folder: Path, quick: bool) -> None:
-        data = single_digits(digits)
+        data = single_digits(digits, quick)
         if quick:
             data = ImageData(data.images[:1280], data.labels[:1280], data.name, data.description)
             self.samples = 500
@@ -142,8 +143,8 @@ class StackedDigits:
         return {"modes": np.unique(named).size, "kl": reverse_kl(named, self.modes)}
 
 
-def single_digits(name: str) -> ImageData:
-    data = load(name, size=28, channels=1)
+def single_digits(name: str, quick: bool) -> ImageData:
+    data = drawn_digits(1280) if quick and name == "digits" else load(name, size=28, channels=1)
     found = 0 if data.labels is None else np.unique(data.labels).size
     if found != DIGITS or data.labels.max() >= DIGITS:  # fewer would leave modes that no G can find
         raise DataError(f"{data.name}: stacking needs digits with labels 0 to 9, found {found} kinds; see --digits.")
@@ -296,7 +297,7 @@ def planned(args: argparse.Namespace) -> list[Job]:
     kinds = list(product(LOSSES, PENALTIES)) if args.ablation else [(args.loss, args.penalty)]
     backend = get_ops("auto").name if args.backend == "auto" else args.backend
     fixed = (args.digits, args.width, backend, args.quick)
-    of_digits = checksum(single_digits(args.digits)) if "stacked" in sets else ""
+    of_digits = checksum(single_digits(args.digits, args.quick)) if "stacked" in sets else ""
     return [
         Job(data, *kind, args.steps or STEPS[data], seed, *fixed, of_digits)
         for data, kind, seed in product(sets, kinds, range(args.seeds))
