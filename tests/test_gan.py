@@ -553,3 +553,10 @@ def test_more_samples_than_are_made_at_a_time():
     samples = gan.sample(z=z)
     assert len(samples) == 1003
     np.testing.assert_allclose(samples, gan.generator(z), rtol=1e-5, atol=1e-6)
+
+
+def test_the_number_of_samples_may_be_said_twice():
+    gan, z = small_gan(), np.zeros((3, 4), dtype=np.float32)
+    assert len(gan.sample(3, z=z)) == 3
+    with pytest.raises(ArgumentError, match="n = 2, but z has 3 rows"):
+        gan.sample(2, z=z)

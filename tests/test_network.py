@@ -565,3 +565,8 @@ def test_every_kind_of_batch_is_looked_at():
     with pytest.raises(DTypeError, match="the input is float64"):
         network(np.ones((2, 3, 3, 1)))
     assert network(np.ones((5, 3, 3, 1), dtype=np.float32)).shape == (5, 1)
+
+
+def test_layers_that_do_not_fit_are_both_named():
+    with pytest.raises(ShapeError, match=r"layer 1 Dense\(4, 1\): .* It follows layer 0 Dense\(2, 3\), .* \(N, 3\)"):
+        Sequential(Dense(2, 3), Dense(4, 1))

@@ -162,7 +162,8 @@ def save_loss_curves(path: str | Path, losses: np.ndarray, *, loss: Loss | None 
 
 def _smoothed(values: np.ndarray, steps: np.ndarray, points: int = 150) -> tuple[np.ndarray, np.ndarray]:
     """Return (steps, medians) of at most ``points`` equal spans; unlike a mean, a median shrugs off a wild step."""
-    spans = [span for span in np.array_split(np.arange(len(values)), points) if len(span)]
+    size = max(1, -(-len(values) // points))
+    spans = [slice(start, start + size) for start in range(0, len(values), size)]
     return np.array([steps[span].mean() for span in spans]), np.array([np.median(values[span]) for span in spans])
 
 
