@@ -560,3 +560,9 @@ def test_the_number_of_samples_may_be_said_twice():
     assert len(gan.sample(3, z=z)) == 3
     with pytest.raises(ArgumentError, match="n = 2, but z has 3 rows"):
         gan.sample(2, z=z)
+
+
+def test_a_discriminator_may_have_nothing_to_learn():
+    """Its last layer is then one that only arranges numbers, and no sigmoid."""
+    gan = GAN(Sequential(Dense(2, 1)), Sequential(Flatten()), noise_dim=2)
+    assert np.isfinite(float(gan.step(np.ones((3, 1), dtype=np.float32)).g))

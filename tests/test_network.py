@@ -570,3 +570,40 @@ def test_every_kind_of_batch_is_looked_at():
 def test_layers_that_do_not_fit_are_both_named():
     with pytest.raises(ShapeError, match=r"layer 1 Dense\(4, 1\): .* It follows layer 0 Dense\(2, 3\), .* \(N, 3\)"):
         Sequential(Dense(2, 3), Dense(4, 1))
+
+
+class Lookup(layers.Layer):
+    """y[n] = W[x[n]], for the indices x (N,)."""
+
+    takes_integers = True
+
+    def __init__(self):
+        super().__init__()
+        self.add_param("W", np.arange(6, dtype=np.float32).reshape(3, 2))
+
+    def apply(self, x, train):
+        return self.params["W"][x], x
+
+    def gradients(self, x, dy):
+        dW = np.zeros_like(self.params["W"])
+        np.add.at(dW, x, dy)
+        return None, {"W": dW}
+
+    def output_shape(self, input_shape):
+        return (*input_shape, 2)
+
+
+def test_a_network_may_begin_with_indices():
+    network = Sequential(Lookup(), Dense(2, 1))
+    y = network.forward(np.array([0, 2, 2]))
+    assert network.backward(np.ones_like(y)) is None
+    assert network.grads["0.W"][1].any() == 0
+    np.testing.assert_allclose(network.grads["0.W"][2], 2 * network.grads["0.W"][0])
+    with pytest.raises(DTypeError, match="expected integers"):
+        network(np.ones(3, dtype=np.float32))
+
+
+def test_one_layer_cannot_stand_in_two_places():
+    layer = Dense(2, 2)
+    with pytest.raises(ArgumentError, match="part of a network already"):
+        Sequential(layer, layer)

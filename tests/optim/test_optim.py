@@ -245,3 +245,9 @@ def test_workers_follow_the_environment(monkeypatch):
     for said in ("", "0", "many", "²"):
         monkeypatch.setenv("OMP_NUM_THREADS", said)
         assert threads.workers.__wrapped__() >= 1
+
+
+def test_adam_begins_with_the_settings_of_dcgan():
+    adam = optim.Adam(small_network())
+    assert (adam.lr, adam.beta1, adam.beta2, adam.eps) == (2e-4, 0.5, 0.999, 1e-8)
+    assert (adam.clip_norm, adam.clip_value, adam.t) == (None, None, 0)
