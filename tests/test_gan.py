@@ -566,3 +566,11 @@ def test_a_discriminator_may_have_nothing_to_learn():
     """Its last layer is then one that only arranges numbers, and no sigmoid."""
     gan = GAN(Sequential(Dense(2, 1)), Sequential(Flatten()), noise_dim=2)
     assert np.isfinite(float(gan.step(np.ones((3, 1), dtype=np.float32)).g))
+
+
+@pytest.mark.parametrize("d_steps", [1, 2])
+def test_no_sample_is_refused_and_one_a_turn_is_not(d_steps):
+    gan = GAN(Sequential(Dense(2, 3)), Sequential(Dense(3, 1)), noise_dim=2, d_steps=d_steps)
+    with pytest.raises(ShapeError, match="0 real samples"):
+        gan.step(np.ones((0, 3), dtype=np.float32))
+    assert gan.step(np.ones((d_steps, 3), dtype=np.float32)).d.shape == ()
