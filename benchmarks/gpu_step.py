@@ -74,14 +74,14 @@ def traffic(system: System) -> float:
     G, D = build(system)
 
     def products(network, shape, n: int, *, data_gradient: bool) -> list[float]:
-        found, first = [], True
+        sizes, first = [], True
         for layer in network.layers:
             after = layer.output_shape(shape)
             if "W" in layer.params and not (data_gradient and first):
-                found.append(4.0 * (n * (prod(shape) + prod(after)) + layer.params["W"].size))
+                sizes.append(4.0 * (n * (prod(shape) + prod(after)) + layer.params["W"].size))
             first = first and "W" not in layer.params
             shape = after
-        return found
+        return sizes
 
     def of_g(**options) -> float:
         return sum(products(G, (100,), system.batch, **options))
@@ -180,8 +180,8 @@ def run_torch(system: System, device: str, precision: str, seconds: float, *, co
     measured: dict[str, object] = {"version": torch.__version__}
     layouts = ["first"] if system.model == "mlp" else ["first", "last"]
     for loop in ("usual", "tuned"):
-        found = [median_ms(getattr(Peer(system, layout, device), loop), clock, seconds) for layout in layouts]
-        measured[loop] = min(found)
+        times = [median_ms(getattr(Peer(system, layout, device), loop), clock, seconds) for layout in layouts]
+        measured[loop] = min(times)
     if compiled:
         for loop, make in (("compiled", compile_loop), ("graph", capture_loop)):
             try:
@@ -201,8 +201,8 @@ def turn(args: argparse.Namespace, library: str, name: str, precision: str) -> d
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
-    said = (done.stderr.strip().splitlines() or ["without a word"])[-1]
-    print(f"{library}, {name}, {precision}: failed ({said})", file=sys.stderr)
+    reason = (done.stderr.strip().splitlines() or ["without a word"])[-1]
+    print(f"{library}, {name}, {precision}: failed ({reason})", file=sys.stderr)
     return {}
 
 
@@ -216,16 +216,16 @@ def floor_ms(system: System, precision: str, device: str) -> float | None:
 
 def row(name: str, system: System, precision: str, rounds: list[tuple[dict, dict]]) -> str:
     """A line of the table, from what both libraries measured in each round."""
-    ours = statistics.median(own["tinygan"] for own, _ in rounds)
-    launched = statistics.median(own["launched"] for own, _ in rounds)
+    ours = statistics.median(measured["tinygan"] for measured, _ in rounds)
+    launched = statistics.median(measured["launched"] for measured, _ in rounds)
     cells = [f"{name} {'x'.join(map(str, system.image_shape))}, {system.batch}", f"{ours:.3g}", f"{launched:.3g}"]
     goals, floor = [], floor_ms(system, precision, rounds[0][0]["device"])
     for loop in LOOPS:
-        both = [(own["tinygan"], other[loop]) for own, other in rounds if loop in other]
+        both = [(measured["tinygan"], other[loop]) for measured, other in rounds if loop in other]
         if not both:
             cells += ["", ""]
             continue
-        ratios = [theirs / own for own, theirs in both]
+        ratios = [theirs / tinygan for tinygan, theirs in both]
         ratio = statistics.median(ratios)
         cells.append(f"{statistics.median(theirs for _, theirs in both):.3g}")
         cells.append(f"**{ratio:.2f}** ({min(ratios):.2f} - {max(ratios):.2f})")
@@ -245,20 +245,20 @@ def table(args: argparse.Namespace, precision: str) -> None:
     for name in [args.only] if args.only else SYSTEMS:
         system, rounds = sized(name, args.batch), []
         for _ in range(args.rounds):
-            own = turn(args, "tinygan", name, precision)
-            if own:
-                rounds.append((own, turn(args, "torch", name, precision)))
+            measured = turn(args, "tinygan", name, precision)
+            if measured:
+                rounds.append((measured, turn(args, "torch", name, precision)))
         if not rounds:
             continue
-        own, other = rounds[-1]
+        measured, other = rounds[-1]
         if not headed:
             headed = True
             many = "1 round" if args.rounds == 1 else f"{args.rounds} rounds"
-            print(f"\n{own['device']}; {many}; PyTorch {other.get('version', 'is not there')}\n")
+            print(f"\n{measured['device']}; {many}; PyTorch {other.get('version', 'is not there')}\n")
             print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
         print(row(name, system, precision, rounds), flush=True)
         told += [f"{name}: PyTorch's {key}: {why}" for key, why in other.items() if key.endswith("failed")]
-        told += [f"{name}: tinygan replays no graph, since {own['why']}"] if own["why"] else []
+        told += [f"{name}: tinygan replays no graph, since {measured['why']}"] if measured["why"] else []
     if told:
         print("\n" + "\n".join(f"- {line}." for line in told))
 

@@ -112,8 +112,8 @@ def main() -> None:
     for folder in args.run or ():
         samples, shape = samples_of_run(folder)
         if shape != train_digits.image_shape:
-            there = data.refit(data.ImageData(train_digits.images[:SAMPLES]), size=shape[:2], channels=shape[2])
-            print(f"| real training digits, as {shape} and back | {judge.row(as_digits(there))} | |")
+            digits = data.refit(data.ImageData(train_digits.images[:SAMPLES]), size=shape[:2], channels=shape[2])
+            print(f"| real training digits, as {shape} and back | {judge.row(as_digits(digits))} | |")
         print(f"| {folder.name} | {judge.row(samples)} | |")
     if args.run:
         return

@@ -126,8 +126,8 @@ def main() -> None:
         layouts = ["first"] if name in ("toy", "mlp") else ["first", "last"]
         rounds = []
         for _ in range(args.rounds):
-            own, *others = (turn(__file__, which, name, args.seconds) for which in ("tinygan", *layouts))
-            rounds.append((own, min(others, key=lambda measured: measured["penalised"])))
+            measured, *others = (turn(__file__, which, name, args.seconds) for which in ("tinygan", *layouts))
+            rounds.append((measured, min(others, key=lambda measured: measured["penalised"])))
         cells = []
         for what in ("penalised", "plain"):
             ours, theirs = ([side[what] for side in column] for column in zip(*rounds, strict=True))

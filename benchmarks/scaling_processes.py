@@ -53,10 +53,10 @@ def measure(name: str, batch: int, seconds: float) -> None:
 
         def call(*args, **options):
             start = time.perf_counter()
-            found = original(*args, **options)
+            results = original(*args, **options)
             spent[what] += time.perf_counter() - start
             calls[what] += 1
-            return found
+            return results
 
         setattr(owner, method, call)
 
@@ -81,9 +81,9 @@ def measure(name: str, batch: int, seconds: float) -> None:
             times.append(time.perf_counter() - start)
     if group.rank == 0:
         n = len(times)
-        parts = {what: seconds / sum(times) for what, seconds in spent.items()}
+        shares = {what: seconds / sum(times) for what, seconds in spent.items()}
         size = gan.generator.theta.nbytes + gan.discriminator.theta.nbytes
-        print(json.dumps({"ms": 1e3 * statistics.median(times), **parts, "sums": calls["waiting"] / n, "bytes": size}))
+        print(json.dumps({"ms": 1e3 * statistics.median(times), **shares, "sums": calls["waiting"] / n, "bytes": size}))
 
 
 def point(name: str, batch: int, processes: int, threads: int, seconds: float) -> dict[str, float]:
@@ -117,14 +117,14 @@ def where_it_stops(name: str, f: dict[str, float], bandwidth: float) -> str:
     return f"{most:.1f} ({best:.1f})"
 
 
-def draw(found: dict[str, dict[str, float]], path: Path) -> None:
+def draw(results: dict[str, dict[str, float]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(1, len(found), figsize=(4 * len(found), 3.6), sharey=True, layout="constrained")
-    for axis, (name, f) in zip(axes, found.items(), strict=True):
+    fig, axes = plt.subplots(1, len(results), figsize=(4 * len(results), 3.6), sharey=True, layout="constrained")
+    for axis, (name, f) in zip(axes, results.items(), strict=True):
         counts = _counts(name)
         axis.plot(counts, counts, color="0.7", linestyle=":", label="as many times as fast")
         for label, bandwidth in NETWORKS.items():
@@ -152,7 +152,7 @@ def main() -> None:
         measure(args.point[0], int(args.point[1]), float(args.point[2]))
         return
 
-    found = {}
+    results = {}
     print(
         "| system, batch | 1 process, ms | 2, ms | strong | weak | threads | waiting | same | sums a step | MB a step |"
     )
@@ -168,7 +168,7 @@ def main() -> None:
         threads = statistics.median(r[0]["ms"] / r[3]["ms"] for r in rounds)
         waiting = statistics.median(r[1]["waiting"] for r in rounds)
         same = statistics.median(r[0]["same"] for r in rounds)
-        found[name] = f = {**rounds[0][1], "alone": one / 1e3, "same": same, "strong": strong}
+        results[name] = f = {**rounds[0][1], "alone": one / 1e3, "same": same, "strong": strong}
         print(
             f"| {name}, {batch} | {one:.0f} | {two:.0f} | {strong:.2f} | {weak:.2f} | {threads:.2f} | {waiting:.0%} | "
             f"{same:.0%} | {f['sums']:.0f} | {f['bytes'] / 1e6:.1f} |",
@@ -177,10 +177,10 @@ def main() -> None:
 
     print("\nProcesses of which each sends for as long as it computes, and (the most times as fast as one):\n")
     print(f"| system, batch | {' | '.join(NETWORKS)} |\n|---|{'---|' * len(NETWORKS)}")
-    for name, f in found.items():
+    for name, f in results.items():
         print(f"| {name}, {SYSTEMS[name][1]} | {' | '.join(where_it_stops(name, f, b) for b in NETWORKS.values())} |")
-    if len(found) > 1:
-        draw(found, args.out)
+    if len(results) > 1:
+        draw(results, args.out)
 
 
 if __name__ == "__main__":

@@ -134,10 +134,10 @@ def main() -> None:
         system = SYSTEMS[name]
         rounds = []
         for _ in range(args.rounds):
-            own, *layouts = (turn(__file__, which, name, args.seconds) for which in ("tinygan", "first", "last"))
-            rounds.append((own, min(layouts, key=lambda measured: measured["usual"])))
-        ours = [own["tinygan"] for own, _ in rounds]
-        floors = [own["operations"] / own["peak"] / 1e6 for own, _ in rounds]
+            measured, *layouts = (turn(__file__, which, name, args.seconds) for which in ("tinygan", "first", "last"))
+            rounds.append((measured, min(layouts, key=lambda measured: measured["usual"])))
+        ours = [measured["tinygan"] for measured, _ in rounds]
+        floors = [measured["operations"] / measured["peak"] / 1e6 for measured, _ in rounds]
         cells, ratios = [], []
         for loop in ("usual", "tuned"):
             theirs = [other[loop] for _, other in rounds]
@@ -145,7 +145,7 @@ def main() -> None:
             ratios.append(statistics.median(each))
             cells.append(f"{statistics.median(theirs):.0f} | **{ratios[-1]:.2f}** ({min(each):.2f} - {max(each):.2f})")
         means.append((ratios[0], ratios[1]))
-        reached = statistics.median(floor / own for floor, own in zip(floors, ours, strict=True))
+        reached = statistics.median(floor / ms for floor, ms in zip(floors, ours, strict=True))
         memory = [statistics.median(m["memory"] for m in side) for side in zip(*rounds, strict=True)]
         print(
             f"| {name} {'x'.join(map(str, system.image_shape))}, {system.batch} | {statistics.median(ours):.0f} | "

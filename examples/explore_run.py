@@ -66,10 +66,10 @@ def draw_walks(run: Trained, out: Path) -> None:
     stations = np.split(run.noise(4 * 25, seed=1), 4)  # of 25 round trips
     with TemporaryDirectory() as folder:
         frames = []
-        for here, there in zip(stations, stations[1:] + stations[:1], strict=True):
+        for start, end in zip(stations, stations[1:] + stations[:1], strict=True):
             for t in np.linspace(0.0, 1.0, 16, endpoint=False).tolist():
                 frames.append(Path(folder, f"{len(frames)}.png"))
-                plotting.save_png(frames[-1], plotting.grid(run.generator(between(here, there, t)), **shades))
+                plotting.save_png(frames[-1], plotting.grid(run.generator(between(start, end, t)), **shades))
         plotting.save_film(out / "walk.gif", frames, seconds=0.1, hold=0.1)
 
 
@@ -149,9 +149,9 @@ def cluster_accuracy(f: np.ndarray, labels: np.ndarray, *, rounds: int = 50) -> 
     """The part of images that have the commonest label of their cluster; k-means makes two clusters for each label."""
     centres = f[: 2 * (int(labels.max()) + 1)]
     for _ in range(rounds):
-        own = ((f[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)  # (N,)
-        centres = np.stack([f[own == j].mean(axis=0) if (own == j).any() else c for j, c in enumerate(centres)])
-    return sum(np.bincount(labels[own == j]).max(initial=0) for j in range(len(centres))) / len(f)
+        nearest = ((f[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)  # (N,)
+        centres = np.stack([f[nearest == j].mean(axis=0) if (nearest == j).any() else c for j, c in enumerate(centres)])
+    return sum(np.bincount(labels[nearest == j]).max(initial=0) for j in range(len(centres))) / len(f)
 
 
 def draw_features(run: Trained, images: ImageData, out: Path, *, labelled: int = LABELLED) -> None:

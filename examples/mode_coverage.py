@@ -145,9 +145,9 @@ class StackedDigits:
 
 def single_digits(name: str, quick: bool) -> ImageData:
     data = drawn_digits(1280) if quick and name == "digits" else load(name, size=28, channels=1)
-    found = 0 if data.labels is None else np.unique(data.labels).size
-    if found != DIGITS or data.labels.max() >= DIGITS:  # fewer would leave modes that no G can find
-        raise DataError(f"{data.name}: stacking needs digits with labels 0 to 9, found {found} kinds; see --digits.")
+    classes = 0 if data.labels is None else np.unique(data.labels).size
+    if classes != DIGITS or data.labels.max() >= DIGITS:  # fewer would leave modes that no G can find
+        raise DataError(f"{data.name}: stacking needs digits with labels 0 to 9, found {classes} kinds; see --digits.")
     return data
 
 

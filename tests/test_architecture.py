@@ -42,11 +42,11 @@ def room(path: Path) -> str:
 
 def imported(path: Path):
     """The modules of tinygan that a file imports, at its top or inside a function: 'layers.base', 'gan'."""
-    here = path.relative_to(PACKAGE).parts[:-1]
+    place = path.relative_to(PACKAGE).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
-            assert node.level <= len(here) + 1, f"{path}: imports from outside the package"
-            above = here[: len(here) + 1 - node.level]
+            assert node.level <= len(place) + 1, f"{path}: imports from outside the package"
+            above = place[: len(place) + 1 - node.level]
             names = [node.module] if node.module else [alias.name for alias in node.names]
             yield from (".".join((*above, *name.split("."))) for name in names)
         elif isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "tinygan":
@@ -112,16 +112,16 @@ def test_the_top_of_the_package_is_small():
 
 @pytest.mark.parametrize("folder", sorted({p.parent for p in FILES if p.parent != PACKAGE}), ids=lambda p: p.name)
 def test_each_folder_says_what_lives_there_and_what_it_imports(folder):
-    said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8")))
-    assert said, f"{folder.name}/__init__.py has no docstring"
-    assert "import" in said.lower(), f"{folder.name}/__init__.py does not say what may be imported"
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8")))
+    assert text, f"{folder.name}/__init__.py has no docstring"
+    assert "import" in text.lower(), f"{folder.name}/__init__.py does not say what may be imported"
 
 
 @pytest.mark.parametrize("path", [f for f in FILES if f.parent != PACKAGE or f.stem != "__init__"], ids=str)
 def test_imports_point_one_way(path):
-    here = ORDER.index(room(path))
+    place = ORDER.index(room(path))
     rooms = {module.split(".")[0] for module in imported(path)} - {"__version__", "__init__"}
-    wrong = [name for name in rooms if ORDER.index(name) > here and (path.name, name) not in UPWARD]
+    wrong = [name for name in rooms if ORDER.index(name) > place and (path.name, name) not in UPWARD]
     assert not wrong, f"{path.name} in {room(path)} imports {wrong}, which stand above it"
 
 

@@ -72,14 +72,14 @@ def unborn():
 
 class Forgetful(Dense):
     def gradients(self, cache, dy):
-        dx, found = super().gradients(cache, dy)
-        return dx, {"W": found["W"]}
+        dx, gradients = super().gradients(cache, dy)
+        return dx, {"W": gradients["W"]}
 
 
 class Transposing(Dense):
     def gradients(self, cache, dy):
-        dx, found = super().gradients(cache, dy)
-        return dx, {**found, "W": found["W"].T}
+        dx, gradients = super().gradients(cache, dy)
+        return dx, {**gradients, "W": gradients["W"].T}
 
 
 def one_network():

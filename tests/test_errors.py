@@ -23,11 +23,11 @@ BUILT_IN = {
 
 
 def test_each_error_is_tinygans_and_a_built_in_one():
-    found = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and "Error" in name}
-    assert found.keys() == {*BUILT_IN, "TinyGANError"}
+    actual = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and "Error" in name}
+    assert actual.keys() == {*BUILT_IN, "TinyGANError"}
     for name, built_in in BUILT_IN.items():
-        assert issubclass(found[name], TinyGANError)
-        assert issubclass(found[name], built_in)
+        assert issubclass(actual[name], TinyGANError)
+        assert issubclass(actual[name], built_in)
     assert issubclass(errors.UndecidedError, errors.GradientError)
 
 
@@ -62,9 +62,9 @@ CHECKS = {
 def test_what_is_accepted_and_what_is_refused(name):
     check, accepted, refused = CHECKS[name]
     for value, expected in accepted.items():
-        found = check(value)
-        assert found == expected, value
-        assert type(found) is type(expected), f"{value!r} stays a {type(found).__name__}"
+        actual = check(value)
+        assert actual == expected, value
+        assert type(actual) is type(expected), f"{value!r} stays a {type(actual).__name__}"
     for value in refused:
         with pytest.raises(ArgumentError, match=rf"^what(: the seed)? must be .*, got {_quoted(value)}\.$"):
             check(value)

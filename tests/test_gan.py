@@ -182,11 +182,11 @@ def test_batch_norm_sees_real_and_generated_samples_apart(device):
         gan = small_gan(device.name, d_layers=[layer], dtype=np.float64)
         gan.losses = gan.step(real_batch(device, dtype=np.float64))
         gans.append(gan)
-    known, own = gans
-    np.testing.assert_allclose([float(v) for v in known.losses], [float(v) for v in own.losses], rtol=1e-9)
+    known, mine = gans
+    np.testing.assert_allclose([float(v) for v in known.losses], [float(v) for v in mine.losses], rtol=1e-9)
     for a, b in (
-        (known.discriminator.grad, own.discriminator.grad),
-        *zip(known.discriminator.buffers.values(), own.discriminator.buffers.values(), strict=True),
+        (known.discriminator.grad, mine.discriminator.grad),
+        *zip(known.discriminator.buffers.values(), mine.discriminator.buffers.values(), strict=True),
     ):
         np.testing.assert_allclose(to_numpy(a), to_numpy(b), rtol=1e-9, atol=1e-12)
 
@@ -253,10 +253,10 @@ def test_sampling_does_not_change_what_is_learned(device):
 
 
 def test_backends_agree_in_float64(device):
-    here, there = small_gan("numpy", dtype=np.float64), small_gan(device.name, dtype=np.float64)
+    on_host, on_device = small_gan("numpy", dtype=np.float64), small_gan(device.name, dtype=np.float64)
     real = np.random.default_rng(0).uniform(-1, 1, (8, 5))
     for _ in range(5):
-        a, b = here.step(real), there.step(device.put(real))
+        a, b = on_host.step(real), on_device.step(device.put(real))
     assert float(a.d) == pytest.approx(float(b.d), rel=1e-12)
     assert float(a.g) == pytest.approx(float(b.g), rel=1e-12)
 

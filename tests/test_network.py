@@ -445,10 +445,10 @@ def test_another_architecture_is_refused_and_nothing_changes(tmp_path):
     ],
     ids=repr,
 )
-def test_settings_that_no_shape_shows_are_compared_too(tmp_path, saved, here):
+def test_settings_that_no_shape_shows_are_compared_too(tmp_path, saved, built):
     Sequential(saved).save(tmp_path / "net.safetensors")
     with pytest.raises(CheckpointError, match=r"another architecture: layer 0"):
-        Sequential(here).load(tmp_path / "net.safetensors")
+        Sequential(built).load(tmp_path / "net.safetensors")
 
 
 def test_networks_survive_pickle():

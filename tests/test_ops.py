@@ -131,10 +131,10 @@ def test_the_data_decide(device):
 
 
 def test_what_is_mixed_or_no_array_is_refused():
-    host, there = np.ones(2), standin.from_host(np.ones(2))
+    host, on_device = np.ones(2), standin.from_host(np.ones(2))
     for call in (ops_of, get_xp):
         with pytest.raises(BackendError, match=r"numpy and standin arrays are mixed.*tinygan.to_backend\(x, name\)"):
-            call(host, there)
+            call(host, on_device)
         for what in ([1.0], 1.0, None, "x"):
             with pytest.raises(BackendError, match=f"expected an array, got {type(what).__name__}.*numpy.asarray"):
                 call(what)

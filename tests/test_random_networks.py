@@ -57,12 +57,12 @@ def test_a_network_is_its_layers_one_after_the_other(train, case):
         d = layer.backprop(cache, d)
     close(dx, d)
     close(network.input_gradient(passed, out), d)
-    own = [g for layer in alone for g in layer.grads.values()]
-    for g, of_layer in zip(network.grads.values(), own, strict=True):
+    expected = [g for layer in alone for g in layer.grads.values()]
+    for g, of_layer in zip(network.grads.values(), expected, strict=True):
         close(g, of_layer)
     network.grad[...] = np.nan
     network.store_gradients(passed, out, add=False)
-    for g, of_layer in zip(network.grads.values(), own, strict=True):
+    for g, of_layer in zip(network.grads.values(), expected, strict=True):
         close(g, of_layer)
 
 
@@ -130,10 +130,10 @@ def generator_gradient(G, D, loss, z):
     """What G learns, and D's weights and gradients after it."""
     G, D = G.copy(), D.copy()
     D.grad[...] = 7.0
-    fake, made = G.apply(z, True)
-    logits, judged = D.apply(fake, True)
+    fake, g_cache = G.apply(z, True)
+    logits, d_cache = D.apply(fake, True)
     value, d_logits = loss.generator(logits)
-    G.store_gradients(made, D.input_gradient(judged, d_logits), add=False)
+    G.store_gradients(g_cache, D.input_gradient(d_cache, d_logits), add=False)
     return float(value), G.grad, D
 
 

@@ -121,9 +121,9 @@ def _checksum(arrays: Mapping[str, np.ndarray], metadata: Any) -> int:
     return total
 
 
-def require_same(expected: Mapping[str, Any], found: Mapping[str, Any], source: str) -> None:
+def require_same(expected: Mapping[str, Any], arrays: Mapping[str, Any], source: str) -> None:
     """Raise CheckpointError, naming the first difference, unless both hold the same names, shapes and dtypes."""
-    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
     if missing or extra:
         lists = [
             f"{what}: {', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''}"
@@ -135,7 +135,7 @@ def require_same(expected: Mapping[str, Any], found: Mapping[str, Any], source: 
         )
     for key, array in expected.items():
         for what in ("shape", "dtype"):
-            want, got = getattr(array, what), getattr(found[key], what)
+            want, got = getattr(array, what), getattr(arrays[key], what)
             if want != got:
                 raise CheckpointError(
                     f"{source} is of another architecture: {key} has {what} {got} there, but {want} here. "
@@ -162,9 +162,9 @@ class Stored:
         CheckpointError
             A name is missing or too many, or a shape or dtype differs: ``source`` is of another architecture.
         """
-        own = {**self.params, **self.buffers}
-        require_same(own, arrays, source)
-        for key, value in own.items():
+        stored = {**self.params, **self.buffers}
+        require_same(stored, arrays, source)
+        for key, value in stored.items():
             value[...] = ops_of(value).from_host(arrays[key])
 
     def save(self, path: str | Path) -> None:
@@ -182,10 +182,12 @@ class Stored:
         arrays, metadata = read(path)
         if metadata.get("kind") != "network":
             raise CheckpointError(f"{path}: holds a {metadata.get('kind')}, not a network.")
-        here, there = [repr(layer) for layer in self.layers], metadata.get("layers", [])
-        for i, (own, saved) in enumerate(zip_longest(here, there)):
-            if own != saved:
-                raise CheckpointError(f"{path} is of another architecture: layer {i} is {saved} there, but {own} here.")
+        layers = [repr(layer) for layer in self.layers]
+        for i, (layer, saved) in enumerate(zip_longest(layers, metadata.get("layers", []))):
+            if layer != saved:
+                raise CheckpointError(
+                    f"{path} is of another architecture: layer {i} is {saved} there, but {layer} here."
+                )
         self.load_state_arrays(arrays, source=str(path))
         return self
 

@@ -186,14 +186,14 @@ class GAN:
         G, D, ops = self.generator, self.discriminator, ops_of(real)
         fake = G.apply(z, True)[0]  # made as in training, but G will not learn from these
         both = ops.xp.concatenate([real, fake])  # one pass over both, in which batch normalisation sees them apart
-        logits, judged = D.apply(both, True, batches=2)
+        logits, d_cache = D.apply(both, True, batches=2)
         half = len(logits) // 2  # of the logits: a packing D gives fewer than there are samples
         loss, d_real, d_fake = ops.loss(self.loss).discriminator(logits[:half], logits[half:])
         d_logits, penalty = ops.xp.concatenate([d_real, d_fake]), 0.0
         if drawn is None:
-            D.store_gradients(judged, d_logits, add=False)
+            D.store_gradients(d_cache, d_logits, add=False)
         else:  # the same, and what the penalties add
-            penalty = self.penalty.store_gradients(D, both, logits, judged, d_logits, drawn)
+            penalty = self.penalty.store_gradients(D, both, logits, d_cache, d_logits, drawn)
         if watch:
             watch(self, Turn("D", loss, penalty, real, z))
         self.d_optimizer.step(numbers)
@@ -203,11 +203,11 @@ class GAN:
 
     def _generator_turn(self, real, z, numbers, watch) -> Array:
         G, D, ops = self.generator, self.discriminator, ops_of(real)
-        fake, made = G.apply(z, True)
+        fake, g_cache = G.apply(z, True)
         real_logits = D.apply(real, True)[0] if self.loss.compares else None  # nothing is learned from these
-        logits, judged = D.apply(fake, True)
+        logits, d_cache = D.apply(fake, True)
         loss, d_logits = ops.loss(self.loss).generator(logits, real_logits)
-        G.store_gradients(made, D.input_gradient(judged, d_logits), add=False)
+        G.store_gradients(g_cache, D.input_gradient(d_cache, d_logits), add=False)
         if watch:
             watch(self, Turn("G", loss, 0.0, real, z))
         self.g_optimizer.step(numbers)

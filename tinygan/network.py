@@ -293,22 +293,22 @@ class Apart:
     def apply(self, x: Array, train: bool) -> tuple[Array, list[Any]]:
         if len(x) % self.batches:
             raise ShapeError(f"{self.layer.name}: {len(x)} samples are not {self.batches} batches of one size.")
-        ys, caches = zip(*(self.layer.apply(part, train) for part in self.parts(x)), strict=True)
+        ys, caches = zip(*(self.layer.apply(batch, train) for batch in self.split(x)), strict=True)
         return get_xp(x).concatenate(ys), list(caches)
 
     def input_gradient(self, caches: list[Any], dy: Array) -> Array:
-        parts = zip(caches, self.parts(dy), strict=True)
-        return get_xp(dy).concatenate([self.layer.input_gradient(cache, part) for cache, part in parts])
+        pairs = zip(caches, self.split(dy), strict=True)
+        return get_xp(dy).concatenate([self.layer.input_gradient(cache, batch) for cache, batch in pairs])
 
     def store_gradients(self, caches: list[Any], dy: Array, add: bool = True) -> None:
-        for k, (cache, part) in enumerate(zip(caches, self.parts(dy), strict=True)):
-            self.layer.store_gradients(cache, part, add or k > 0)
+        for k, (cache, batch) in enumerate(zip(caches, self.split(dy), strict=True)):
+            self.layer.store_gradients(cache, batch, add or k > 0)
 
     def backprop(self, caches: list[Any], dy: Array, add: bool = True) -> Array:
-        parts = enumerate(zip(caches, self.parts(dy), strict=True))
-        return get_xp(dy).concatenate([self.layer.backprop(cache, part, add or k > 0) for k, (cache, part) in parts])
+        pairs = enumerate(zip(caches, self.split(dy), strict=True))
+        return get_xp(dy).concatenate([self.layer.backprop(cache, batch, add or k > 0) for k, (cache, batch) in pairs])
 
-    def parts(self, a: Array) -> list[Array]:
+    def split(self, a: Array) -> list[Array]:
         """The batches in a, as views."""
         n = len(a) // self.batches
         return [a[k * n : (k + 1) * n] for k in range(self.batches)]

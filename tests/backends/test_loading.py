@@ -48,13 +48,13 @@ def test_the_data_decides_which_module_computes(device):
 
 @given(host=hnp.arrays(st.sampled_from([np.float32, np.float64, np.int64, np.bool_]), hnp.array_shapes(min_side=0)))
 def test_a_round_trip_changes_nothing(device, host):
-    there = to_backend(host, device.name)
-    back = to_backend(there, "numpy")
-    assert isinstance(there, device.backend.array_type)
+    placed = to_backend(host, device.name)
+    back = to_backend(placed, "numpy")
+    assert isinstance(placed, device.backend.array_type)
     assert (back.dtype, back.shape) == (host.dtype, host.shape)
     assert np.array_equal(back, host, equal_nan=host.dtype.kind == "f")
-    assert np.array_equal(to_numpy(there), back, equal_nan=host.dtype.kind == "f")
-    assert to_backend(there, device.name) is there
+    assert np.array_equal(to_numpy(placed), back, equal_nan=host.dtype.kind == "f")
+    assert to_backend(placed, device.name) is placed
 
 
 @pytest.mark.parametrize("layout", [lambda a: a.T, lambda a: a[::2, 1:], lambda a: a[:, ::-1], lambda a: a[0, 0, None]])
@@ -286,7 +286,7 @@ def install(registry, monkeypatch):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_missing_gpu_is_explained_in_one_line(case, install):
-    module, parts = CASES[case]
+    module, words = CASES[case]
     install(module)
     for attempt in (lambda: get_ops("cupy"), lambda: to_backend(np.ones(2), "cupy")):
         with pytest.raises(BackendError) as caught:
@@ -295,20 +295,20 @@ def test_a_missing_gpu_is_explained_in_one_line(case, install):
         assert message.startswith("backend 'cupy'")
         assert "\n" not in message
         assert len(message) < 450
-        assert all(part in message for part in parts), message
+        assert all(part in message for part in words), message
         assert caught.value.__cause__ is not None or case in WITHOUT_CAUSE
     assert "cupy" not in ops._by_name  # nothing half-loaded stays behind
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_auto_is_the_cpu_where_no_kernel_runs_and_says_why(case, install):
-    module, parts = CASES[case]
+    module, words = CASES[case]
     install(module)
-    taken, said = best_backend()
+    taken, message = best_backend()
     assert taken is get_ops("auto") is get_ops("numpy")
-    assert said.startswith("backend auto: the CPU, since backend 'cupy'")
-    assert all(part in said for part in parts), said
-    assert "\n" not in said
+    assert message.startswith("backend auto: the CPU, since backend 'cupy'")
+    assert all(part in message for part in words), message
+    assert "\n" not in message
 
 
 def test_auto_is_the_cpu_where_our_own_products_do_not_run(install, monkeypatch):
@@ -317,13 +317,13 @@ def test_auto_is_the_cpu_where_our_own_products_do_not_run(install, monkeypatch)
     monkeypatch.setattr(cublas, "try_out", lambda x: cublas.load())
     monkeypatch.setattr(cublas, "_candidates", lambda: ["libno-such-cublas.so.99"])
     cublas.load.cache_clear()
-    taken, said = best_backend()
+    taken, message = best_backend()
     cublas.load.cache_clear()
     assert taken is get_ops("numpy")
-    assert said.startswith(
+    assert message.startswith(
         "backend auto: the CPU, since backend 'cupy': cuBLAS is not found. pip install nvidia-cublas"
     )
-    assert "\n" not in said
+    assert "\n" not in message
 
 
 def test_our_own_product_is_among_what_a_gpu_must_do(install, monkeypatch):
@@ -343,9 +343,9 @@ def test_a_gpu_has_the_operations_of_a_gpu(install):
 
 def test_auto_is_the_gpu_where_a_kernel_runs_and_names_it(install):
     install(fake_cupy())
-    taken, said = best_backend()
+    taken, message = best_backend()
     assert taken is get_ops("auto") is get_ops("cupy")
-    assert said == "backend auto: NVIDIA H200, 140 GB"
+    assert message == "backend auto: NVIDIA H200, 140 GB"
     assert taken.free_memory() == (8 << 30) + 5, "what CuPy's pool has to give counts too"
 
 

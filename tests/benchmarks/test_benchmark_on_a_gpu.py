@@ -54,18 +54,18 @@ def test_the_stand_in_takes_the_steps_of_a_gpu(bench):
 
 
 def test_rows_say_who_is_faster_and_what_is_reached(bench):
-    own = {"tinygan": 0.1, "launched": 1.0, "device": "NVIDIA H200, 140 GB, fp32"}
+    ours = {"tinygan": 0.1, "launched": 1.0, "device": "NVIDIA H200, 140 GB, fp32"}
     rounds = [
-        (own, {"usual": 0.3, "tuned": 0.2, "compiled": 0.05}),
-        (own, {"usual": 0.1, "tuned": 0.2, "compiled": 0.05}),
-        (own, {"usual": 0.25, "tuned": 0.2, "compiled": 0.05}),
+        (ours, {"usual": 0.3, "tuned": 0.2, "compiled": 0.05}),
+        (ours, {"usual": 0.1, "tuned": 0.2, "compiled": 0.05}),
+        (ours, {"usual": 0.25, "tuned": 0.2, "compiled": 0.05}),
     ]
     cells = [cell.strip() for cell in bench.row("mlp", bench.SYSTEMS["mlp"], "fp32", rounds).split("|")[1:-1]]
     assert cells[:3] == ["mlp 28x28x1, 128", "0.1", "1"]
     assert cells[3:5] == ["0.25", "**2.50** (1.00 - 3.00)"]
     assert cells[5:7] == ["0.2", "**2.00** (2.00 - 2.00)"]
     assert cells[7:11] == ["0.05", "**0.50** (0.50 - 0.50)", "", ""]
-    floor = bench.floor_ms(bench.SYSTEMS["mlp"], "fp32", own["device"])
+    floor = bench.floor_ms(bench.SYSTEMS["mlp"], "fp32", ours["device"])
     assert cells[11:13] == [f"{floor:.3g}", f"{floor / 0.1:.0%}"]
     assert cells[13] == "2 of as usual: yes; 1 of compiled: no"
 

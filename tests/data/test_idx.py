@@ -29,10 +29,10 @@ LABELS = idx(np.arange(5, dtype=np.uint8))
 def test_what_was_written_is_read(tmp_path_factory, array, packed):
     path = tmp_path_factory.mktemp("idx") / "file"  # no .gz: the content tells
     path.write_bytes(gzip.compress(idx(array)) if packed else idx(array))
-    found = read_idx(path, ndim=array.ndim)
-    assert found.dtype == np.uint8
-    assert found.shape == array.shape
-    assert (found == array).all()
+    actual = read_idx(path, ndim=array.ndim)
+    assert actual.dtype == np.uint8
+    assert actual.shape == array.shape
+    assert (actual == array).all()
 
 
 def test_a_plain_file_may_be_called_gz(tmp_path):

@@ -119,8 +119,8 @@ def test_the_table_of_outlines_is_closed_and_its_distances_are_true():
         r = radius[KINDS.index(kind), :-1].astype(float)
         curve = np.interp(fine, theta, r, period=2 * np.pi) * np.exp(1j * fine)
         nearest = np.abs((r + 0.01) * np.exp(1j * theta) - curve[:, None]).min(axis=0)
-        said = 0.01 * table.steepness.reshape(len(KINDS), -1)[KINDS.index(kind), :-1]
-        np.testing.assert_allclose(said, nearest, atol=0.002)
+        text = 0.01 * table.steepness.reshape(len(KINDS), -1)[KINDS.index(kind), :-1]
+        np.testing.assert_allclose(text, nearest, atol=0.002)
 
 
 def test_edges_are_smooth():

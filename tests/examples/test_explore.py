@@ -25,8 +25,8 @@ def test_a_walk_goes_from_one_end_to_the_other_at_the_same_length(example):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 5, 40)).astype(np.float32)
     b *= np.linalg.norm(a, axis=1, keepdims=True) / np.linalg.norm(b, axis=1, keepdims=True)
-    for t, there in ((0.0, a), (1.0, b)):
-        np.testing.assert_allclose(example["between"](a, b, t), there, atol=1e-5)
+    for t, expected in ((0.0, a), (1.0, b)):
+        np.testing.assert_allclose(example["between"](a, b, t), expected, atol=1e-5)
     middle = example["between"](a, b, 0.5)
     assert middle.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(middle, axis=1), np.linalg.norm(a, axis=1), rtol=1e-5)

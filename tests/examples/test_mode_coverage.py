@@ -131,7 +131,7 @@ def test_each_setting_reaches_the_gan():
 
 @pytest.mark.parametrize("data", TINY)
 def test_a_seed_gives_the_same_record_and_another_seed_another(tmp_path, counter, data):
-    job, found = TINY[data], []
+    job, actual = TINY[data], []
     for name, seed in (("a", job.seed), ("b", job.seed), ("c", job.seed + 1)):
         (tmp_path / name).mkdir()
         one = Job(job.data, job.loss, job.penalty, job.steps, seed)
@@ -139,11 +139,11 @@ def test_a_seed_gives_the_same_record_and_another_seed_another(tmp_path, counter
         record = json.loads(one.path(tmp_path / name, ".json").read_text())
         assert record["seed"] == seed
         assert isinstance(record["collapsed"], bool)
-        found.append(np.load(one.path(tmp_path / name, ".npy")))
+        actual.append(np.load(one.path(tmp_path / name, ".npy")))
     assert counter.value == 3 * job.steps
-    assert found[0].shape == (2500, 2)
-    assert (found[0] == found[1]).all()
-    assert (found[0] != found[2]).any()
+    assert actual[0].shape == (2500, 2)
+    assert (actual[0] == actual[1]).all()
+    assert (actual[0] != actual[2]).any()
 
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch, counter):
@@ -212,8 +212,8 @@ def test_mean_and_standard_error():
 def test_the_table_counts_whole_and_collapsed_runs():
     real = {"modes": 8, "quality": 98.9, "spread": 0.97, "kl": 0.001}
     kinds = {"data": "ring", "loss": "relativistic", "penalty": "r1", "steps": 1000, "of": 8, "real": real}
-    found = {"modes": (8, 8, 1), "quality": (97.0, 98.0, 0.0), "spread": (0.5, 0.5, 0.5), "kl": (0.0, 0.0, 0.3)}
-    records = [kinds | {key: v[i] for key, v in found.items()} | {"collapsed": i == 2} for i in range(3)]
+    actual = {"modes": (8, 8, 1), "quality": (97.0, 98.0, 0.0), "spread": (0.5, 0.5, 0.5), "kl": (0.0, 0.0, 0.3)}
+    records = [kinds | {key: v[i] for key, v in actual.items()} | {"collapsed": i == 2} for i in range(3)]
     _, row, real_row, *published = table(records).splitlines()
     cells = "relativistic, r1, 1,000 5.7 ± 2.3 65.0 ± 32.5 0.50 ± 0.00 0.1000 ± 0.1000 2 of 3 1 of 3"
     assert " ".join(row.split()) == cells
@@ -312,7 +312,7 @@ def test_digits_of_one_name_and_other_images_share_no_record_and_no_judge(tmp_pa
         job.task(tmp_path)
         judges.append(set(tmp_path.glob("judge_*")))
     assert paths[0] != paths[1]
-    assert [len(found) for found in judges] == [1, 2]
+    assert [len(actual) for actual in judges] == [1, 2]
     again = planned(parse(["--data", "stacked", "--digits", str(file), "--seeds", "1"]))
     assert again[0].path(tmp_path, ".json") == paths[1]
 
@@ -368,8 +368,8 @@ def one_line(ended):
 
 
 def test_digits_of_other_than_ten_kinds_cannot_be_stacked(tmp_path):
-    said = one_line(run_example("--data", "stacked", "--digits", "shapes", "--quick", folder=tmp_path))
-    assert said.startswith("error: shapes: stacking needs digits with labels 0 to 9, found ")
+    text = one_line(run_example("--data", "stacked", "--digits", "shapes", "--quick", folder=tmp_path))
+    assert text.startswith("error: shapes: stacking needs digits with labels 0 to 9, found ")
     rng = np.random.default_rng(0)
     for labels in (np.arange(40) % 9, np.arange(40) % 9 * 2, np.arange(40) % 10 + 1):
         images = rng.integers(0, 256, (40, 28, 28, 1), dtype=np.uint8)
@@ -381,5 +381,5 @@ def test_digits_of_other_than_ten_kinds_cannot_be_stacked(tmp_path):
 def test_a_backend_that_is_missing_ends_in_one_line(tmp_path):
     (tmp_path / "cupy.py").write_text('raise ModuleNotFoundError("No module named cupy", name="cupy")')
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    said = one_line(run_example("--backend", "cupy", "--quick", folder=tmp_path, PYTHONPATH=path))
-    assert said.startswith("error: backend 'cupy': the package CuPy is missing")
+    text = one_line(run_example("--backend", "cupy", "--quick", folder=tmp_path, PYTHONPATH=path))
+    assert text.startswith("error: backend 'cupy': the package CuPy is missing")

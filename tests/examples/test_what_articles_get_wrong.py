@@ -46,9 +46,9 @@ def logits(seed=0, n=6):
 
 def networks(seed=0, dtype=np.float64):
     rng = np.random.default_rng(seed)
-    own = {"rng": rng, "dtype": dtype}
-    G = Sequential(Dense(3, 16, **own), LeakyReLU(), Dense(16, 2, **own))
-    D = Sequential(Dense(2, 16, **own), LeakyReLU(), Dense(16, 1, **own))
+    options = {"rng": rng, "dtype": dtype}
+    G = Sequential(Dense(3, 16, **options), LeakyReLU(), Dense(16, 2, **options))
+    D = Sequential(Dense(2, 16, **options), LeakyReLU(), Dense(16, 1, **options))
     return G, D, rng.normal((2, -1), 0.5, (128, 2)).astype(dtype), rng.standard_normal((128, 3)).astype(dtype)
 
 

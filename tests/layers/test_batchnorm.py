@@ -78,8 +78,8 @@ def test_batches_that_pass_joined_are_batches(device, batches, m, c, rng):
         rows = slice(i, i + m)
         np.testing.assert_allclose(device.get(y)[rows], alone.forward(x[rows]), rtol=1e-10, atol=1e-10)
         expected = alone.backward(dy[rows])
-        for found in (dx, again):
-            np.testing.assert_allclose(device.get(found)[rows], expected, rtol=1e-7, atol=1e-7)
+        for actual in (dx, again):
+            np.testing.assert_allclose(device.get(actual)[rows], expected, rtol=1e-7, atol=1e-7)
     for kind in ("grads", "buffers"):
         for key, value in getattr(alone, kind).items():
             joined = device.get(getattr(network, kind)[f"0.{key}"])

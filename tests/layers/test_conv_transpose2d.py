@@ -45,10 +45,10 @@ def test_forward_is_the_adjoint_of_conv2d(geometry, c, o, rng):
     y = rng.standard_normal((2, *hw, o))
     back = transposed(y)
     x = rng.standard_normal(back.shape)
-    there = conv(x)
-    assert there.shape == y.shape
-    left, right = np.vdot(there, y), np.vdot(x, back)
-    assert abs(left - right) <= 1e-12 * (np.linalg.norm(there) * np.linalg.norm(y) + np.linalg.norm(x))
+    convolved = conv(x)
+    assert convolved.shape == y.shape
+    left, right = np.vdot(convolved, y), np.vdot(x, back)
+    assert abs(left - right) <= 1e-12 * (np.linalg.norm(convolved) * np.linalg.norm(y) + np.linalg.norm(x))
 
 
 @ways

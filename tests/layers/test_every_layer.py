@@ -38,6 +38,6 @@ def test_float32_and_every_backend_give_what_float64_gives(device, case):
     dy = np.cos(np.arange(expected.size)).reshape(expected.shape)
     dx, expected_dx = fast.backward(device.put(dy.astype(np.float32))), exact.backward(dy)
     pairs = [(y, expected), (dx, expected_dx), *((fast.grads[key], exact.grads[key]) for key in exact.grads)]
-    for found, wanted in pairs:
-        assert found.dtype == np.float32
-        assert np.linalg.norm(to_numpy(found) - wanted) <= 2e-3 * (1.0 + np.linalg.norm(wanted))
+    for actual, wanted in pairs:
+        assert actual.dtype == np.float32
+        assert np.linalg.norm(to_numpy(actual) - wanted) <= 2e-3 * (1.0 + np.linalg.norm(wanted))

@@ -107,11 +107,11 @@ def test_refusals():
     ],
 )
 def test_what_layers_say_of_their_fans(layer, fans):
-    said = []
+    text = []
 
     def init(shape, *, fan_in, fan_out, rng, dtype):
-        said.append((fan_in, fan_out))
+        text.append((fan_in, fan_out))
         return np.zeros(shape, dtype)
 
     layer(init)
-    assert said == [fans]
+    assert text == [fans]

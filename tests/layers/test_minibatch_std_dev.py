@@ -41,18 +41,18 @@ register(Joined, like=Sequential)
 
 
 @settings(max_examples=60)
-@given(parts=st.integers(1, 3), m=st.integers(3, 5), pixels=st.sampled_from(((), (2, 1), (2, 3))), rng=rngs)
-def test_both_orders_of_the_standard_deviation_of_parts(parts, m, pixels, rng):
-    network, x = Joined(MinibatchStdDev(eps=1e-3)), rng.standard_normal((parts * m, *pixels, 2))
-    network.joined = parts
+@given(batches=st.integers(1, 3), m=st.integers(3, 5), pixels=st.sampled_from(((), (2, 1), (2, 3))), rng=rngs)
+def test_both_orders_of_the_standard_deviation_of_parts(batches, m, pixels, rng):
+    network, x = Joined(MinibatchStdDev(eps=1e-3)), rng.standard_normal((batches * m, *pixels, 2))
+    network.joined = batches
     counting.check_gradients(network, x)
     counting.check_second_order(network, x, random=True)
 
 
 @settings(max_examples=40)
-@given(parts=st.integers(1, 3), m=st.integers(1, 4), x=images(n=st.just(12)), eps=st.sampled_from((1e-8, 0.1)))
-def test_standard_deviation_of_a_minibatch(parts, m, x, eps):
-    naive.check_minibatch_std(MinibatchStdDev(eps=eps), x[: parts * m], parts=parts)
+@given(batches=st.integers(1, 3), m=st.integers(1, 4), x=images(n=st.just(12)), eps=st.sampled_from((1e-8, 0.1)))
+def test_standard_deviation_of_a_minibatch(batches, m, x, eps):
+    naive.check_minibatch_std(MinibatchStdDev(eps=eps), x[: batches * m], batches=batches)
 
 
 def test_numbers_that_one_can_check_by_hand():

@@ -75,9 +75,9 @@ def test_sigma_is_close_from_the_start_and_never_above(inner):
     layer = SpectralNorm(inner, rng=3)
     W = layer.params["W"]
     np.testing.assert_array_equal(W, inner.params["W"])
-    found = float(layer.normalise(train=False).sigma)
+    actual = float(layer.normalise(train=False).sigma)
     largest = svdvals(W.reshape(-1, W.shape[-1]))[0]
-    assert 0.95 * largest < found <= 1.00001 * largest
+    assert 0.95 * largest < actual <= 1.00001 * largest
 
 
 def test_only_training_moves_u_and_both_modes_compute_the_same():
@@ -174,11 +174,11 @@ def test_spectral_norm_agrees_with_pytorch(kind):
     expected.backward(torch.tensor(dy if kind == "dense" else dy.transpose(0, 3, 1, 2).copy()))
     dx = ours.backward(dy)
     pairs = [(expected, y), (a.grad, dx)]
-    there = theirs.parametrizations.weight.original.grad
+    expected = theirs.parametrizations.weight.original.grad
     for theirs_, mine in pairs:
-        found = theirs_.detach().numpy()
+        actual = theirs_.detach().numpy()
         np.testing.assert_allclose(
-            found if kind == "dense" else found.transpose(0, 2, 3, 1), mine, rtol=1e-9, atol=1e-9
+            actual if kind == "dense" else actual.transpose(0, 2, 3, 1), mine, rtol=1e-9, atol=1e-9
         )
-    there = there.numpy().T if kind == "dense" else there.numpy().transpose(2, 3, 1, 0)
-    np.testing.assert_allclose(ours.grads["W"], there, rtol=1e-8, atol=1e-9)
+    expected = expected.numpy().T if kind == "dense" else expected.numpy().transpose(2, 3, 1, 0)
+    np.testing.assert_allclose(ours.grads["W"], expected, rtol=1e-8, atol=1e-9)

@@ -198,8 +198,8 @@ def test_width_and_noise_dim_scale_the_networks(name, shape):
     if name == "mlp":
         return
     for width in (1, 6):
-        own = {**NARROW[name], "width": width}
-        G, D = MODELS[name](shape, noise_dim=7, **own)
+        options = {**NARROW[name], "width": width}
+        G, D = MODELS[name](shape, noise_dim=7, **options)
         convolutions = [layer for layer in D.layers if isinstance(layer, Conv2D)]
         assert [c.c_out for c in convolutions] == [width << k for k in range(len(convolutions))]
         assert G.layers[0].n_in == 7

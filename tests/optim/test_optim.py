@@ -239,11 +239,11 @@ def test_a_forked_child_has_threads_of_its_own(monkeypatch):
 
 
 def test_workers_follow_the_environment(monkeypatch):
-    for said, expected in (("1", 1), ("5", 5)):
-        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    for text, expected in (("1", 1), ("5", 5)):
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
         assert threads.workers.__wrapped__() == expected
-    for said in ("", "0", "many", "²"):
-        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    for text in ("", "0", "many", "²"):
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
         assert threads.workers.__wrapped__() >= 1
 
 

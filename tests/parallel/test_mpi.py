@@ -79,12 +79,12 @@ def mpiexec(size, *command, limit=LIMIT, **more):
 @pytest.fixture(scope="module")
 def alone():
     """What one process finds in each case."""
-    found = {}
+    results = {}
     for name, gan, shape in cases():
         losses = train(gan, batches_of(shape))
-        found |= {f"{name}/{key}": array for key, array in state(gan)[0].items()}
-        found[f"{name}/losses"] = losses
-    return found
+        results |= {f"{name}/{key}": array for key, array in state(gan)[0].items()}
+        results[f"{name}/losses"] = losses
+    return results
 
 
 @processes
@@ -98,11 +98,11 @@ def test_real_processes_compute_what_one_does(alone, tmp_path, size):
     if size > 1:
         assert facts[0]["threads"] == int(facts[0]["omp"]) == max(1, cores // size)
     for rank in range(size):
-        with np.load(tmp_path / f"{rank}.npz") as found:
-            assert found.keys() == alone.keys()
+        with np.load(tmp_path / f"{rank}.npz") as results:
+            assert results.keys() == alone.keys()
             for key, expected in alone.items():
                 scale = max(float(np.abs(expected).max()), 1e-3)
-                np.testing.assert_allclose(found[key], expected, rtol=0.0, atol=1e-10 * scale, err_msg=key)
+                np.testing.assert_allclose(results[key], expected, rtol=0.0, atol=1e-10 * scale, err_msg=key)
 
 
 # ---- training runs, and how they end -------------------------------------------------------------------------------
@@ -314,8 +314,8 @@ def fake_cupy(available=True):
 
         def allGather(self, send, receive, count, kind, stream):
             assert stream == 77
-            found = self.group.exchange(at(send, count, kind).copy())
-            at(receive, count * self.group.size, kind)[...] = np.concatenate(found)
+            results = self.group.exchange(at(send, count, kind).copy())
+            at(receive, count * self.group.size, kind)[...] = np.concatenate(results)
 
     nccl = types.SimpleNamespace(  # which cupy.cuda does not have until it is imported
         available=available,

@@ -54,16 +54,16 @@ def compare(make, batches, counts, *, tolerance=1e-10):
     group_sums = []
 
     def process(group):
-        found = joined_training(group, make(), batches, shares(counts, batches.shape[2])[group.rank])
+        actual = joined_training(group, make(), batches, shares(counts, batches.shape[2])[group.rank])
         group_sums.append(group.sums)
-        return found
+        return actual
 
-    found = together(len(counts), process)
-    for other, after in found:
+    actual = together(len(counts), process)
+    for other, after in actual:
         np.testing.assert_allclose(other, losses, rtol=tolerance, atol=tolerance)
         assert_alike(after, state(alone), tolerance=tolerance)
-        np.testing.assert_array_equal(other, found[0][0])
-        assert_alike(after, found[0][1], tolerance=0.0)
+        np.testing.assert_array_equal(other, actual[0][0])
+        assert_alike(after, actual[0][1], tolerance=0.0)
     return group_sums[0]
 
 
@@ -133,10 +133,10 @@ def test_on_a_device(device):
 
     alone = train(small(penalties=[R1(1.0)]), batches)
     assert (alone != expected).any()
-    (a, found), (b, other) = together(2, process)
+    (a, actual), (b, other) = together(2, process)
     np.testing.assert_allclose(a, alone, rtol=1e-10)
     np.testing.assert_array_equal(a, b)
-    assert found == other
+    assert actual == other
 
 
 def test_batch_norm_statistics_far_from_zero():
@@ -150,9 +150,9 @@ def test_batch_norm_statistics_far_from_zero():
         link = SyncBatchNorm(layer, 1, group)
         return link.apply(x[shares([1, 6, 2], 9)[group.rank]], True)[0], layer.buffers
 
-    found = together(3, process)
-    np.testing.assert_allclose(np.concatenate([part for part, _ in found]), y, rtol=1e-8)
-    for _, buffers in found:
+    actual = together(3, process)
+    np.testing.assert_allclose(np.concatenate([part for part, _ in actual]), y, rtol=1e-8)
+    for _, buffers in actual:
         np.testing.assert_allclose(buffers["running_var"], alone.running_var, rtol=1e-12)
 
 
@@ -286,22 +286,22 @@ def test_noise_is_that_of_one_process(counts, rng):
 
     def process(group):
         rng = np.random.default_rng(seed)
-        own = group.shard(counts[group.rank]).rng(rng)
+        mine = group.shard(counts[group.rank]).rng(rng)
         n = counts[group.rank]
-        return own.standard_normal((n, 3), dtype="float32"), own.random(n), rng.random()
+        return mine.standard_normal((n, 3), dtype="float32"), mine.random(n), rng.random()
 
-    found = together(len(counts), process)
+    actual = together(len(counts), process)
     for k in range(2):
-        np.testing.assert_array_equal(np.concatenate([f[k] for f in found]), expected[k])
-    assert {f[2] for f in found} == {expected[2]}
+        np.testing.assert_array_equal(np.concatenate([f[k] for f in actual]), expected[k])
+    assert {f[2] for f in actual} == {expected[2]}
 
 
 def test_other_draws_are_refused():
-    own = OwnRows(Shard(ALONE, 2, 4, 0), np.random.default_rng(0))
+    mine = OwnRows(Shard(ALONE, 2, 4, 0), np.random.default_rng(0))
     with pytest.raises(ArgumentError, match="2; got 3"):
-        own.random(3)
+        mine.random(3)
     with pytest.raises(ArgumentError, match="not normal"):
-        own.normal(size=2)
+        mine.normal(size=2)
 
 
 def test_one_process_needs_nobody():
@@ -311,9 +311,9 @@ def test_one_process_needs_nobody():
     assert ALONE.first(lambda: 3) == 3
     assert ALONE.rows(5) == slice(0, 5)
     np.testing.assert_array_equal(ALONE.gather(np.arange(2)), [[0, 1]])
-    said = []
-    ALONE.end(lambda: said.append("the error"))
-    assert said == ["the error"]
+    messages = []
+    ALONE.end(lambda: messages.append("the error"))
+    assert messages == ["the error"]
     rng = np.random.default_rng(0)
     assert ALONE.shard(3).rng(rng) is rng
     assert ALONE.shard(3).share == 1.0
@@ -403,20 +403,20 @@ def test_batches_that_pass_joined_have_statistics_of_their_own(batches):
     dx = apart.backprop(cache, dy.reshape(-1, 4))
 
     def process(group):
-        own = shares([2, 3], 5)[group.rank]
+        rows = shares([2, 3], 5)[group.rank]
         layer = BatchNorm(4, dtype=np.float64)
         link = SyncBatchNorm(layer, batches, group)
-        y, cache = link.apply(x[:, own].reshape(-1, 4), True)
-        dx = link.backprop(cache, dy[:, own].reshape(-1, 4))
+        y, cache = link.apply(x[:, rows].reshape(-1, 4), True)
+        dx = link.backprop(cache, dy[:, rows].reshape(-1, 4))
         return (*(a.reshape(batches, -1, 4) for a in (y, dx)), layer)
 
-    found = together(2, process)
+    actual = together(2, process)
     for k, expected in enumerate((y, dx)):
-        whole = np.concatenate([part[k] for part in found], axis=1)
+        whole = np.concatenate([part[k] for part in actual], axis=1)
         np.testing.assert_allclose(whole, expected.reshape(batches, 5, 4), rtol=1e-10, atol=1e-12)
     for key, grad in alone.grads.items():
-        np.testing.assert_allclose(sum(part[2].grads[key] for part in found), grad, rtol=1e-10, atol=1e-12)
-    for *_, layer in found:
+        np.testing.assert_allclose(sum(part[2].grads[key] for part in actual), grad, rtol=1e-10, atol=1e-12)
+    for *_, layer in actual:
         for key, buffer in alone.buffers.items():
             np.testing.assert_allclose(layer.buffers[key], buffer, rtol=1e-12)
     with pytest.raises(ShapeError, match="7 samples are not 2 batches of one size"):
@@ -435,14 +435,14 @@ def test_the_kernels_for_a_gpu_say_the_same(batches, train):
         dx = link.backprop(cache, dy.copy())
         bend = rule_of(link).add(link, cache, v.copy(), dy.copy())
         link.store_gradients(cache, v.copy(), True)
-        found = [y, dx, link.input_gradient(cache, v.copy()), *layer.grads.values(), *layer.buffers.values()]
-        return [*found, bend] if train else found
+        actual = [y, dx, link.input_gradient(cache, v.copy()), *layer.grads.values(), *layer.buffers.values()]
+        return [*actual, bend] if train else actual
 
     expected = passes(BatchNorm(4, dtype=np.float64))
     with emulated(layers=True) as launched:
-        found = passes(BatchNorm(4, dtype=np.float64))
+        actual = passes(BatchNorm(4, dtype=np.float64))
     assert {"batchnorm.normalise", "batchnorm.backward_sums", "batchnorm.backward"} <= set(launched)
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(actual, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
@@ -535,10 +535,10 @@ def in_float64(gan, options):
 @pytest.mark.parametrize("size", [2, 3])
 def test_a_run_of_several_processes_is_the_run_of_one(tmp_path, size, options):
     expected = run(ALONE, tmp_path / "one", options=options)
-    found = together(size, lambda group: run(group, tmp_path / "many", options=options))
-    for one in found:
+    actual = together(size, lambda group: run(group, tmp_path / "many", options=options))
+    for one in actual:
         assert_alike(one, expected, tolerance=1e-9)
-        assert_alike(one, found[0], tolerance=0.0)
+        assert_alike(one, actual[0], tolerance=0.0)
     names = [sorted(str(p.relative_to(f)) for p in f.rglob("*")) for f in (tmp_path / "one", tmp_path / "many")]
     assert names[0] == names[1]
     assert (tmp_path / "one/config.json").read_bytes() == (tmp_path / "many/config.json").read_bytes()
@@ -557,8 +557,8 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
     expected = run(ALONE, tmp_path / "one")
     together(3, lambda group: run(group, tmp_path / "run", steps=4))
     together(2, lambda group: run(group, tmp_path / "run", steps=9, resume=True))
-    found = run(ALONE, tmp_path / "run", resume=True)
-    assert_alike(found, expected, tolerance=1e-9)
+    actual = run(ALONE, tmp_path / "run", resume=True)
+    assert_alike(actual, expected, tolerance=1e-9)
     together(2, lambda group: run(group, tmp_path / "a", double=False))
     together(2, lambda group: run(group, tmp_path / "b", double=False, steps=6))
     together(2, lambda group: run(group, tmp_path / "b", double=False, resume=True))
@@ -568,8 +568,8 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
 def test_only_the_first_process_needs_the_folder(tmp_path):
     """Processes on other machines may have no such folder: they get what the first one reads."""
     together(2, lambda group: run(group, tmp_path / "run", steps=4))
-    found = together(2, lambda group: run(group, tmp_path / ("run" if group.rank == 0 else "elsewhere"), resume=True))
-    assert_alike(found[1], found[0], tolerance=0.0)
+    actual = together(2, lambda group: run(group, tmp_path / ("run" if group.rank == 0 else "elsewhere"), resume=True))
+    assert_alike(actual[1], actual[0], tolerance=0.0)
     assert not (tmp_path / "elsewhere").exists()
 
 

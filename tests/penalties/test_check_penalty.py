@@ -78,22 +78,22 @@ class Named(Sequential):
 @pytest.mark.parametrize("where", KINDS)
 def test_a_discriminator_with_a_forward_of_its_own_is_a_layer(where):
     penalty, value = KINDS[where]
-    own = Doubled(Dense(3, 1, rng=1, dtype=np.float64))
+    network = Doubled(Dense(3, 1, rng=1, dtype=np.float64))
     with pytest.raises(ArgumentError, match=r"the discriminator is a Doubled, which may.*give Sequential\(D\)"):
-        check_penalty(penalty, own, real, fake, where=where, value=value)
-    assert check_penalty(penalty, Sequential(own), real, fake, where=where, value=value).comparisons > 0
+        check_penalty(penalty, network, real, fake, where=where, value=value)
+    assert check_penalty(penalty, Sequential(network), real, fake, where=where, value=value).comparisons > 0
 
 
 @pytest.mark.parametrize("where", KINDS)
 def test_a_class_of_ones_own_says_that_it_computes_the_same(where):
     penalty, value = KINDS[where]
-    own = Named(Dense(3, 1, rng=1, dtype=np.float64))
+    network = Named(Dense(3, 1, rng=1, dtype=np.float64))
     with pytest.raises(ArgumentError, match=r"register\(Named, like=Sequential\)"):
-        check_penalty(penalty, own, real, fake, where=where, value=value)
+        check_penalty(penalty, network, real, fake, where=where, value=value)
     register(Named, like=Sequential)
     try:
-        assert check_penalty(penalty, own, real, fake, where=where, value=value).comparisons > 0
-        assert float(penalty(own, real, fake, 0)) == float(penalty(Sequential(own.copy()), real, fake, 0))
+        assert check_penalty(penalty, network, real, fake, where=where, value=value).comparisons > 0
+        assert float(penalty(network, real, fake, 0)) == float(penalty(Sequential(network.copy()), real, fake, 0))
     finally:
         del RULES[Named]
 

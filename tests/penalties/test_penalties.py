@@ -135,13 +135,13 @@ def test_a_share_is_a_factor_of_the_penalty_and_its_gradient_alone():
     D, (real, fake), dy = smooth_critic(), numbers((2, 6, 3)), numbers((12, 1))
     x = np.concatenate([real, fake])
     for penalty in (R1(2.0), R1(2.0) + R2(1.0), R1(1.0) + GradientPenalty()):
-        found = []
+        actual = []
         for share in (0.0, 1.0, 0.25):
             logits, judged = D.apply(x, True, 2)
             drawn = penalty.draw(6, np.random.default_rng(0), 0)
             value = penalty.store_gradients(D, x, logits, judged, dy, drawn, share=share)
-            found.append((float(value), D.grad.copy()))
-        (nothing, of_loss), (value, grad), (quarter, part) = found
+            actual.append((float(value), D.grad.copy()))
+        (nothing, of_loss), (value, grad), (quarter, part) = actual
         assert (nothing, quarter) == (0.0, pytest.approx(0.25 * value, rel=1e-12))
         np.testing.assert_allclose(part - of_loss, 0.25 * (grad - of_loss), rtol=1e-9, atol=1e-12)
         D.store_gradients(judged, dy, add=False)

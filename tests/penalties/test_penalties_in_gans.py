@@ -132,8 +132,8 @@ class WithinTanh(Dense):
         return super().apply(np.tanh(x), train)
 
     def gradients(self, tanh_x, dy):
-        dx, found = super().gradients(tanh_x, dy)
-        return dx * (1.0 - tanh_x**2), found
+        dx, gradients = super().gradients(tanh_x, dy)
+        return dx * (1.0 - tanh_x**2), gradients
 
 
 def tangent_within_tanh(layer, tanh_x, v):

@@ -189,8 +189,8 @@ def test_value_and_gradients_agree_with_double_backward(critic, penalty):
     gradients = torch.autograd.grad(expected, flat, allow_unused=True)  # the last bias has no part in it
 
     D.zero_grad()
-    found = ours(D, real, fake, np.random.default_rng(7))
-    assert float(found) == pytest.approx(float(expected.detach()), rel=1e-10)
+    actual = ours(D, real, fake, np.random.default_rng(7))
+    assert float(actual) == pytest.approx(float(expected.detach()), rel=1e-10)
     largest = max(float(wanted.abs().max()) for wanted in gradients if wanted is not None)
     for (key, grad), wanted in zip(D.grads.items(), gradients, strict=True):
         wanted = np.zeros_like(grad) if wanted is None else wanted.numpy()

@@ -76,10 +76,10 @@ def test_real_and_generated_samples_do_not_mix(name, loss):
     for D in (critic(name), Sequential(critic(name))):
         game = gan(D, loss=loss, penalties=[R1(1.0), GradientPenalty()])
         games.append((game, game.step(np.random.default_rng(5).standard_normal((8, 3)))))
-    (parts, found), (whole, expected) = games
-    np.testing.assert_allclose([float(v) for v in found], [float(v) for v in expected], rtol=1e-9)
-    np.testing.assert_allclose(parts.discriminator.grad, whole.discriminator.grad, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(parts.generator.grad, whole.generator.grad, rtol=1e-9, atol=1e-12)
+    (joined, actual), (whole, expected) = games
+    np.testing.assert_allclose([float(v) for v in actual], [float(v) for v in expected], rtol=1e-9)
+    np.testing.assert_allclose(joined.discriminator.grad, whole.discriminator.grad, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(joined.generator.grad, whole.generator.grad, rtol=1e-9, atol=1e-12)
 
 
 @critics

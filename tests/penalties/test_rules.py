@@ -103,9 +103,9 @@ def test_tangents_and_seconds_orders_have_the_shapes_of_what_they_belong_to(case
     y, cache = layer.apply(x, True)
     rule = rule_of(layer)
     assert rule.tangent(layer, cache, np.ones_like(x)).shape == y.shape
-    dx, found = rule.second_order(layer, cache, np.ones_like(x), np.ones_like(y))
+    dx, gradients = rule.second_order(layer, cache, np.ones_like(x), np.ones_like(y))
     assert dx is None or dx.shape == x.shape
-    assert {key: value.shape for key, value in found.items()}.items() <= {
+    assert {key: value.shape for key, value in gradients.items()}.items() <= {
         key: value.shape for key, value in layer.params.items()
     }.items()
 
@@ -114,8 +114,8 @@ def test_dtypes_stay():
     for layer in (Dense(3, 4), LayerNorm(3), BatchNorm(3), SiLU(), Tanh(), MinibatchStdDev(), Dropout(0.5)):
         x = numbers((4, 3)).astype("f4")
         y, cache = layer.apply(x, True)
-        u, (dx, found) = (
+        u, (dx, gradients) = (
             rule_of(layer).tangent(layer, cache, x),
             rule_of(layer).second_order(layer, cache, x, np.ones_like(y)),
         )
-        assert {a.dtype for a in (u, *found.values(), *([] if dx is None else [dx]))} == {np.dtype("f4")}
+        assert {a.dtype for a in (u, *gradients.values(), *([] if dx is None else [dx]))} == {np.dtype("f4")}

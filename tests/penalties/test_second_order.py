@@ -77,17 +77,17 @@ register(Joined, like=Sequential)
 @pytest.mark.parametrize("within", [False, True], ids=["a layer", "a network"])
 @settings(max_examples=40)
 @given(
-    parts=st.integers(1, 3),
+    batches=st.integers(1, 3),
     eps=st.sampled_from((1e-3, 0.1)),
     kind=st.sampled_from((BatchNorm, MinibatchStdDev)),
     rng=strategies.rngs,
 )
-def test_batches_that_are_joined(device, within, parts, eps, kind, rng):
+def test_batches_that_are_joined(device, within, batches, eps, kind, rng):
     layer = BatchNorm(2, eps=eps, dtype=np.float64) if kind is BatchNorm else MinibatchStdDev(eps=eps)
     inside = [Sequential(layer, SiLU())] if within else [layer]
     network = strategies.enliven(Joined(*inside), rng).to(device.name)
-    network.joined = parts
-    counting.check_second_order(network, device.put(rng.standard_normal((4 * parts, 2))), random=True)
+    network.joined = batches
+    counting.check_second_order(network, device.put(rng.standard_normal((4 * batches, 2))), random=True)
 
 
 @given(m=st.integers(2, 40), c=st.integers(1, 5), offset=st.sampled_from((0.0, 3.0)), rng=strategies.rngs)
@@ -95,7 +95,7 @@ def test_batch_norm_in_blocks(m, c, offset, rng):
     """Block by block, on however many cores, what equations (1) and (2) say of the whole array."""
     x, v, g = rng.standard_normal((3, m, c)) + offset
     layer = strategies.enliven(BatchNorm(c, eps=0.1, dtype=np.float64), rng)
-    link, found = FastBatchNorm(layer), []
+    link, actual = FastBatchNorm(layer), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK", 16)
         patch.setattr(blocks, "WIDE", 5)
@@ -104,14 +104,14 @@ def test_batch_norm_in_blocks(m, c, offset, rng):
             layer.zero_grad()
             _, cache = link.apply(x, True)
             u, dx = link.input_gradient(cache, v), rule_of(link).add(link, cache, v, g)
-            found.append((u, dx, layer.grads["gamma"].copy()))
+            actual.append((u, dx, layer.grads["gamma"].copy()))
     inv_std = 1.0 / np.sqrt(x.var(axis=0, keepdims=True) + layer.eps)
     xhat, gamma = (x - x.mean(axis=0)) * inv_std, layer.params["gamma"]
     t = along(xhat, inv_std, v, axis=0)
     expected = (gamma * t, curvature(xhat, inv_std, gamma * g, v, axis=0), (g * t).sum(axis=0))
-    for one, other in zip(found[0], expected, strict=True):
+    for one, other in zip(actual[0], expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
-    assert len({b"".join(a.tobytes() for a in arrays) for arrays in found}) == 1
+    assert len({b"".join(a.tobytes() for a in arrays) for arrays in actual}) == 1
 
 
 @pytest.mark.parametrize("name", ["mlp", "mlp_conv", "lsgan", "dcgan", "dcgan64"])
@@ -183,14 +183,14 @@ def test_the_backward_of_a_loss_along_the_way_gives_its_dx_too(smooth, alone, ad
     x, v, dy = numbers((5, 3)), numbers((5, 3)), numbers((5, 1))
     through = passes(network, x, v, np.ones((5, 1)))
     network.grad[...] = 0.0 if add else 7.0
-    found = second_order_down(*through, dy, alone=alone, add=add, input_too=True)
+    actual = second_order_down(*through, dy, alone=alone, add=add, input_too=True)
     grad = network.grad.copy()
     network.zero_grad()
     bend = second_order_down(*through, input_too=True)
     network.forward(x)
     expected = network.backward(dy)
     expected = expected if bend is None else expected + bend
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(grad, network.grad, rtol=1e-12, atol=1e-14)
 
 

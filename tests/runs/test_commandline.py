@@ -322,8 +322,8 @@ def test_another_optimizer_comes_with_its_own_numbers():
     sgd = players(recipes=[OTHER])["g_optimizer"]
     assert (sgd.lr, sgd.momentum) == (1e-3, 0.9), "the recipe's"
     for name, kind in zip(OPTIMIZERS, (optim.Adam, optim.RMSProp, optim.SGD), strict=True):
-        own = kind(Sequential(Dense(2, 1)))
-        assert OPTIMIZERS[name]["lr"] == own.lr, "the defaults of the class are the defaults here"
+        mine = kind(Sequential(Dense(2, 1)))
+        assert OPTIMIZERS[name]["lr"] == mine.lr, "the defaults of the class are the defaults here"
 
 
 def test_a_recipe_decides_the_range_of_images():
@@ -435,10 +435,10 @@ def test_the_example_from_its_command_line(tmp_path):
     assert "Dense(512, 1024)" in ended.stdout
     assert re.search(r"step 20/20  D \d\.\d+  G \d\.\d+  [\d,]+ images/s", ended.stderr)
     folder = tmp_path / "runs" / "mnist_mlp_gan"
-    found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    actual = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     frames = {f"samples/step_{t:06d}.png" for t in (0, 10, 20)}
     others = {"config.json", "losses.csv", "losses.png", "film.gif", "samples.png", "checkpoint.safetensors"}
-    assert found == frames | others
+    assert actual == frames | others
     config = json.loads((folder / "config.json").read_text())
     assert config["settings"]["data"] == "digits"
     assert config["run"]["data"]["shape"] == [60000, 28, 28, 1]

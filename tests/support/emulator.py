@@ -104,7 +104,7 @@ def _launch(
     library = _library(name.partition(".")[0], np.dtype(dtype), lanes, edit)
     function = getattr(library, f"launch_{name.partition('.')[2]}")
     sizes = [(ctypes.c_uint * 3)(*size) for size in (grid, block)]
-    found = []
+    results = []
     for order in (0, 1, mixed):
         guarded = _Guarded([a for a in ready if isinstance(a, np.ndarray)])
         values = [np.array(guarded.address(a) if isinstance(a, np.ndarray) else a) for a in ready]
@@ -115,12 +115,12 @@ def _launch(
         if not function(pointers, *sizes, ctypes.c_uint(order)):
             raise EmulationError(f"{name}: some threads of a block wait at a barrier that others never reach.")
         guarded.check(name)
-        found.append(guarded)
-    if any(other != found[0] for other in found):
+        results.append(guarded)
+    if any(other != results[0] for other in results):
         raise EmulationError(f"{name}: the result depends on the order in which threads and blocks run.")
     for a, argument in zip(ready, cuda.arguments(name), strict=True):
         if argument.written and isinstance(a, np.ndarray):
-            found[0].fetch(a)
+            results[0].fetch(a)
 
 
 class _Guarded:
@@ -147,7 +147,7 @@ class _Guarded:
                 raise EmulationError(f"{name} wrote beyond an array.")
 
     def __eq__(self, other: object) -> bool:
-        return all((own[2] == its[2]).all() for own, its in zip(self.pieces, other.pieces, strict=True))
+        return all((piece[2] == its[2]).all() for piece, its in zip(self.pieces, other.pieces, strict=True))
 
     def fetch(self, a: np.ndarray) -> None:
         """Copy back what the kernel made of an array."""

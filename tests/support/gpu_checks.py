@@ -36,9 +36,9 @@ def convolutions(draw, channels):
     return x, W, y, Window(kernel, stride, pads, grid)
 
 
-def close(found, expected, rtol=1e-12):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=rtol * max(1.0, abs(np.asarray(expected)).max()))
-    assert np.asarray(found).dtype == np.asarray(expected).dtype
+def close(actual, expected, rtol=1e-12):
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=rtol * max(1.0, abs(np.asarray(expected)).max()))
+    assert np.asarray(actual).dtype == np.asarray(expected).dtype
 
 
 def same_convolutions(x, W, y, window):
@@ -54,14 +54,14 @@ def same_convolutions(x, W, y, window):
         close(one(kernels), one(plain))
 
 
-def normalised(parts, m, c, slope, train, add, rng, ways):
+def normalised(batches, m, c, slope, train, add, rng, ways):
     """Forward, running statistics and backward, with leaky ReLU behind, against the layers; in each of some ways."""
-    x, dy = rng.standard_normal((2, parts * m, c)) + 3.0
+    x, dy = rng.standard_normal((2, batches * m, c)) + 3.0
     layer, leaky = BatchNorm(c, dtype=np.float64), LeakyReLU(slope if slope < 1 else 0.0)
     for key in ("gamma", "beta"):
         layer.params[key][...] = rng.standard_normal(c)
         layer.grads[key][...] = rng.standard_normal(c)
-    start, apart = layer.copy(), Apart(layer, parts)
+    start, apart = layer.copy(), Apart(layer, batches)
     expected, cache = apart.apply(x, train)
     d = dy
     if slope < 1:
@@ -69,34 +69,36 @@ def normalised(parts, m, c, slope, train, add, rng, ways):
         d = leaky.input_gradient(y, dy)
     dx = apart.backprop(cache, d, add)
     for way in ways:
-        own = start.copy()
-        close(way(own, parts, x, dy, slope, train, add), np.stack([expected, dx]), 1e-9)
-        for key, grad in {**own.grads, **own.buffers}.items():
+        copy = start.copy()
+        close(way(copy, batches, x, dy, slope, train, add), np.stack([expected, dx]), 1e-9)
+        for key, grad in {**copy.grads, **copy.buffers}.items():
             close(grad, {**layer.grads, **layer.buffers}[key], 1e-9)
 
 
-def in_steps(layer, parts, x, dy, slope, train, add):
+def in_steps(layer, batches, x, dy, slope, train, add):
     """y and dx by the kernels that do one thing each."""
-    own, m = (layer.params["gamma"], layer.params["beta"]), len(x) // parts
+    scale_shift, m = (layer.params["gamma"], layer.params["beta"]), len(x) // batches
     if train:
-        mean, squares = batchnorm.moments(x, parts)
+        mean, squares = batchnorm.moments(x, batches)
         running = layer.running_mean, layer.running_var
         options = {"count": m, "eps": layer.eps, "running": running, "momentum": layer.momentum}
     else:
-        mean, squares = (np.repeat(a[None], parts, axis=0) for a in (layer.running_mean, layer.running_var))
+        mean, squares = (np.repeat(a[None], batches, axis=0) for a in (layer.running_mean, layer.running_var))
         options = {"count": 1.0, "eps": layer.eps}
-    y, inv_std = batchnorm.normalise(x, mean, squares, *own, slope=slope, **options)
-    sums = batchnorm.backward_sums(x, dy, mean, inv_std, *own, slope=slope)
+    y, inv_std = batchnorm.normalise(x, mean, squares, *scale_shift, slope=slope, **options)
+    sums = batchnorm.backward_sums(x, dy, mean, inv_std, *scale_shift, slope=slope)
     batchnorm.store_grads(sums, inv_std, layer.grads["gamma"], layer.grads["beta"], add=add)
-    return np.stack([y, batchnorm.backward(x, dy, mean, inv_std, *own, sums if train else None, m, slope=slope)])
+    return np.stack(
+        [y, batchnorm.backward(x, dy, mean, inv_std, *scale_shift, sums if train else None, m, slope=slope)]
+    )
 
 
-def at_once(layer, parts, x, dy, slope, train, add):
+def at_once(layer, batches, x, dy, slope, train, add):
     """y and dx by the two functions that a layer in training calls."""
-    own, running = (layer.params["gamma"], layer.params["beta"]), (layer.running_mean, layer.running_var)
+    scale_shift, running = (layer.params["gamma"], layer.params["beta"]), (layer.running_mean, layer.running_var)
     options = {"eps": layer.eps, "running": running, "momentum": layer.momentum}
-    y, mean, inv_std = batchnorm.normalise_batches(x, parts, *own, slope=slope, **options)
-    saved, m = (x, dy, mean, inv_std, *own), len(x) // parts
+    y, mean, inv_std = batchnorm.normalise_batches(x, batches, *scale_shift, slope=slope, **options)
+    saved, m = (x, dy, mean, inv_std, *scale_shift), len(x) // batches
     dx = batchnorm.normalise_backward(*saved, m, slope=slope)
     store = layer.grads["gamma"], layer.grads["beta"], add
     again = batchnorm.normalise_backward(*saved, m, store=store, slope=slope)
@@ -122,8 +124,8 @@ def adam(n, beta1):
         optimizer.update(optimizer.numbers(t), net.theta, net.grad, optimizer.M, optimizer.V)
         numbers = (np.array(number) for number in optimizer.numbers(t))
         kernels.adam(theta, net.grad, M, V, *numbers, beta1, optimizer.beta2)
-    for own, expected in ((theta, net.theta), (V, optimizer.V), (M, optimizer.M if beta1 else np.zeros(n))):
-        close(own, expected)  # with a beta1 of 0, M is g, and nobody needs it kept
+    for array, expected in ((theta, net.theta), (V, optimizer.V), (M, optimizer.M if beta1 else np.zeros(n))):
+        close(array, expected)  # with a beta1 of 0, M is g, and nobody needs it kept
 
 
 def moving_average(n):
@@ -139,10 +141,10 @@ def moving_average(n):
 
 def same_losses(loss, r, f, f_of_g):
     """L_D, L_G and their gradients, against the book's; D sees r and f, G the logits ``f_of_g``."""
-    own = fused_losses.fused(loss)
-    assert own is not loss
+    fused = fused_losses.fused(loss)
+    assert fused is not loss
     real = r if loss.compares else None
-    found = *own.discriminator(r, f), *own.generator(f_of_g, real)
-    for one, other in zip(found, (*loss.discriminator(r, f), *loss.generator(f_of_g, real)), strict=True):
+    actual = *fused.discriminator(r, f), *fused.generator(f_of_g, real)
+    for one, other in zip(actual, (*loss.discriminator(r, f), *loss.generator(f_of_g, real)), strict=True):
         assert one.shape == np.shape(other)
         close(one, other)

@@ -22,13 +22,13 @@ def check_link(layer, x, *, train, tolerance=1e-12):
     y, cache = layer.apply(x, train)
     y_linked, passed = network.apply(x, train)
     dy = np.cos(np.arange(y.size)).reshape(y.shape)
-    dx, found = layer.gradients(cache, dy)
+    dx, gradients = layer.gradients(cache, dy)
     pairs = {"y": (y_linked, y), "dx": (network.input_gradient(passed, dy), dx)}
     network.grad[...] = np.nan
     network.store_gradients(passed, dy, add=False)
-    pairs |= {f"stored {key}": (network.grads[f"0.{key}"].copy(), found[key]) for key in layer.grads}
+    pairs |= {f"stored {key}": (network.grads[f"0.{key}"].copy(), gradients[key]) for key in layer.grads}
     pairs["dx, stored"] = network.backprop(passed, dy), dx
-    pairs |= {f"added {key}": (network.grads[f"0.{key}"], 2.0 * found[key]) for key in layer.grads}
+    pairs |= {f"added {key}": (network.grads[f"0.{key}"], 2.0 * gradients[key]) for key in layer.grads}
     pairs |= {key: (network.buffers[f"0.{key}"], b) for key, b in layer.buffers.items()}
     for name, (fast, plain) in pairs.items():
         assert fast.shape == plain.shape, name

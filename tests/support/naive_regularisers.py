@@ -44,16 +44,16 @@ def check_spectral_norm(layer, x, *, passes=60):
     np.testing.assert_allclose(layer(x), expected, rtol=1e-9, atol=1e-9)
 
 
-def check_minibatch_std(layer, x, *, parts=1, apart=Apart):
+def check_minibatch_std(layer, x, *, batches=1, apart=Apart):
     """The last channel is the mean over features of their standard deviation over the batch; the rest is x.
 
-    Of several ``parts`` of x, batches that are joined, each is ``apart``.
+    Of several ``batches`` of x, batches that are joined, each is ``apart``.
     """
     layer = layer.copy()
     for train in (True, False):
-        y, _ = (layer if parts == 1 else apart(layer, parts)).apply(x, train)
+        y, _ = (layer if batches == 1 else apart(layer, batches)).apply(x, train)
         np.testing.assert_array_equal(y[..., :-1], x)
-        n = len(x) // parts
+        n = len(x) // batches
         for start in range(0, len(x), n):
             part, stds = x[start : start + n], []
             for index in np.ndindex(x.shape[1:]):

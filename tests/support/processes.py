@@ -24,19 +24,19 @@ RUN = {"steps": 12, "batch_size": 7, "sample_every": 6, "checkpoint_every": 3, "
 def all_cases(folder):
     """Every case with unequal shares: losses, the last state, and a checksum of the weights after each step."""
     group = world()
-    found, sums = {}, {}
+    results, sums = {}, {}
     for name, gan, shape in cases():
         rows, losses, sums[name] = shares(COUNTS[group.size], 8)[group.rank], [], []
         with joined(gan, group) as player:
             for batch in batches_of(shape):
-                own = batch[:, rows]
-                losses.append(step(player, own.reshape(-1, *own.shape[2:])))
+                mine = batch[:, rows]
+                losses.append(step(player, mine.reshape(-1, *mine.shape[2:])))
                 sums[name].append([zlib.crc32(to_numpy(n.theta)) for n in (gan.generator, gan.discriminator)])
         arrays, about = state(gan)
-        found |= {f"{name}/{key}": array for key, array in arrays.items()}
-        found[f"{name}/losses"] = np.array(losses)
+        results |= {f"{name}/{key}": array for key, array in arrays.items()}
+        results[f"{name}/losses"] = np.array(losses)
         sums[name].append(zlib.crc32(repr(about).encode()))
-    np.savez(folder / f"{group.rank}.npz", **found)
+    np.savez(folder / f"{group.rank}.npz", **results)
     facts = {"size": group.size, "sums": sums, "threads": threads.workers(), "omp": os.environ["OMP_NUM_THREADS"]}
     (folder / f"{group.rank}.json").write_text(json.dumps(facts))
 

@@ -282,9 +282,9 @@ def check_adversarial_step(gan, real, *, steps=2, check=check_function):
             assert all(not np.array_equal(z, other) for other in noise[:i]), "two turns had the same noise"
         assert np.array_equal(D.theta, after[-1][0]), "G's step has changed D's parameters"
         assert np.array_equal(D.grad, after[-1][1]), "G's step has changed D's gradients"
-        parts = np.split(real, k)
+        batches = np.split(real, k)
 
-        for d, (theta_after, _), z, part in zip(before, after, noise, parts, strict=False):
+        for d, (theta_after, _), z, part in zip(before, after, noise, batches, strict=False):
             d_slope = (d.theta - theta_after) / gan.d_optimizer.lr
 
             fake = g_before.copy().forward(z)
@@ -297,10 +297,12 @@ def check_adversarial_step(gan, real, *, steps=2, check=check_function):
         np.testing.assert_allclose(result.d, d_loss(d.theta)[0], rtol=1e-10)  # the loss of the last turn
         g_slope = (g_before.theta - G.theta) / gan.g_optimizer.lr
 
-        judged = D.copy().forward(parts[-1]) if loss.compares else None  # by the D that G learns through, in training
+        real_logits = (
+            D.copy().forward(batches[-1]) if loss.compares else None
+        )  # by the D that G learns through, in training
 
-        def g_loss(theta, g=g_before, z=noise[-1], judged=judged, slope=g_slope):
-            return loss.generator(D.copy().forward(_with_theta(g, theta).forward(z)), judged)[0], slope
+        def g_loss(theta, g=g_before, z=noise[-1], real_logits=real_logits, slope=g_slope):
+            return loss.generator(D.copy().forward(_with_theta(g, theta).forward(z)), real_logits)[0], slope
 
         np.testing.assert_allclose(result.g, g_loss(g_before.theta)[0], rtol=1e-10)
         check(g_loss, g_before.theta)

@@ -25,9 +25,9 @@ def check_shared_pass(D, real, fake, dy, *, put=np.array, penalties=PENALTIES, t
     expected = both(apart, put(real), put(fake), np.random.default_rng(0))
     s, judged = shared.apply(x, True, batches=2)
     before = shared.input_gradient(judged, put(dy))
-    found = both.store_gradients(shared, x, s, judged, put(dy), both.draw(len(real), np.random.default_rng(0), 0))
+    actual = both.store_gradients(shared, x, s, judged, put(dy), both.draw(len(real), np.random.default_rng(0), 0))
 
-    np.testing.assert_allclose(float(found), float(expected), rtol=tolerance, atol=1e-14)
+    np.testing.assert_allclose(float(actual), float(expected), rtol=tolerance, atol=1e-14)
     scale = np.linalg.norm(to_numpy(apart.grad))
     for key, grad in shared.grads.items():
         error = np.linalg.norm(to_numpy(grad) - to_numpy(apart.grads[key]))

@@ -27,9 +27,9 @@ class Meeting:
     def exchange(self, rank, value):
         self.slots[rank] = value
         self.barrier.wait()
-        found = list(self.slots)
+        losses = list(self.slots)
         self.barrier.wait()
-        return found
+        return losses
 
 
 class Thread(Group):
@@ -43,9 +43,9 @@ class Thread(Group):
 
     def sum(self, a):
         self.sums += 1
-        found = self.exchange(a.copy())
-        total = found[0].copy()
-        for other in found[1:]:
+        losses = self.exchange(a.copy())
+        total = losses[0].copy()
+        for other in losses[1:]:
             total += other
         a[...] = total
 
@@ -86,11 +86,11 @@ def train(player, batches, rows=slice(None)):
     """The losses of a step for each batch (d_steps, N, ...), of which this process sees ``rows`` of each N.
 
     ``player`` is a GAN, or what :func:`tinygan.parallel.joined` gives for one."""
-    found = []
+    losses = []
     for batch in batches:
-        own = batch[:, rows]
-        found.append(step(player, own.reshape(-1, *own.shape[2:])))
-    return np.array(found)
+        mine = batch[:, rows]
+        losses.append(step(player, mine.reshape(-1, *mine.shape[2:])))
+    return np.array(losses)
 
 
 def step(player, real):
@@ -106,11 +106,11 @@ def state(gan):
     return {**arrays, "d_grad": to_numpy(gan.discriminator.grad), "g_grad": to_numpy(gan.generator.grad)}, about
 
 
-def assert_alike(found, expected, *, tolerance=1e-10):
+def assert_alike(losses, expected, *, tolerance=1e-10):
     """That two states are equal up to rounding; a tolerance of 0 means to the bit."""
-    assert found[1] == expected[1]
-    assert found[0].keys() == expected[0].keys()
-    for key, a in found[0].items():
+    assert losses[1] == expected[1]
+    assert losses[0].keys() == expected[0].keys()
+    for key, a in losses[0].items():
         b = expected[0][key]
         size = max(float(np.abs(b).max(initial=0.0)), 1e-3)
         np.testing.assert_allclose(a, b, rtol=0.0, atol=tolerance * size, err_msg=key)
@@ -148,11 +148,11 @@ def small(normalisation="batch", seed=0, **options):
 
 
 SYSTEMS = {
-    "mlp": lambda **own: models.mlp((6, 6, 1), g_hidden=(8, 12), d_hidden=(10,), **own),
-    "mlp_conv": lambda **own: models.mlp_conv((8, 8, 1), width=3, g_hidden=(8,), **own),
-    "lsgan": lambda **own: models.lsgan((8, 8, 1), width=2, g_hidden=(8,), **own),
-    "dcgan": lambda **own: models.dcgan((8, 8, 3), width=2, **own),
-    "dcgan64": lambda **own: models.dcgan64((16, 16, 3), width=2, **own),
+    "mlp": lambda **options: models.mlp((6, 6, 1), g_hidden=(8, 12), d_hidden=(10,), **options),
+    "mlp_conv": lambda **options: models.mlp_conv((8, 8, 1), width=3, g_hidden=(8,), **options),
+    "lsgan": lambda **options: models.lsgan((8, 8, 1), width=2, g_hidden=(8,), **options),
+    "dcgan": lambda **options: models.dcgan((8, 8, 3), width=2, **options),
+    "dcgan64": lambda **options: models.dcgan64((16, 16, 3), width=2, **options),
 }
 
 

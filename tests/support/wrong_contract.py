@@ -28,14 +28,14 @@ class OnlyDx(Tanh):
 
 class OneGradientMissing(Dense):
     def gradients(self, x, dy):
-        dx, found = super().gradients(x, dy)
-        return dx, {"W": found["W"]}
+        dx, gradients = super().gradients(x, dy)
+        return dx, {"W": gradients["W"]}
 
 
 class MisshapenAnswer(Dense):
     def gradients(self, x, dy):
-        dx, found = super().gradients(x, dy)
-        return dx, {**found, "b": found["b"][None]}
+        dx, gradients = super().gradients(x, dy)
+        return dx, {**gradients, "b": gradients["b"][None]}
 
 
 class WeightsInAnAttribute(Layer):
@@ -98,8 +98,8 @@ class FirstForwardForever(Dense):
         return super().apply(x, train)
 
     def gradients(self, x, dy):
-        dx, found = super().gradients(x, dy)
-        return dx, {**found, "W": self.first.T @ dy}
+        dx, gradients = super().gradients(x, dy)
+        return dx, {**gradients, "W": self.first.T @ dy}
 
 
 class LatestForward(Dense):
@@ -285,16 +285,16 @@ class NeverZeroes(Dense):
 
 
 class ReplacesItsGradients(Dense):
-    def _store(self, found, add):
-        self.grads = {key: g + found[key] if add else found[key] for key, g in self.grads.items()}
+    def _store(self, gradients, add):
+        self.grads = {key: g + gradients[key] if add else gradients[key] for key, g in self.grads.items()}
 
 
 class RebindsItsGradients(Dense):
     """Adds to what is there, but in a new array."""
 
-    def _store(self, found, add):
+    def _store(self, gradients, add):
         for key, g in self.grads.items():
-            self.grads[key] = g + found[key] if add else found[key]
+            self.grads[key] = g + gradients[key] if add else gradients[key]
 
 
 class RebindsWhenItWrites(Dense):
@@ -375,8 +375,8 @@ class GradientGrowsToFloat64(Tanh):
 
 class ParametersGradientGrows(Dense):
     def gradients(self, x, dy):
-        dx, found = super().gradients(x, dy)
-        return dx, {key: g * np.float64(1.0) for key, g in found.items()}
+        dx, gradients = super().gradients(x, dy)
+        return dx, {key: g * np.float64(1.0) for key, g in gradients.items()}
 
 
 class AliasedGradient(Dense):
@@ -402,8 +402,8 @@ class UnknownGradient(Dense):
 
 class KeepsNoAxis(Dense):
     def gradients(self, x, dy):
-        dx, found = super().gradients(x, dy)
-        return dx[:, None, :], found
+        dx, gradients = super().gradients(x, dy)
+        return dx[:, None, :], gradients
 
 
 class AnnouncesAnotherShape(Dense):
@@ -428,8 +428,8 @@ class LooksAtOtherSamples(Dense):
         return super().apply(x - x.mean(axis=0), train)
 
     def gradients(self, x, dy):
-        dx, found = super().gradients(x, dy)
-        return dx - dx.mean(axis=0), found
+        dx, gradients = super().gradients(x, dy)
+        return dx - dx.mean(axis=0), gradients
 
 
 class SharesMemoryWithCopies(Dense):

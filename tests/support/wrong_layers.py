@@ -90,9 +90,9 @@ def altered(kind, **changes):
 
     class Altered(kind):
         def gradients(self, cache, dy):
-            dx, found = super().gradients(cache, dy)
-            found = {key: changes[key](g) if key in changes else g for key, g in found.items()}
-            return changes["dx"](dx) if "dx" in changes else dx, found
+            dx, gradients = super().gradients(cache, dy)
+            gradients = {key: changes[key](g) if key in changes else g for key, g in gradients.items()}
+            return changes["dx"](dx) if "dx" in changes else dx, gradients
 
     return Altered
 
@@ -116,10 +116,10 @@ def of_a_twin(kind, changed, key="dx", *, image=lambda x: x, dy=lambda dy: dy):
 
     class OfATwin(kind):
         def gradients(self, x, d):
-            dx, found = super().gradients(x, d)
+            dx, gradients = super().gradients(x, d)
             twin = changed(self)
             twin_dx, of_twin = twin.gradients(twin.apply(image(x), True)[1], dy(d))
-            return (twin_dx, found) if key == "dx" else (dx, {**found, key: of_twin[key]})
+            return (twin_dx, gradients) if key == "dx" else (dx, {**gradients, key: of_twin[key]})
 
     return OfATwin
 
@@ -142,8 +142,8 @@ for key in ("dx", "W", "b"):
 
 class BiasOverWrongAxis(Dense):
     def gradients(self, x, dy):
-        dx, found = super().gradients(x, dy)
-        return dx, {**found, "b": dy.sum(axis=1)}
+        dx, gradients = super().gradients(x, dy)
+        return dx, {**gradients, "b": dy.sum(axis=1)}
 
 
 without_transpose = with_dx(Dense, lambda layer, x, dy: dy @ layer.params["W"])
@@ -181,8 +181,8 @@ for name, formula in {
 
 class SwappedParameters(BatchNorm):
     def gradients(self, cache, dy):
-        dx, found = super().gradients(cache, dy)
-        return dx, {"gamma": found["beta"], "beta": found["gamma"]}
+        dx, gradients = super().gradients(cache, dy)
+        return dx, {"gamma": gradients["beta"], "beta": gradients["gamma"]}
 
 
 def training_slope(layer, x, dy):

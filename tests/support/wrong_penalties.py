@@ -195,8 +195,8 @@ def in_a_step(made):
         value += float(right(2.0)(expected, real, fake, once))
     D.grad[...] = 5.0
     logits, judged = D.apply(x, True, 2)
-    found = made.store_gradients(D, x, logits, judged, dy, drawn)
-    np.testing.assert_allclose(float(found), value, rtol=1e-10)
+    actual = made.store_gradients(D, x, logits, judged, dy, drawn)
+    np.testing.assert_allclose(float(actual), value, rtol=1e-10)
     np.testing.assert_allclose(D.grad, expected.grad, rtol=1e-9, atol=1e-12)
 
 

@@ -87,8 +87,8 @@ class StoresWhileEvaluating(SpectralNorm):
 
 class RawInEvaluation(SpectralNorm):
     def normalise(self, train):
-        found = super().normalise(train)
-        return found if train else found._replace(W=self.params["W"])
+        normalised = super().normalise(train)
+        return normalised if train else normalised._replace(W=self.params["W"])
 
 
 class DividesTheBias(SpectralNorm):
@@ -99,23 +99,23 @@ class DividesTheBias(SpectralNorm):
 
 class Frobenius(SpectralNorm):
     def normalise(self, train):
-        found, W = super().normalise(train), self.params["W"]
-        return found._replace(W=W / np.linalg.norm(W))
+        normalised, W = super().normalise(train), self.params["W"]
+        return normalised._replace(W=W / np.linalg.norm(W))
 
 
 class OtherMatrix(SpectralNorm):
     """Rows by the first axis, where PyTorch has the outputs; here it is one of the kernel's."""
 
     def normalise(self, train):
-        found, W = super().normalise(train), self.params["W"]
-        return found._replace(W=W / svd(W.reshape(len(W), -1))[0])
+        normalised, W = super().normalise(train), self.params["W"]
+        return normalised._replace(W=W / svd(W.reshape(len(W), -1))[0])
 
 
 def raw_second_order(layer, cache, v, g):
     of_inner, normalised = cache
     inner = layer.inner(normalised.W)
-    _, found = RULES[type(inner)].second_order(inner, of_inner, v, g)
-    return None, {"W": found["W"] / normalised.sigma}
+    _, gradients = RULES[type(inner)].second_order(inner, of_inner, v, g)
+    return None, {"W": gradients["W"] / normalised.sigma}
 
 
 def svd(M):
@@ -145,7 +145,7 @@ second_order("spectral norm: second order with σ constant", r"second_order's gr
 
 
 def with_last_channel(s):
-    """A MinibatchStdDev that appends ``s(layer, x)``, with x by parts (P, M, ..., C): here one."""
+    """A MinibatchStdDev that appends ``s(layer, x)``, with x by batches (P, M, ..., C): here one."""
 
     class OtherChannel(MinibatchStdDev):
         def apply(self, x, train):
@@ -161,7 +161,7 @@ def over_all(a):
 
 
 def in_parts(layer, x):
-    naive.check_minibatch_std(layer, x, parts=2)
+    naive.check_minibatch_std(layer, x, batches=2)
 
 
 for name, s in {
@@ -179,7 +179,7 @@ for name, s in {
 class OnesTogether(Apart):
     """Several batches joined as one: real and generated samples mixed."""
 
-    def parts(self, a):
+    def split(self, a):
         return [a]
 
     def apply(self, x, train):
@@ -190,7 +190,7 @@ class OnesTogether(Apart):
 mixed = "minibatch deviation: real and generated samples mixed"
 entry = (AssertionError, None, lambda: Apart, lambda: OnesTogether)
 WRONG.append(
-    Wrong(mixed, lambda apart: naive.check_minibatch_std(MinibatchStdDev(), batch, parts=2, apart=apart), *entry)
+    Wrong(mixed, lambda apart: naive.check_minibatch_std(MinibatchStdDev(), batch, batches=2, apart=apart), *entry)
 )
 
 

@@ -118,16 +118,16 @@ layer("no mask", TANGENT, with_rule(Dropout, tangent=lambda layer, m, v: v), 0.5
 
 def without_the_three(layer, cache, v, g):
     xhat, inv_std = cache
-    dx, found = RULES[LayerNorm].second_order(layer, cache, v, g)
+    dx, gradients = RULES[LayerNorm].second_order(layer, cache, v, g)
     p = g * layer.params["gamma"]
     q, s = ((xhat * a).mean(axis=1, keepdims=True) for a in (p, v))
-    return dx - inv_std**2 * xhat * 2.0 * q * s, found  # −1 q s where −3 q s belongs
+    return dx - inv_std**2 * xhat * 2.0 * q * s, gradients  # −1 q s where −3 q s belongs
 
 
 def over_the_wrong_axis(layer, cache, v, g):
     xhat, inv_std = cache
-    _, found = RULES[LayerNorm].second_order(layer, cache, v, g)
-    return curvature(xhat, inv_std, g * layer.params["gamma"], v, axis=0), found
+    _, gradients = RULES[LayerNorm].second_order(layer, cache, v, g)
+    return curvature(xhat, inv_std, g * layer.params["gamma"], v, axis=0), gradients
 
 
 def gamma_from_x(layer, cache, v, g):
@@ -137,9 +137,9 @@ def gamma_from_x(layer, cache, v, g):
 
 def running_statistics(layer, cache, v, g):
     xhat, inv_std, _ = cache
-    _, found = RULES[BatchNorm].second_order(layer, cache, v, g)
+    _, gradients = RULES[BatchNorm].second_order(layer, cache, v, g)
     fixed = 1.0 / np.sqrt(layer.running_var + layer.eps)
-    return curvature(xhat / inv_std * fixed, fixed, g * layer.params["gamma"], v, axis=0), found
+    return curvature(xhat / inv_std * fixed, fixed, g * layer.params["gamma"], v, axis=0), gradients
 
 
 def half_along(layer, cache, v):
@@ -233,13 +233,13 @@ class Joined(Sequential):
 
 def as_if_one(apart, caches, v, g):
     """The second order of the first batch, for both."""
-    rule_, parts = RULES[type(apart.layer)], zip(apart.parts(v), apart.parts(g), strict=True)
-    dxs = [rule_.add(apart.layer, caches[0], *part) for part in parts]
+    rule_, pairs = RULES[type(apart.layer)], zip(apart.split(v), apart.split(g), strict=True)
+    dxs = [rule_.add(apart.layer, caches[0], *pair) for pair in pairs]
     return np.concatenate(dxs), {}
 
 
 def first_batch_only(apart, caches, v, g):
-    dx = RULES[type(apart.layer)].add(apart.layer, caches[0], apart.parts(v)[0], apart.parts(g)[0])
+    dx = RULES[type(apart.layer)].add(apart.layer, caches[0], apart.split(v)[0], apart.split(g)[0])
     return np.concatenate([dx, np.zeros_like(dx)]), {}
 
 
@@ -270,7 +270,7 @@ for name, says, wrong in (
         TANGENT,
         {
             "tangent": lambda apart, caches, v: np.concatenate(
-                [RULES[type(apart.layer)].tangent(apart.layer, caches[0], part) for part in apart.parts(v)]
+                [RULES[type(apart.layer)].tangent(apart.layer, caches[0], part) for part in apart.split(v)]
             )
         },
     ),

@@ -36,10 +36,10 @@ def altered(kind, discriminator=lambda v, r, f: (v, r, f), generator=lambda v, f
         def generator(self, fake_logits, real_logits=None):
             return generator(*super().generator(fake_logits, real_logits))
 
-    return made(Altered)
+    return g_cache(Altered)
 
 
-def made(kind):
+def g_cache(kind):
     """A loss of this kind, with smooth labels if it has any."""
     return kind(real_label=0.9) if issubclass(kind, Labelled) else kind()
 
@@ -115,7 +115,7 @@ class NaivePairs(Relativistic):
 
 
 for kind in (Minimax, NonSaturating, LeastSquares, Wasserstein, Hinge, Relativistic):
-    name, right = kind.__name__, made(kind)
+    name, right = kind.__name__, g_cache(kind)
 
     def check(loss, name=name):
         reference.check_loss(loss, name)
@@ -369,38 +369,38 @@ def generator_step(backward, *, train=True):
     class WrongGAN(GAN):
         def _generator_turn(self, real, z, numbers, watch):
             G, D = self.generator, self.discriminator
-            fake, made = G.apply(z, train)
-            logits, judged = D.apply(fake, True)
+            fake, g_cache = G.apply(z, train)
+            logits, d_cache = D.apply(fake, True)
             value, d_logits = self.loss.generator(logits)
-            backward(G, D, fake, made, judged, d_logits)
+            backward(G, D, fake, g_cache, d_cache, d_logits)
             self.g_optimizer.step(numbers)
             return value
 
     return WrongGAN
 
 
-def rightly(G, D, fake, made, judged, d_logits):
-    G.store_gradients(made, D.input_gradient(judged, d_logits), add=False)
+def rightly(G, D, fake, g_cache, d_cache, d_logits):
+    G.store_gradients(g_cache, D.input_gradient(d_cache, d_logits), add=False)
 
 
-def past_the_discriminator(G, D, fake, made, judged, d_logits):
-    G.store_gradients(made, np.broadcast_to(d_logits, fake.shape).copy(), add=False)
+def past_the_discriminator(G, D, fake, g_cache, d_cache, d_logits):
+    G.store_gradients(g_cache, np.broadcast_to(d_logits, fake.shape).copy(), add=False)
 
 
-def through_an_evaluated_discriminator(G, D, fake, made, judged, d_logits):
-    rightly(G, D, fake, made, D.apply(fake, False)[1], d_logits)
+def through_an_evaluated_discriminator(G, D, fake, g_cache, d_cache, d_logits):
+    rightly(G, D, fake, g_cache, D.apply(fake, False)[1], d_logits)
 
 
-def into_the_discriminators_gradients(G, D, fake, made, judged, d_logits):
-    G.store_gradients(made, D.backprop(judged, d_logits), add=False)
+def into_the_discriminators_gradients(G, D, fake, g_cache, d_cache, d_logits):
+    G.store_gradients(g_cache, D.backprop(d_cache, d_logits), add=False)
 
 
-def never_zeroed(G, D, fake, made, judged, d_logits):
-    G.store_gradients(made, D.input_gradient(judged, d_logits))
+def never_zeroed(G, D, fake, g_cache, d_cache, d_logits):
+    G.store_gradients(g_cache, D.input_gradient(d_cache, d_logits))
 
 
-def uphill(G, D, fake, made, judged, d_logits):
-    rightly(G, D, fake, made, judged, -d_logits)
+def uphill(G, D, fake, g_cache, d_cache, d_logits):
+    rightly(G, D, fake, g_cache, d_cache, -d_logits)
 
 
 class TrainsBothInGsStep(GAN):
@@ -421,9 +421,9 @@ class SameNoise(GAN):
 class ForgetsTheReal(GAN):
     def _discriminator_turn(self, real, z, drawn, numbers, watch):
         G, D = self.generator, self.discriminator
-        logits, judged = D.apply(G.apply(z, True)[0], True)
+        logits, d_cache = D.apply(G.apply(z, True)[0], True)
         value, _, d_fake = self.loss.discriminator(D(real), logits)
-        D.store_gradients(judged, d_fake, add=False)
+        D.store_gradients(d_cache, d_fake, add=False)
         self.d_optimizer.step(numbers)
         return value, 0.0
 
@@ -433,9 +433,9 @@ class JudgesBothAsOneBatch(GAN):
 
     def _discriminator_turn(self, real, z, drawn, numbers, watch):
         D = self.discriminator
-        logits, judged = D.apply(np.concatenate([real, self.generator.apply(z, True)[0]]), True)
+        logits, d_cache = D.apply(np.concatenate([real, self.generator.apply(z, True)[0]]), True)
         value, d_real, d_fake = self.loss.discriminator(*np.split(logits, 2))
-        D.store_gradients(judged, np.concatenate([d_real, d_fake]), add=False)
+        D.store_gradients(d_cache, np.concatenate([d_real, d_fake]), add=False)
         self.d_optimizer.step(numbers)
         return value, 0.0
 
@@ -475,11 +475,11 @@ def comparing_step(judge):
     class WrongGAN(GAN):
         def _generator_turn(self, real, z, numbers, watch):
             G, D = self.generator, self.discriminator
-            fake, made = G.apply(z, True)
+            fake, g_cache = G.apply(z, True)
             real_logits = judge(D, real)
-            logits, judged = D.apply(fake, True)
+            logits, d_cache = D.apply(fake, True)
             value, d_logits = self.loss.generator(logits, real_logits)
-            rightly(G, D, fake, made, judged, d_logits)
+            rightly(G, D, fake, g_cache, d_cache, d_logits)
             self.g_optimizer.step(numbers)
             return value
 
@@ -488,8 +488,8 @@ def comparing_step(judge):
 
 def learns_from_the_real(D, real):
     """As if D's gradient of the real samples were part of G's step."""
-    logits, judged = D.apply(real, True)
-    D.store_gradients(judged, np.full_like(logits, 1.0 / len(logits)), add=False)
+    logits, d_cache = D.apply(real, True)
+    D.store_gradients(d_cache, np.full_like(logits, 1.0 / len(logits)), add=False)
     return logits
 
 

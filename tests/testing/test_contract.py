@@ -69,8 +69,8 @@ def test_mathematics_comes_first():
             return super().apply(x, train)
 
         def gradients(self, x, dy):
-            dx, found = super().gradients(self.x, dy)
-            return dx, {**found, "W": np.float64(1.5) * found["W"]}
+            dx, gradients = super().gradients(self.x, dy)
+            return dx, {**gradients, "W": np.float64(1.5) * gradients["W"]}
 
         def zero_grad(self):
             for g in self.grads.values():
@@ -99,9 +99,9 @@ class SwitchedOff(Dense):
     """Its gradient is wrong, and it takes a step of its own: without the first rule, the second is heard."""
 
     def gradients(self, x, dy):
-        dx, found = super().gradients(x, dy)
+        dx, gradients = super().gradients(x, dy)
         self.params["W"] -= 1e-3
-        return 2.0 * dx, found
+        return 2.0 * dx, gradients
 
 
 # ---- layers of one's own ---------------------------------------------------------------------------------------------
@@ -201,9 +201,9 @@ def test_a_right_layer_of_ones_own_passes_with_its_mathematics_alone(layer, shap
 class Branches(Layer):
     """Layers in a layer that is no network: what random numbers they draw is found only if rngs() is told."""
 
-    def __init__(self, found):
+    def __init__(self, listed):
         super().__init__()
-        self.inner, self.found = (Dropout(0.5, rng=1), Dropout(0.5, rng=2)), found
+        self.inner, self.listed = (Dropout(0.5, rng=1), Dropout(0.5, rng=2)), listed
 
     def apply(self, x, train):
         ys, caches = zip(*(layer.apply(x, train) for layer in self.inner), strict=True)
@@ -213,14 +213,14 @@ class Branches(Layer):
         return sum(layer.gradients(c, dy)[0] for layer, c in zip(self.inner, caches, strict=True)), {}
 
     def rngs(self):
-        if self.found:
+        if self.listed:
             yield from ((f"{i}.{key}", rng) for i, layer in enumerate(self.inner) for key, rng in layer.rngs())
 
 
 def test_generators_of_layers_within_a_layer():
-    check_layer(Branches(found=True), numbers((6, 5)))
+    check_layer(Branches(listed=True), numbers((6, 5)))
     with pytest.raises(ContractError, match=r"random numbers come only from Generators that rngs\(\) finds"):
-        check_layer(Branches(found=False), numbers((6, 5)), gradients=False)
+        check_layer(Branches(listed=False), numbers((6, 5)), gradients=False)
 
 
 def test_constants_belong_into_buffers_and_arrays_without_influence_are_nobodys_business():

@@ -42,5 +42,5 @@ def test_steps_shrink_until_a_corner_is_out_of_reach():
     def f(a):
         return np.abs(a - 1e-5)
 
-    found = slopes(f, np.zeros(1), f(np.zeros(1)), np.ones((1, 1)), np.ones((1, 1)), tolerance=1e-6)
-    assert found.value[0, 0] == pytest.approx(-1.0, abs=1e-6)
+    actual = slopes(f, np.zeros(1), f(np.zeros(1)), np.ones((1, 1)), np.ones((1, 1)), tolerance=1e-6)
+    assert actual.value[0, 0] == pytest.approx(-1.0, abs=1e-6)

@@ -93,9 +93,9 @@ def test_layers_with_a_state_of_their_own_can_be_checked():
 
 class WrongWeights(Dense):
     def gradients(self, x, dy):
-        dx, found = super().gradients(x, dy)
-        found["W"][1, 0] += 1.0
-        return dx, found
+        dx, gradients = super().gradients(x, dy)
+        gradients["W"][1, 0] += 1.0
+        return dx, gradients
 
 
 @pytest.mark.parametrize("exhaustive", [200, 0], ids=["entry by entry", "along directions"])
@@ -124,8 +124,8 @@ def test_the_message_names_layer_array_entry_and_both_values(exhaustive):
 def test_the_message_says_what_it_looks_like(change, hint):
     class Changed(Dense):
         def gradients(self, x, dy):
-            dx, found = super().gradients(x, dy)
-            return change(dx), found
+            dx, gradients = super().gradients(x, dy)
+            return change(dx), gradients
 
     with pytest.raises(GradientError, match=f"dx is wrong.*{hint}"):
         check_gradients(Changed(3, 2), numbers((4, 3)))
@@ -167,10 +167,10 @@ def test_answers_that_are_no_gradient(layer, message):
         ({"W": np.zeros((3, 2), np.float32), "b": np.zeros(2)}, r"must give W as float64 \(3, 2\), got float32"),
     ],
 )
-def test_answers_that_are_no_gradients_of_the_parameters(found, message):
+def test_answers_that_are_no_gradients_of_the_parameters(gradients, message):
     class Answering(Dense):
         def gradients(self, x, dy):
-            return super().gradients(x, dy)[0], found
+            return super().gradients(x, dy)[0], gradients
 
     with pytest.raises(GradientError, match=message):
         check_gradients(Answering(3, 2), numbers((4, 3)))

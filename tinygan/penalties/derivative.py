@@ -161,14 +161,14 @@ def _network_second_order(network: Sequential, passed: Pass, v: Array, g: Array)
 
 
 def _apart_tangent(apart: Apart, caches: list[Any], v: Array) -> Array:
-    tangent, batches = rule_of(apart.layer).tangent, zip(caches, apart.parts(v), strict=True)
+    tangent, batches = rule_of(apart.layer).tangent, zip(caches, apart.split(v), strict=True)
     return get_xp(v).concatenate([tangent(apart.layer, cache, batch) for cache, batch in batches])
 
 
 def _apart_second_order(apart: Apart, caches: list[Any], v: Array, g: Array) -> tuple[Array | None, dict]:
     """Each batch by itself; gradients are added here, so none is left to return."""
     rule = rule_of(apart.layer)
-    batches = zip(caches, apart.parts(v), apart.parts(g), strict=True)
+    batches = zip(caches, apart.split(v), apart.split(g), strict=True)
     dxs = [rule.add(apart.layer, *batch) for batch in batches]
     return None if dxs[0] is None else get_xp(g).concatenate(dxs), {}
 

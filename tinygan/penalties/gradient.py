@@ -22,7 +22,7 @@ def pay(
     draws: Sequence[Any],
     x: Array,
     logits: Array,
-    judged: Pass,
+    d_cache: Pass,
     d_logits: Array,
     share: float,
 ) -> Array:
@@ -38,8 +38,8 @@ def pay(
     if len(points) == 2 and points[0] is fake and points[1] is real:
         penalties, draws, points = penalties[::-1], draws[::-1], points[::-1]
     if len(points) == 2 and points[0] is real and points[1] is fake:
-        return _differentiate(D, penalties, draws, x, logits, judged, share, d_logits)
-    D.store_gradients(judged, d_logits, add=False)
+        return _differentiate(D, penalties, draws, x, logits, d_cache, share, d_logits)
+    D.store_gradients(d_cache, d_logits, add=False)
     return penalise(D, penalties, points, draws, share)
 
 

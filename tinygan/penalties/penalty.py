@@ -114,21 +114,21 @@ class Penalty(_Payable):
         return self.decide(n, rng, t) if t % self.every == 0 else None
 
     def store_gradients(
-        self, D: Sequential, x: Array, logits: Array, judged: Pass, d_logits: Array, drawn: Any, *, share: float = 1.0
+        self, D: Sequential, x: Array, logits: Array, d_cache: Pass, d_logits: Array, drawn: Any, *, share: float = 1.0
     ) -> Array:
         """Return P, and write the gradients of D's loss and of P into ``D.grad``.
 
         Parameters
         ----------
         D : the discriminator.
-        x, logits, judged : real samples, then as many generated ones; their logits; and the pass that has led to them,
+        x, logits, d_cache : real samples, then as many generated ones; their logits; and the pass that has led to them,
             in which both halves were batches of their own.
         d_logits : gradient of D's loss with respect to the logits.
         drawn : what :meth:`draw` gave, where x lives.
         share : a factor of P and its gradient: the part that these samples have of a batch of several processes. (In
             d_logits it is already.)
         """
-        return pay(D, [self], [drawn], x, logits, judged, d_logits, share)
+        return pay(D, [self], [drawn], x, logits, d_cache, d_logits, share)
 
     def terms(self) -> tuple[Penalty, ...]:
         return (self,)
@@ -154,11 +154,11 @@ class Sum(_Payable):
         return None if all(of_one is None for of_one in drawn) else drawn
 
     def store_gradients(
-        self, D: Sequential, x: Array, logits: Array, judged: Pass, d_logits: Array, drawn: Any, *, share: float = 1.0
+        self, D: Sequential, x: Array, logits: Array, d_cache: Pass, d_logits: Array, drawn: Any, *, share: float = 1.0
     ) -> Array:
         """As :meth:`Penalty.store_gradients`, of those that are due."""
         due = [(p, of_p) for p, of_p in zip(self.penalties, drawn, strict=True) if of_p is not None]
-        return pay(D, [p for p, _ in due], [of_p for _, of_p in due], x, logits, judged, d_logits, share)
+        return pay(D, [p for p, _ in due], [of_p for _, of_p in due], x, logits, d_cache, d_logits, share)
 
     def terms(self) -> tuple[Penalty, ...]:
         return self.penalties

@@ -15,7 +15,7 @@ from ..gan import GAN
 
 def state(gan: GAN) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return (arrays, record): all that the next step depends on, for :func:`tinygan.checkpoints.write`."""
-    arrays = {f"{name}.{key}": a for name, part in _parts(gan).items() for key, a in part.state_arrays().items()}
+    arrays = {f"{name}.{key}": a for name, part in _owners(gan).items() for key, a in part.state_arrays().items()}
     states = {name: _plain(rng.bit_generator.state) for name, rng in rngs(gan).items()}
     return arrays, {"step": gan.t, "rngs": states, "average_t": gan.average.t if gan.average else 0}
 
@@ -43,7 +43,7 @@ def load_state(
             type(rng.bit_generator)().state = states[name]
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source}: the record of the run is incomplete or damaged ({error}).") from error
-    for name, part in _parts(gan).items():
+    for name, part in _owners(gan).items():
         inner = {key.removeprefix(name + "."): a for key, a in arrays.items() if key.startswith(name + ".")}
         part.load_state_arrays(inner, source=source)
     for name, rng in generators.items():
@@ -70,15 +70,15 @@ def rngs(gan: GAN) -> dict[str, np.random.Generator]:
     return generators
 
 
-def _parts(gan: GAN) -> dict[str, Any]:
+def _owners(gan: GAN) -> dict[str, Any]:
     """Everything that holds arrays, by the name it has in a checkpoint."""
-    parts = {
+    owners = {
         "generator": gan.generator,
         "discriminator": gan.discriminator,
         "g_optimizer": gan.g_optimizer,
         "d_optimizer": gan.d_optimizer,
     }
-    return {**parts, "average": gan.average.network} if gan.average else parts
+    return {**owners, "average": gan.average.network} if gan.average else owners
 
 
 def _plain(state: Any) -> Any:

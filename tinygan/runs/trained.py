@@ -77,10 +77,10 @@ def load_trained(folder: str | Path) -> Trained:
     if not path.exists():
         raise CheckpointError(f"{path}: there is no checkpoint; give the folder of a run, such as runs/mnist_mlp_gan.")
     arrays, about = read_checkpoint(path)
-    parts, identity = _grouped(arrays), about["identity"]
+    networks, identity = _grouped(arrays), about["identity"]
     try:
-        G = _network(identity["generator"], parts["average" if "average" in parts else "generator"])
-        D = _network(identity["discriminator"], parts["discriminator"])
+        G = _network(identity["generator"], networks["average" if "average" in networks else "generator"])
+        D = _network(identity["discriminator"], networks["discriminator"])
         noise_dim = positive_int(identity["noise_dim"], "noise_dim")
         low, high = (float(value) for value in identity["range"])
         image_shape = _output_shape(G, (noise_dim,))

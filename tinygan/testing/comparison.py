@@ -163,10 +163,10 @@ def _disagreement(
     entries, direction = np.flatnonzero(v[m]), v[m].ravel()
     while len(entries) > 1:
         halves = np.array_split(entries, 2)
-        parts = [np.zeros_like(direction) for _ in halves]
-        for part, half in zip(parts, halves, strict=True):
+        directions = [np.zeros_like(direction) for _ in halves]
+        for part, half in zip(directions, halves, strict=True):
             part[half] = direction[half]
-        wrong = [abs(float(backward[k] @ part) - measured(part)) for part in parts]
+        wrong = [abs(float(backward[k] @ part) - measured(part)) for part in directions]
         entries = halves[int(np.argmax(wrong))]
     worst = int(entries[0])
     unit = np.zeros_like(direction)

@@ -254,19 +254,19 @@ class _ThroughTheDiscriminator(Layer):
         self.name = "G through D"
 
     def apply(self, x: Array, train: bool) -> tuple[Array, Any]:
-        fake, made = self.G.apply(x, train)
-        logits, judged = self.D.apply(fake, train)
+        fake, g_cache = self.G.apply(x, train)
+        logits, d_cache = self.D.apply(fake, train)
         value, d_logits = self.loss.generator(logits, self.real_logits)
-        return value.reshape(1), (made, judged, d_logits)
+        return value.reshape(1), (g_cache, d_cache, d_logits)
 
     def backprop(self, cache: Any, dy: Array, add: bool = True) -> Array:
-        made, judged, d_logits = cache
+        g_cache, d_cache, d_logits = cache
         before = {key: g.copy() for key, g in self.D.grads.items()}
-        d_fake = self.D.input_gradient(judged, d_logits * dy)
+        d_fake = self.D.input_gradient(d_cache, d_logits * dy)
         for key, g in self.D.grads.items():
             if bool((g != before[key]).any()):
                 raise GradientError(f"{self.name}: D.input_gradient() has changed the gradient of {key}.")
-        return self.G.backprop(made, d_fake, add)
+        return self.G.backprop(g_cache, d_fake, add)
 
     def check_input(self, x: Array) -> None:
         self.G.check_input(x)

@@ -86,9 +86,9 @@ def check_replay(
 
 def everything(gan: GAN) -> dict[str, Any]:
     """All that a GAN is made of and that a step may change, by name: arrays, counts and the states of generators."""
-    parts: dict[str, Any] = {"G": gan.generator, "D": gan.discriminator, "G's optimiser": gan.g_optimizer}
-    parts |= {"D's optimiser": gan.d_optimizer} | ({"the average": gan.average.network} if gan.average else {})
-    state = {f"{name}: {key}": a for name, part in parts.items() for key, a in part.state_arrays().items()}
+    owners: dict[str, Any] = {"G": gan.generator, "D": gan.discriminator, "G's optimiser": gan.g_optimizer}
+    owners |= {"D's optimiser": gan.d_optimizer} | ({"the average": gan.average.network} if gan.average else {})
+    state = {f"{name}: {key}": a for name, owner in owners.items() for key, a in owner.state_arrays().items()}
     networks = {"G": gan.generator, "D": gan.discriminator}
     state |= {f"{name}: grad": to_numpy(network.grad) for name, network in networks.items()}
     rngs = {f"{name}: {key}": rng for name, network in networks.items() for key, rng in network.rngs()}

@@ -272,11 +272,11 @@ def networks(draw: Callable, *, depth: SearchStrategy[int] = _depths) -> Case:
     shape = draw(st.one_of(st.tuples(sizes), st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3))))
     n = draw(st.integers(3, 6))
     x = rng.standard_normal((n, *shape))
-    parts: list[Layer] = []
+    layers: list[Layer] = []
     for _ in range(draw(depth)):
-        parts.append(_next_layer(draw, n, shape, parts[-1] if parts else None, rng))
-        shape, n = parts[-1].output_shape(shape), n // getattr(parts[-1], "m", 1)
-    network = enliven(Sequential(*parts), rng)
+        layers.append(_next_layer(draw, n, shape, layers[-1] if layers else None, rng))
+        shape, n = layers[-1].output_shape(shape), n // getattr(layers[-1], "m", 1)
+    network = enliven(Sequential(*layers), rng)
     nudged = x + 1e-3 * rng.standard_normal(x.shape)
     assume(np.abs(network.copy().forward(nudged) - network.copy().forward(x)).max() > 1e-6)
     return Case(network, x)

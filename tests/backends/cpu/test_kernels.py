@@ -60,15 +60,15 @@ def assert_equal(fast, slow, x, W, y, window, *, rtol=1e-12):
     """The three products, and the sums with a bias that only the fast ones take, relative to the largest number."""
     hw, (a, b) = x.shape[1:3], W.shape[2:]
     of_small, of_large = (np.arange(1.0, 1 + size, dtype=x.dtype) for size in (b, a))
-    for found, expected in (
+    for actual, expected in (
         (fast.convolve(x, W, window), slow.convolve(x, W, window)),
         (fast.convolve(x, W, window, of_small), slow.convolve(x, W, window) + of_small),
         (fast.convolve_weights(x, y, window), slow.convolve_weights(x, y, window)),
         (fast.convolve_adjoint(y, W, hw, window), slow.convolve_adjoint(y, W, hw, window)),
         (fast.convolve_adjoint(y, W, hw, window, of_large), slow.convolve_adjoint(y, W, hw, window) + of_large),
     ):
-        assert found.shape == expected.shape
-        np.testing.assert_allclose(found, expected, rtol=0, atol=rtol * max(1.0, abs(expected).max()))
+        assert actual.shape == expected.shape
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=rtol * max(1.0, abs(expected).max()))
 
 
 @pytest.mark.parametrize(("kernel", "products"), [(3, 25), (4, 36), (5, 49), (6, 64)])
@@ -234,15 +234,15 @@ def test_short_rows_side_by_side(m, c, rng):
     np.testing.assert_allclose(blocks.sum_repeats(wide.sum(axis=0), c), a.sum(axis=0), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-def test_batch_normalisation_is_the_same_in_wide_rows_and_in_short_ones(monkeypatch, parts):
+@pytest.mark.parametrize("batches", [1, 2])
+def test_batch_normalisation_is_the_same_in_wide_rows_and_in_short_ones(monkeypatch, batches):
     rng = np.random.default_rng(0)
     x, dy = rng.standard_normal((2, 32, 6, 6, 3)) + 5.0
     results = []
     for wide in (1, 50):  # not at all, and 32 rows side by side
         monkeypatch.setattr(blocks, "WIDE", wide)
         monkeypatch.setattr(blocks, "BLOCK", 500)
-        link = FastBatchNorm(BatchNorm(3, dtype=np.float64), parts)
+        link = FastBatchNorm(BatchNorm(3, dtype=np.float64), batches)
         y, cache = link.apply(x, True)
         layer = link.layer
         results.append(

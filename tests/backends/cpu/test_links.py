@@ -145,10 +145,10 @@ def test_a_pass_tells_whose_links_ran():
     """For whoever looks into a pass: the layers in their order, each with its cache."""
     net = Sequential(Dense(2, 3, rng=0), LeakyReLU(), BatchNorm(3), Tanh(), Dense(3, 1, rng=1))
     _, taken = net.apply(np.ones((4, 2), dtype=np.float32), True)
-    found = []
+    passed = []
     for link, cache in taken:
-        found += link.of_layers(cache) if isinstance(link, layers.Fast) else [(link, cache)]
-    assert [layer for layer, _ in found] == list(net.layers)
+        passed += link.of_layers(cache) if isinstance(link, layers.Fast) else [(link, cache)]
+    assert [layer for layer, _ in passed] == list(net.layers)
 
 
 def test_numpy_arrays_are_served_by_the_fast_operations():

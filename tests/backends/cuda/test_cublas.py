@@ -252,10 +252,10 @@ def test_a_wrong_product_would_be_found(library, monkeypatch, wrong):
     rng, out = np.random.default_rng(0), np.ones((3, 3))
     a, b = within(rng.random((3, 3)), (0, 2))[:, :3], rng.random((3, 3))
     try:
-        found = not np.allclose(cublas.matmul(a, b, out, add=True), a @ b + 1.0)
+        noticed = not np.allclose(cublas.matmul(a, b, out, add=True), a @ b + 1.0)
     except BackendError:
-        found = True
-    assert found
+        noticed = True
+    assert noticed
 
 
 # ---- where the library is ------------------------------------------------------------------------------------------

@@ -29,10 +29,10 @@ USED = {
 
 @pytest.mark.parametrize("owner", USED)
 def test_what_is_used_is_there(owner):
-    found = cupy
+    owned = cupy
     for name in owner.split(".")[1:]:
-        found = getattr(found, name, None) or getattr(cupy.cuda.graph, name)
-    assert not [name for name in USED[owner].split() if not hasattr(found, name)]
+        owned = getattr(owned, name, None) or getattr(cupy.cuda.graph, name)
+    assert not [name for name in USED[owner].split() if not hasattr(owned, name)]
 
 
 def test_its_arrays_are_recognised_by_their_module():

@@ -20,30 +20,30 @@ def link(rate=0.4, seed=1):
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("rate", [0.0, 0.4])
 def test_it_is_the_layer(train, rate):
-    layer, own = Dropout(rate, rng=1), link(rate)
+    layer, fused = Dropout(rate, rng=1), link(rate)
     for _ in range(3):
-        (y, m), (other, other_m) = layer.apply(x, train), own.apply(x, train)
+        (y, m), (other, other_m) = layer.apply(x, train), fused.apply(x, train)
         assert y.tolist() == other.tolist()
         assert (m is None) == (other_m is None)
-        assert layer.gradients(m, x)[0].tolist() == own.input_gradient(other_m, x).tolist()
-        assert own.of_layers(other_m) == [(own.layer, other_m)]
-    assert own.layer.rng.bit_generator.state == layer.rng.bit_generator.state
+        assert layer.gradients(m, x)[0].tolist() == fused.input_gradient(other_m, x).tolist()
+        assert fused.of_layers(other_m) == [(fused.layer, other_m)]
+    assert fused.layer.rng.bit_generator.state == layer.rng.bit_generator.state
 
 
 def test_a_recorded_step_gets_the_memory_that_is_given_and_draws_nothing():
-    layer, own, masks = Dropout(0.4, rng=1), link(), Masks()
+    layer, fused, masks = Dropout(0.4, rng=1), link(), Masks()
     with masks.noted():
-        noted = [own.apply(x, True)[1].tolist() for _ in range(2)]
+        noted = [fused.apply(x, True)[1].tolist() for _ in range(2)]
     assert noted == [layer.apply(x, True)[1].tolist() for _ in range(2)]
     memory, before = (
         tuple(standin.xp.zeros((4, 5), dtype="float32") for _ in range(2)),
-        own.layer.rng.bit_generator.state,
+        fused.layer.rng.bit_generator.state,
     )
     with masks.given(memory):
-        assert [own.apply(x, True)[1] is m for m in memory] == [True, True]
-    assert own.layer.rng.bit_generator.state == before
+        assert [fused.apply(x, True)[1] is m for m in memory] == [True, True]
+    assert fused.layer.rng.bit_generator.state == before
     assert [m.tolist() for m in masks.draw()] == [layer.apply(x, True)[1].tolist() for _ in range(2)]
-    assert own.apply(x, True)[1].tolist() == layer.apply(x, True)[1].tolist()  # and all is as before
+    assert fused.apply(x, True)[1].tolist() == layer.apply(x, True)[1].tolist()  # and all is as before
 
 
 def test_a_step_that_needs_other_masks_cannot_be_recorded():

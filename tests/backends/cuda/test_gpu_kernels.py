@@ -93,10 +93,10 @@ def test_bias_and_leaky_relu(m, c, slope, add, rng):
     y, dy, b = rng.standard_normal((m, c)), rng.standard_normal((m, c)), rng.standard_normal(c)
     z, db = y + b, b.copy()
     with emulated():
-        found = kernels.bias_leaky(y.copy(), b, slope)
-        d = kernels.bias_leaky_backward(dy, found if slope else z, slope, db, add=add)
+        actual = kernels.bias_leaky(y.copy(), b, slope)
+        d = kernels.bias_leaky_backward(dy, actual if slope else z, slope, db, add=add)
         without = kernels.bias_leaky(y.copy(), None, slope)
-    close(found, np.maximum(z, slope * z))
+    close(actual, np.maximum(z, slope * z))
     close(without, np.maximum(y, slope * y))
     close(d, dy * np.where(z > 0, 1.0, slope))
     close(db, d.sum(axis=0) + (b if add else 0.0))
@@ -136,7 +136,7 @@ def test_activations_number_by_number(n, dtype):
 
 @settings(max_examples=50)
 @given(
-    parts=st.integers(1, 3),
+    batches=st.integers(1, 3),
     m=st.integers(2, 200),
     c=CHANNELS,
     slope=SLOPES,
@@ -145,12 +145,12 @@ def test_activations_number_by_number(n, dtype):
     add=st.booleans(),
     rng=rngs,
 )
-def test_batch_normalisation(parts, m, c, slope, train, rows, add, rng):
+def test_batch_normalisation(batches, m, c, slope, train, rows, add, rng):
     """In steps, and at once."""
     with pytest.MonkeyPatch.context() as patch, emulated():
         patch.setattr(cuda, "ROWS", rows)
         ways = (in_steps, at_once) if train else (in_steps,)
-        gpu_checks.normalised(parts, m, c, slope, train, add, rng, ways)
+        gpu_checks.normalised(batches, m, c, slope, train, add, rng, ways)
 
 
 @pytest.mark.parametrize(
@@ -208,8 +208,8 @@ def test_the_loss_of_pairs(monkeypatch, n):
 
 
 def test_losses_of_exactly_these_classes_are_one_launch_and_refuse_what_the_books_refuse():
-    own = type("Own", (losses.Hinge,), {})()
-    assert fused(own) is own
+    loss = type("Own", (losses.Hinge,), {})()
+    assert fused(loss) is loss
     r = np.ones((3, 1))
     for loss in (*LOSSES, losses.Relativistic()):
         with pytest.raises(DTypeError, match=type(loss).__name__):

@@ -39,8 +39,8 @@ def compare(name, steps=STEPS):
     for network, other in ((gan.generator, same.generator), (gan.discriminator, same.discriminator)):
         np.testing.assert_allclose(network.theta, other.theta, rtol=0, atol=1e-9)
         np.testing.assert_allclose(network.grad, other.grad, rtol=0, atol=1e-8 * abs(other.grad).max())
-        for own, expected in zip(network.buffers.values(), other.buffers.values(), strict=True):
-            np.testing.assert_allclose(own, expected, rtol=1e-9, atol=1e-12)
+        for buffer, expected in zip(network.buffers.values(), other.buffers.values(), strict=True):
+            np.testing.assert_allclose(buffer, expected, rtol=1e-9, atol=1e-12)
     return launched
 
 

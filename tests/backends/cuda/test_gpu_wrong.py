@@ -57,7 +57,7 @@ def rows():
 
 def normalisation():
     ways = in_steps, at_once
-    for seed, (parts, m, c, train, rows, add) in enumerate(
+    for seed, (batches, m, c, train, rows, add) in enumerate(
         [
             (3, 50, 8, True, 2, True),
             (1, 129, 70, False, 2, False),
@@ -68,7 +68,7 @@ def normalisation():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cuda, "ROWS", rows)
             rng = np.random.default_rng(seed)
-            gpu_checks.normalised(parts, m, c, 0.2, train, add, rng, ways if train else ways[:1])
+            gpu_checks.normalised(batches, m, c, 0.2, train, add, rng, ways if train else ways[:1])
 
 
 def numbers():
@@ -146,7 +146,7 @@ MISTAKES = {
         ),
     },
     "batchnorm": {
-        "means do not scatter": ("b.squares.lane[l] + apart * apart * a.n * part", "b.squares.lane[l]"),
+        "means do not scatter": ("b.squares.lane[l] + apart * apart * a.n * share", "b.squares.lane[l]"),
         "means of unequal groups weigh alike": ("b.n / (a.n + b.n)", "(REAL)0.5"),
         "the last group is as large as the others": ("(REAL)min(each, m - r * each)", "(REAL)each"),
         "the squares of the first stage are lost": ("squares_in ? squares_in[at] : Pack{}", "Pack{}"),
@@ -158,11 +158,11 @@ MISTAKES = {
             "momentum * running_mean.lane[l] + (1 - momentum) * mean.lane[l]",
             "(1 - momentum) * running_mean.lane[l] + momentum * mean.lane[l]",
         ),
-        "running statistics move with every part's block": ("part == 0 && running_mean", "running_mean"),
-        "running statistics see the first part only": ("k < gridDim.z; k++", "k < 1; k++"),
+        "running statistics move with every batch's block": ("batch == 0 && running_mean", "running_mean"),
+        "running statistics see the first batch only": ("k < gridDim.z; k++", "k < 1; k++"),
         "running statistics move with every thread": ("if (writes) {", "if (rows) {"),
-        "all parts have the mean of the first": ("Pack middle = mean[own]", "Pack middle = mean[channel]"),
-        "at once: all parts are the first": ("const Pack* in = x + (long long)k * m * c", "const Pack* in = x"),
+        "all batches have the mean of the first": ("Pack middle = mean[index]", "Pack middle = mean[channel]"),
+        "at once: all batches are the first": ("const Pack* in = x + (long long)k * m * c", "const Pack* in = x"),
         "at once: rows of other threads": ("in[(long long)r * c], {}, 1", "in[(long long)(r / 2) * c], {}, 1"),
         "no leaky ReLU": ("leaky(affine(", "(affine("),
         "leaky ReLU is forgotten on the way back": ("return leaky_slope(affine(", "return dy, (affine("),
@@ -173,14 +173,14 @@ MISTAKES = {
         "dx: the path through the variance is missing": ("- plain.lane[l] - through_var", "- plain.lane[l]"),
         "dx: the variance is no standard deviation": ("std * std * centred", "std * centred"),
         "dx: gamma is missing": ("of.scale.lane[l] * (d", "std * (d"),
-        "dx: the sums of the first part for all": ("sums ? sums[own]", "sums ? sums[channel]"),
+        "dx: the sums of the first batch for all": ("sums ? sums[index]", "sums ? sums[channel]"),
         "dx: sums in place of means": ("plain.lane[l] /= count,", ""),
         "dx: sums in place of means at once": ("plain.lane[l] /= m,", ""),
-        "gradients of the first part only": (
-            "k < parts; k++) {\n        Pack plain = sums",
+        "gradients of the first batch only": (
+            "k < batches; k++) {\n        Pack plain = sums",
             "k < 1; k++) {\n        Pack plain = sums",
         ),
-        "at once: gradients of the last part only": (
+        "at once: gradients of the last batch only": (
             "plain_sum.lane[l] += plain.lane[l]",
             "plain_sum.lane[l] = plain.lane[l]",
         ),
@@ -353,5 +353,5 @@ def test_statistics_survive_a_batch_norm_that_is_used_twice():
         kept = mean.copy(), squares.copy()
         gamma, beta = layer.params["gamma"], layer.params["beta"]
         batchnorm.normalise(x, mean, squares, gamma, beta, count=9, eps=1e-5)
-    for own, then in ((x, before), (mean, kept[0]), (squares, kept[1])):
-        np.testing.assert_array_equal(own, then)
+    for array, then in ((x, before), (mean, kept[0]), (squares, kept[1])):
+        np.testing.assert_array_equal(array, then)

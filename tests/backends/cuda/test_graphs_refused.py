@@ -105,12 +105,12 @@ def test_a_step_that_cannot_be_recorded_leaves_no_engine_behind():
 def test_steps_that_cannot_be_recorded_go_on_as_they_would_have_and_say_why_once(layer):
     eager, fallen = build(d_layers=[layer()]).to("standin"), build(d_layers=[layer()]).to("standin")
     step = stepper(fallen)
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         for t in range(4):
             a, b = eager.step(batch(seed=t)), step(batch(seed=t))
             assert float(a.d) == float(b.d)
-    assert [str(w.message).split(":")[0] for w in said] == [
+    assert [str(w.message).split(":")[0] for w in warned] == [
         "each operation of a step is launched by itself, since it cannot be recorded"
     ]
     assert step.why is not None

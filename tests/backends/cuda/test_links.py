@@ -40,14 +40,14 @@ BEHIND = st.sampled_from([lambda: LeakyReLU(0.2), lambda: LeakyReLU(0.0), ReLU])
 def networks(draw):
     """A network with pairs, some of them without a bias, and one leaky ReLU that has no partner."""
     rng, bias = draw(rngs), draw(st.booleans())
-    own = {"rng": rng, "dtype": np.float64}
+    options = {"rng": rng, "dtype": np.float64}
     behind = [draw(BEHIND) for _ in range(5)]
-    layers = [Dense(3, 8, bias=bias, **own), behind[0](), Reshape(2, 2, 2), behind[1]()]
-    layers += [ConvTranspose2D(2, 3, 3, stride=2, bias=bias, **own), behind[2]()]
-    inner = Conv2D(3, 4, 3, stride=2, bias=bias, **own)
+    layers = [Dense(3, 8, bias=bias, **options), behind[0](), Reshape(2, 2, 2), behind[1]()]
+    layers += [ConvTranspose2D(2, 3, 3, stride=2, bias=bias, **options), behind[2]()]
+    inner = Conv2D(3, 4, 3, stride=2, bias=bias, **options)
     layers += [SpectralNorm(inner, rng=rng) if draw(st.booleans()) else inner]
     layers += [BatchNorm(4, dtype=np.float64)] if draw(st.booleans()) else []
-    layers += [behind[3](), Flatten(), Dense(16, 1, **own)]
+    layers += [behind[3](), Flatten(), Dense(16, 1, **options)]
     layers += [draw(st.sampled_from([behind[4], Tanh, Sigmoid]))()] if draw(st.booleans()) else []
     net = Sequential(*layers)
     net.theta[...] = rng.standard_normal(net.size)
@@ -62,11 +62,11 @@ def everything(net, x, dy, *, train=True, batches=1, add=True, way="backprop"):
     return [None if a is None else to_numpy(a) for a in (y, back, net.grad, *net.buffers.values())]
 
 
-def assert_equal(found, expected):
-    for own, other in zip(found, expected, strict=True):
-        assert (own is None) == (other is None)
-        if own is not None:
-            np.testing.assert_allclose(own, other, rtol=0, atol=1e-12 * max(1.0, abs(other).max()))
+def assert_equal(actual, expected):
+    for array, other in zip(actual, expected, strict=True):
+        assert (array is None) == (other is None)
+        if array is not None:
+            np.testing.assert_allclose(array, other, rtol=0, atol=1e-12 * max(1.0, abs(other).max()))
 
 
 def by_the_book(net, x, dy, *, batches=1, add=True, way="backprop", train=True):
@@ -86,12 +86,13 @@ def by_the_book(net, x, dy, *, batches=1, add=True, way="backprop", train=True):
 def compare(net, rng, batches=1, **options):
     n = 4
     x, dy = rng.standard_normal((n, *net.input_shape)), rng.standard_normal((n, *net.output_shape(net.input_shape)))
-    here, there = net.copy(), net.copy().to("standin")
-    for copy in (here, there):
-        copy.grad[...] = standin.from_host(net.grad) if copy is there else net.grad
+    on_host, on_device = net.copy(), net.copy().to("standin")
+    for copy in (on_host, on_device):
+        copy.grad[...] = standin.from_host(net.grad) if copy is on_device else net.grad
     given = {"batches": batches, **options}
     assert_equal(
-        everything(there, standin.from_host(x), standin.from_host(dy), **given), by_the_book(here, x, dy, **given)
+        everything(on_device, standin.from_host(x), standin.from_host(dy), **given),
+        by_the_book(on_host, x, dy, **given),
     )
 
 
@@ -109,19 +110,19 @@ def test_links_and_pairs_compute_what_the_layers_do(net, rng, add, way, batches,
 def test_what_a_pass_leaves_is_what_the_layers_would_have_left(net, rng, batches):
     """Taken apart into links by themselves, it gives the same gradients; and they stand for the layers in order."""
     x, dy = rng.standard_normal((4, 3)), standin.from_host(rng.standard_normal((4, 1)))
-    there = net.to("standin")
-    _, passed = there.apply(standin.from_host(x), True, batches)
+    on_device = net.to("standin")
+    _, passed = on_device.apply(standin.from_host(x), True, batches)
     alone, of_layers = [], []
     for link, cache in passed:
         alone += link.unfused(cache) if isinstance(link, Pair) else [(link, cache)]
         of_layers += link.of_layers(cache) if hasattr(link, "of_layers") else [(link, cache)]
-    assert [getattr(layer, "layer", layer) for layer, _ in of_layers] == list(there)
-    found = []
+    assert [getattr(layer, "layer", layer) for layer, _ in of_layers] == list(on_device)
+    actual = []
     for caches in (passed, alone, of_layers):
-        dx = there.backprop(caches, dy, False)
-        found.append([to_numpy(dx), to_numpy(there.grad)])
-    assert_equal(found[1], found[0])
-    assert_equal(found[2], found[0])
+        dx = on_device.backprop(caches, dy, False)
+        actual.append([to_numpy(dx), to_numpy(on_device.grad)])
+    assert_equal(actual[1], actual[0])
+    assert_equal(actual[2], actual[0])
 
 
 def test_batchnorms_cache_is_that_of_the_cpus_link(device):
@@ -129,8 +130,8 @@ def test_batchnorms_cache_is_that_of_the_cpus_link(device):
     _, expected = FastBatchNorm(layer.copy(), 2).apply(x, True)
     link = fused.FusedBatchNorm(layer.copy().to("standin"), 2)
     _, cache = link.apply(standin.from_host(x), True)
-    for own, other in zip(cache, expected, strict=True):
-        np.testing.assert_allclose(own if isinstance(own, int) else own.get(), other, rtol=1e-13)
+    for array, other in zip(cache, expected, strict=True):
+        np.testing.assert_allclose(array if isinstance(array, int) else array.get(), other, rtol=1e-13)
     [(plain, same)] = link.of_layers(cache)
     assert type(plain) is FastBatchNorm
     assert same is cache
@@ -140,9 +141,9 @@ def test_batchnorms_cache_is_that_of_the_cpus_link(device):
 
 def test_a_penalty_is_the_same(device):
     rng = np.random.default_rng(0)
-    own = {"rng": rng, "dtype": np.float64}
-    D = Sequential(Conv2D(1, 4, 3, stride=2, **own), LeakyReLU(), Flatten(), Dense(16, 4, **own), LeakyReLU())
-    D = Sequential(D, Dense(4, 1, **own))
+    options = {"rng": rng, "dtype": np.float64}
+    D = Sequential(Conv2D(1, 4, 3, stride=2, **options), LeakyReLU(), Flatten(), Dense(16, 4, **options), LeakyReLU())
+    D = Sequential(D, Dense(4, 1, **options))
     real, fake = rng.standard_normal((2, 3, 4, 4, 1))
     expected = R1(2.0)(D, real, fake, 0), D.grad.copy()
     D.zero_grad()
@@ -157,15 +158,15 @@ def test_a_penalty_is_the_same(device):
 @given(net=networks(), rng=rngs, way=ways, batches=st.integers(1, 2), train=st.booleans())
 def test_the_kernels_do_what_the_plain_lines_do(net, rng, way, batches, train):
     x, dy = rng.standard_normal((4, 3)), rng.standard_normal((4, 1))
-    here = net.copy()
-    here.grad[...] = net.grad
+    on_host = net.copy()
+    on_host.grad[...] = net.grad
     given = {"batches": batches, "way": way, "train": train}
-    expected = by_the_book(here, x, dy, **given)
+    expected = by_the_book(on_host, x, dy, **given)
     with emulated(layers=True):
-        found = everything(net, x, dy, **given)
-    for own, other in zip(found, expected, strict=True):
-        if own is not None:
-            np.testing.assert_allclose(own, other, rtol=0, atol=1e-10 * max(1.0, abs(other).max()))
+        actual = everything(net, x, dy, **given)
+    for array, other in zip(actual, expected, strict=True):
+        if array is not None:
+            np.testing.assert_allclose(array, other, rtol=0, atol=1e-10 * max(1.0, abs(other).max()))
 
 
 # ---- who is a pair ---------------------------------------------------------------------------------------------------
@@ -211,18 +212,24 @@ class Renamed(Dense):
     ids=lambda value: type(value).__name__,
 )
 def test_who_is_a_pair(layer, behind, pair):
-    found = links([layer, behind])
-    assert [isinstance(link, Pair) for link in found] == ([True] if pair else [False, False])
-    for link, own in zip(found, (layer, behind), strict=False):  # what is of no known class runs by itself
-        if not pair and type(own) not in FUSED:
-            assert link is own
+    actual = links([layer, behind])
+    assert [isinstance(link, Pair) for link in actual] == ([True] if pair else [False, False])
+    for link, alone in zip(actual, (layer, behind), strict=False):  # what is of no known class runs by itself
+        if not pair and type(alone) not in FUSED:
+            assert link is alone
 
 
 def test_pairs_do_not_overlap_and_leave_nobody_out():
     net = Sequential(LeakyReLU(), Dense(2, 3), ReLU(), LeakyReLU(), BatchNorm(3), LeakyReLU(), Dense(3, 1))
-    found = links(net.layers)
-    assert [type(link).__name__ for link in found] == ["FusedLeakyReLU", "Pair", "FusedLeakyReLU", "Pair", "FusedDense"]
-    assert [link.size for link in found] == [0, 9, 0, 6, 4]
+    actual = links(net.layers)
+    assert [type(link).__name__ for link in actual] == [
+        "FusedLeakyReLU",
+        "Pair",
+        "FusedLeakyReLU",
+        "Pair",
+        "FusedDense",
+    ]
+    assert [link.size for link in actual] == [0, 9, 0, 6, 4]
 
 
 def test_every_link_stands_for_one_class_of_the_book():
@@ -298,9 +305,9 @@ def slope_of_its_own(pair, cache, dy, add=True):
 )
 def test_a_wrong_pair_is_caught(monkeypatch, name, wrong):
     rng = np.random.default_rng(0)
-    own = {"rng": rng, "dtype": np.float64}
+    options = {"rng": rng, "dtype": np.float64}
     net = Sequential(
-        Dense(3, 16, **own), LeakyReLU(), BatchNorm(16, dtype=np.float64), LeakyReLU(), Dense(16, 1, **own)
+        Dense(3, 16, **options), LeakyReLU(), BatchNorm(16, dtype=np.float64), LeakyReLU(), Dense(16, 1, **options)
     )
     net.grad[...] = 1.0
     compare(net, rng, add=False)
@@ -315,18 +322,18 @@ def test_a_wrong_pair_is_caught(monkeypatch, name, wrong):
         ("FusedConvTranspose2D", "store", fused.FusedConv2D.store),
         ("FusedConv2D", "dx", lambda self, x, da: 1.001 * standin.convolve_adjoint(
             da, self.layer.params["W"], x.shape[1:3], self.layer.window(x.shape[1:3]))),
-        ("FusedSpectralNorm", "_store", lambda self, found, normalised, add: self.layer._store(found, add)),
+        ("FusedSpectralNorm", "_store", lambda self, actual, normalised, add: self.layer._store(actual, add)),
         ("FusedBatchNorm", "_grads", lambda self, add: (*self.layer.grads.values(), True)),
         ("FusedTanh", "input_gradient", lambda self, y, dy: dy * (1.0 - y)),
     ],
 )  # fmt: skip
 def test_a_wrong_link_is_caught(monkeypatch, kind, name, wrong):
     rng = np.random.default_rng(0)
-    own = {"rng": rng, "dtype": np.float64}
+    options = {"rng": rng, "dtype": np.float64}
     net = Sequential(
-        Dense(3, 8, **own), Reshape(2, 2, 2), ConvTranspose2D(2, 3, 3, stride=2, **own),
-        BatchNorm(3, dtype=np.float64), Conv2D(3, 4, 3, stride=2, **own), SpectralNorm(Conv2D(4, 4, 2, **own)),
-        Flatten(), Dense(16, 1, **own), Tanh(),
+        Dense(3, 8, **options), Reshape(2, 2, 2), ConvTranspose2D(2, 3, 3, stride=2, **options),
+        BatchNorm(3, dtype=np.float64), Conv2D(3, 4, 3, stride=2, **options), SpectralNorm(Conv2D(4, 4, 2, **options)),
+        Flatten(), Dense(16, 1, **options), Tanh(),
     )  # fmt: skip
     net.grad[...] = 1.0
     compare(net, rng, add=False)

@@ -13,8 +13,8 @@ from tinygan.gan import Draws
 from tinygan.penalties import R1, GradientPenalty
 from tinygan.testing.device import DeviceArray, forbid_syncs, standin, xp
 
-here = np.zeros(3, dtype=np.float32)
-there = standin.from_host(here)
+host = np.zeros(3, dtype=np.float32)
+on_device = standin.from_host(host)
 
 
 class Pair(NamedTuple):
@@ -39,7 +39,7 @@ def same(placed, value, dtype):
 
 
 def test_on_numpy_it_is_what_was_decided_and_nothing_else():
-    assert get_ops("numpy").place(VALUES, here) is VALUES
+    assert get_ops("numpy").place(VALUES, host) is VALUES
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -53,14 +53,14 @@ def test_on_a_device_it_is_the_same_in_the_right_dtype(dtype):
 
 @pytest.mark.parametrize("value", [0.1, np.arange(3.0), None, ()], ids=str)
 def test_what_is_in_no_tuple_is_placed_too(value):
-    assert same(standin.place(value, there), value, np.float32)
+    assert same(standin.place(value, on_device), value, np.float32)
 
 
 def test_it_is_one_copy_and_nobody_waits(monkeypatch):
     copies, from_host = [], standin.from_host
     monkeypatch.setattr(standin, "from_host", lambda a: copies.append(a.nbytes) or from_host(a), raising=False)
     with forbid_syncs():
-        (matrix, number, _), (_, rest) = standin.place(VALUES, there)
+        (matrix, number, _), (_, rest) = standin.place(VALUES, on_device)
     assert copies == [5 * ALIGNED]
     assert {id(a.base) for a in (matrix, number, *rest)} == {id(matrix.base)}
 
@@ -110,15 +110,15 @@ def test_what_does_not_fit_its_place_is_refused():
 def test_a_game_tells_its_kinds_of_steps_by_what_it_draws():
     """Which penalties are due, and how many samples there are; not the numbers."""
     gan = build(penalties=[R1(1.0, every=2), GradientPenalty(every=3)], average=0.9, d_steps=2)
-    found = []
+    layouts = []
     for gan.t in (0, 1, 2, 3, 4, 6, 7):
         gan.d_optimizer.t = gan.t
-        found.append(lay_out(gan.draw(4), np.float32))
-    assert len(set(found)) == 4
-    assert found[0] == found[5]
-    assert found[2] == found[4]
-    assert found[1] == found[6]
-    assert lay_out(gan.draw(5), np.float32) not in found
+        layouts.append(lay_out(gan.draw(4), np.float32))
+    assert len(set(layouts)) == 4
+    assert layouts[0] == layouts[5]
+    assert layouts[2] == layouts[4]
+    assert layouts[1] == layouts[6]
+    assert lay_out(gan.draw(5), np.float32) not in layouts
 
 
 def test_a_step_draws_into_the_names_that_it_has():

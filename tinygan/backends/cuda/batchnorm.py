@@ -1,4 +1,4 @@
-"""Batch normalisation on the GPU: all parts in a few launches.
+"""Batch normalisation on the GPU: all batches in a few launches.
 
 A leaky ReLU right behind costs no pass over memory. On the way back the sign of what went into it is computed again.
 """
@@ -14,7 +14,7 @@ from .kernels import sum_rows
 
 def normalise_batches(
     x: Array,
-    parts: int,
+    batches: int,
     gamma: Array,
     beta: Array,
     *,
@@ -24,15 +24,15 @@ def normalise_batches(
     momentum: float,
 ) -> tuple[Array, Array, Array]:
     """As :meth:`tinygan.backends.cuda.fused.FusedOps.normalise_batches`; for few rows, in one launch."""
-    m, c, xp = len(x) // parts, x.shape[1], get_xp(x)
+    m, c, xp = len(x) // batches, x.shape[1], get_xp(x)
     lanes = cuda.lanes_of((c,), (x, gamma, beta, *running))
     grid, block, _ = cuda.down(m, c // lanes)
     if grid[0] > 1:
-        mean, squares = moments(x, parts)
+        mean, squares = moments(x, batches)
         more: dict[str, Any] = {"count": m, "eps": eps, "slope": slope, "running": running, "momentum": momentum}
         y, inv_std = normalise(x, mean, squares, gamma, beta, **more)
         return y, mean, inv_std
-    y, mean, inv_std = (xp.empty(shape, dtype=x.dtype) for shape in (x.shape, (parts, c), (parts, c)))
+    y, mean, inv_std = (xp.empty(shape, dtype=x.dtype) for shape in (x.shape, (batches, c), (batches, c)))
     args = (
         xp.ascontiguousarray(x),
         gamma,
@@ -41,7 +41,7 @@ def normalise_batches(
         mean,
         inv_std,
         *running,
-        parts,
+        batches,
         m,
         c // lanes,
         eps,
@@ -83,20 +83,22 @@ def normalise_backward(
     return backward(x, dy, *saved, None, 1.0, slope=slope) if input_too else None
 
 
-def moments(x: Array, parts: int) -> tuple[Array, Array]:
-    """Mean and Σ (x − mean)² of each channel of each part of x (parts·M, C): two arrays (parts, C)."""
-    m, c = len(x) // parts, x.shape[1]
-    return _moments(get_xp(x).ascontiguousarray(x), None, parts, m, 1, m, c)
+def moments(x: Array, batches: int) -> tuple[Array, Array]:
+    """Mean and Σ (x − mean)² of each channel of each batch of x (batches·M, C): two arrays (batches, C)."""
+    m, c = len(x) // batches, x.shape[1]
+    return _moments(get_xp(x).ascontiguousarray(x), None, batches, m, 1, m, c)
 
 
-def _moments(x: Array, squares: Array | None, parts: int, rows: int, each: int, m: int, c: int) -> tuple[Array, Array]:
-    """The same from ``rows`` groups in each part, of ``each`` of its m rows."""
+def _moments(
+    x: Array, squares: Array | None, batches: int, rows: int, each: int, m: int, c: int
+) -> tuple[Array, Array]:
+    """The same from ``rows`` groups in each batch, of ``each`` of its m rows."""
     lanes = cuda.lanes_of((c,), (x, squares))
-    grid, block, height = cuda.down(rows, c // lanes, parts)
-    of_groups = tuple(get_xp(x).empty((parts * grid[0], c), dtype=x.dtype) for _ in range(2))
+    grid, block, height = cuda.down(rows, c // lanes, batches)
+    of_groups = tuple(get_xp(x).empty((batches * grid[0], c), dtype=x.dtype) for _ in range(2))
     cuda.launch("batchnorm.moments", grid, block, (x, squares, *of_groups, m, each, c // lanes, height), x.dtype, lanes)
     mean, squares = of_groups
-    return (mean, squares) if grid[0] == 1 else _moments(mean, squares, parts, grid[0], each * height, m, c)
+    return (mean, squares) if grid[0] == 1 else _moments(mean, squares, batches, grid[0], each * height, m, c)
 
 
 def normalise(
@@ -112,18 +114,18 @@ def normalise(
     running: tuple[Array, Array] | None = None,
     momentum: float = 0.0,
 ) -> tuple[Array, Array]:
-    """Return y = f(gamma · (x − mean) · inv_std + beta), and inv_std = 1 / √(squares / count + eps), (parts, C).
+    """Return y = f(gamma · (x − mean) · inv_std + beta), and inv_std = 1 / √(squares / count + eps), (batches, C).
 
-    ``running`` = (mean, var) are moved towards the statistics of each part in turn. ``count`` may be a number on the
+    ``running`` = (mean, var) are moved towards the statistics of each batch in turn. ``count`` may be a number on the
     device, which has counted the rows of all processes; then the running statistics are the caller's.
     """
     if not isinstance(count, (int, float)):
         squares, count = squares / count, 1.0
-    (parts, c), xp = mean.shape, get_xp(x)
+    (batches, c), xp = mean.shape, get_xp(x)
     x = xp.ascontiguousarray(x)
     y, inv_std = xp.empty_like(x), xp.empty_like(mean)
     arrays = (x, mean, squares, gamma, beta, y, inv_std, *(running or (None, None)))
-    _rows("normalise", arrays, parts, len(x) // parts, c, count, eps, momentum, slope)
+    _rows("normalise", arrays, batches, len(x) // batches, c, count, eps, momentum, slope)
     return y, inv_std
 
 
@@ -140,7 +142,7 @@ def backward_all(
 ) -> Array:
     """Return dx, and store the gradients in ``store`` = (dgamma, dbeta, add), if it is given; for few rows, in one
     launch."""
-    (parts, c), m, xp = mean.shape, len(x) // len(mean), get_xp(x)
+    (batches, c), m, xp = mean.shape, len(x) // len(mean), get_xp(x)
     saved, (dgamma, dbeta, add) = (mean, inv_std, gamma, beta), store or (None, None, False)
     lanes = cuda.lanes_of((c,), (x, dy, *saved, dgamma, dbeta))
     grid, block, _ = cuda.down(m, c // lanes)
@@ -151,7 +153,7 @@ def backward_all(
         return backward(x, dy, *saved, sums, m, slope=slope)
     x, dy = xp.ascontiguousarray(x), xp.ascontiguousarray(dy)
     dx = xp.empty_like(x)
-    args = (x, dy, *saved, dx, dgamma, dbeta, parts, m, c // lanes, int(add), slope)
+    args = (x, dy, *saved, dx, dgamma, dbeta, batches, m, c // lanes, int(add), slope)
     cuda.launch("batchnorm.backward_at_once", grid, block, args, x.dtype, lanes)
     return dx
 
@@ -166,22 +168,22 @@ def backward_sums(
     *,
     slope: float = 1.0,
 ) -> Array:
-    """Σ d and Σ d · (x − mean) over the rows of each part, (2, parts, C), where d = f'(z) dy."""
-    (parts, c), xp = mean.shape, get_xp(x)
+    """Σ d and Σ d · (x − mean) over the rows of each batch, (2, batches, C), where d = f'(z) dy."""
+    (batches, c), xp = mean.shape, get_xp(x)
     x, dy = xp.ascontiguousarray(x), xp.ascontiguousarray(dy)
     arrays = (x, dy, mean, inv_std, gamma, beta)
     lanes = cuda.lanes_of((c,), arrays)
-    grid, block, height = cuda.down(len(x) // parts, c // lanes, parts)
-    sums = xp.empty((2 * parts, grid[0], c), dtype=x.dtype)
-    args = (*arrays, sums, len(x) // parts, c // lanes, height, slope)
+    grid, block, height = cuda.down(len(x) // batches, c // lanes, batches)
+    sums = xp.empty((2 * batches, grid[0], c), dtype=x.dtype)
+    args = (*arrays, sums, len(x) // batches, c // lanes, height, slope)
     cuda.launch("batchnorm.backward_sums", grid, block, args, x.dtype, lanes)
-    return (sums if grid[0] == 1 else sum_rows(sums)).reshape(2, parts, c)
+    return (sums if grid[0] == 1 else sum_rows(sums)).reshape(2, batches, c)
 
 
 def store_grads(sums: Array, inv_std: Array, dgamma: Array, dbeta: Array, *, add: bool) -> None:
-    """Store dbeta = Σ d and dgamma = Σ d · x̂ of all parts, from their sums."""
-    parts, c = inv_std.shape
-    args = (sums, inv_std, dgamma, dbeta, parts, c, int(add))
+    """Store dbeta = Σ d and dgamma = Σ d · x̂ of all batches, from their sums."""
+    batches, c = inv_std.shape
+    args = (sums, inv_std, dgamma, dbeta, batches, c, int(add))
     cuda.launch("batchnorm.store_grads", (-(-c // cuda.THREADS),), (cuda.THREADS,), args, sums.dtype)
 
 
@@ -197,21 +199,21 @@ def backward(
     *,
     slope: float = 1.0,
 ) -> Array:
-    """dx from dy and the sums over all rows that the statistics are of, ``count`` in each part; None if fixed:
+    """dx from dy and the sums over all rows that the statistics are of, ``count`` in each batch; None if fixed:
 
     dx = gamma/σ · (d − Σd/M − (x − mean)/σ² · Σ d (x − mean) / M)          d = f'(z) dy
     """
     if not isinstance(count, (int, float)):
         count, sums = 1.0, None if sums is None else sums / count
-    (parts, c), xp = mean.shape, get_xp(x)
+    (batches, c), xp = mean.shape, get_xp(x)
     x, dy = xp.ascontiguousarray(x), xp.ascontiguousarray(dy)
     dx = xp.empty_like(x)
     arrays = (x, dy, mean, inv_std, gamma, beta, sums, dx)
-    _rows("backward", arrays, parts, len(x) // parts, c, count, slope)
+    _rows("backward", arrays, batches, len(x) // batches, c, count, slope)
     return dx
 
 
-def _rows(name: str, arrays: tuple, parts: int, m: int, c: int, *numbers: float) -> None:
+def _rows(name: str, arrays: tuple, batches: int, m: int, c: int, *numbers: float) -> None:
     lanes = cuda.lanes_of((c,), arrays)
-    grid, block, height = cuda.down(m, c // lanes, parts)
+    grid, block, height = cuda.down(m, c // lanes, batches)
     cuda.launch(f"batchnorm.{name}", grid, block, (*arrays, m, c // lanes, height, *numbers), arrays[0].dtype, lanes)

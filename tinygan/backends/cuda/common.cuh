@@ -18,11 +18,11 @@ __device__ inline REAL leaky(REAL a, REAL slope) { return a > 0 ? a : slope * a;
 __device__ inline REAL leaky_slope(REAL a, REAL d, REAL slope) { return a > 0 ? d : slope * d; }
 
 // The sum of the packs of all threads of a column of the block, halving their number; all of them get it.
-__device__ inline Pack sum_over_y(Pack own) {
+__device__ inline Pack sum_over_y(Pack value) {
     __shared__ Pack shared[THREADS];
     int at = threadIdx.y * blockDim.x + threadIdx.x;
     __syncthreads();  // a sum before this one may still be read
-    shared[at] = own;
+    shared[at] = value;
     for (int half = blockDim.y / 2; half > 0; half /= 2) {
         __syncthreads();
         if (threadIdx.y < half) EACH_LANE shared[at].lane[l] += shared[at + half * blockDim.x].lane[l];

@@ -241,7 +241,7 @@ def loaded(maps: str = "/proc/self/maps") -> list[str]:
     """Paths of the cuBLAS that this process has in memory, according to Linux."""
     try:
         with open(maps) as lines:
-            found = (re.search(r"\s(/.*/libcublas\.so[.\d]*)$", line.rstrip()) for line in lines)
-            return list(dict.fromkeys(match.group(1) for match in found if match))
+            matches = (re.search(r"\s(/.*/libcublas\.so[.\d]*)$", line.rstrip()) for line in lines)
+            return list(dict.fromkeys(match.group(1) for match in matches if match))
     except OSError:  # another system
         return []

@@ -116,12 +116,12 @@ class FusedOps(Ops):
         """dx = dy · (1 − y²)."""
         return dy * (1.0 - y * y)
 
-    # ---- batch normalisation of rows (parts·M, C), each part with statistics of its own ------------------------------
+    # ---- batch normalisation of rows (batches·M, C), each batch with statistics of its own ---------------------------
 
     def normalise_batches(
         self,
         x: Array,
-        parts: int,
+        batches: int,
         gamma: Array,
         beta: Array,
         *,
@@ -130,12 +130,12 @@ class FusedOps(Ops):
         running: tuple[Array, Array],
         momentum: float,
     ) -> tuple[Array, Array, Array]:
-        """Return y = f(gamma · (x − mean) · inv_std + beta), mean and inv_std (parts, C) of a training batch.
+        """Return y = f(gamma · (x − mean) · inv_std + beta), mean and inv_std (batches, C) of a training batch.
 
-        ``running`` = (mean, var) are moved towards the mean and the unbiased variance of each part in turn.
+        ``running`` = (mean, var) are moved towards the mean and the unbiased variance of each batch in turn.
         """
-        (mean, squares), m = batchnorm.moments(x, parts), len(x) // parts
-        for k in range(parts):
+        (mean, squares), m = batchnorm.moments(x, batches), len(x) // batches
+        for k in range(batches):
             for old, new in zip(running, (mean[k], squares[k] / (m - 1)), strict=True):
                 old *= momentum
                 old += (1.0 - momentum) * new
@@ -165,12 +165,12 @@ class FusedOps(Ops):
     ) -> Array | None:
         """Return dx, if it is needed, and store the gradients in ``store`` = (dgamma, dbeta, add), if it is given.
 
-        The sign that f looks at is computed again from x. ``m`` is the number of rows in each part that the statistics
+        The sign that f looks at is computed again from x. ``m`` is the number of rows in each batch that the statistics
         are of, or None if they were fixed: then dx = gamma/σ · d alone.
         """
-        parts, c = mean.shape
+        batches, c = mean.shape
         if slope != 1.0:
-            z = (x.reshape(parts, -1, c) - mean[:, None]) * (inv_std * gamma)[:, None] + beta
+            z = (x.reshape(batches, -1, c) - mean[:, None]) * (inv_std * gamma)[:, None] + beta
             dy = self.leaky_relu_backward(z.reshape(x.shape), dy, slope)
         sums = batchnorm.backward_sums(x, dy, mean)
         if store:

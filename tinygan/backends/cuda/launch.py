@@ -118,19 +118,19 @@ def lanes_of(sizes: Sequence[int], arrays: Sequence[Any]) -> int:
 
 
 def along(lines: int, run: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Grid and block for lines of ``run`` packs, a thread for each pack; lines along x, parts of them along y."""
+    """Grid and block for lines of ``run`` packs, a thread for each pack; lines along x, batches of them along y."""
     x = min(THREADS, _power_of_2(run) if run < 32 else -(-run // 32) * 32)
     y = THREADS // x
     return (-(-lines // y), -(-run // x)), (x, y)
 
 
-def down(m: int, c: int, parts: int = 1) -> tuple[tuple[int, int, int], tuple[int, int], int]:
-    """Grid and block for sums down the m rows of c packs in each part, and how many of the rows a block has."""
+def down(m: int, c: int, batches: int = 1) -> tuple[tuple[int, int, int], tuple[int, int], int]:
+    """Grid and block for sums down the m rows of c packs in each batch, and how many of the rows a block has."""
     x = min(32, _power_of_2(c))
     y, groups = THREADS // x, -(-c // x)
-    blocks = max(1, min(-(-m // (ROWS * y)), BLOCKS // (groups * parts)))
+    blocks = max(1, min(-(-m // (ROWS * y)), BLOCKS // (groups * batches)))
     height = -(-m // (blocks * y)) * y
-    return (-(-m // height), groups, parts), (x, y), height
+    return (-(-m // height), groups, batches), (x, y), height
 
 
 def address(a: Array) -> int:
@@ -153,8 +153,8 @@ def _module(file: str, dtype: np.dtype, lanes: int) -> Any:
 
 
 def _argument(text: str) -> Argument:
-    parts = re.fullmatch(r"(.*[\s*])(\w+)", text)
-    kind, name = parts.groups() if parts else (text, "")
+    match = re.fullmatch(r"(.*[\s*])(\w+)", text)
+    kind, name = match.groups() if match else (text, "")
     base = kind.replace("*", "").replace("const", "").strip()
     if base not in _NUMBERS and base not in ("REAL", "Pack"):
         raise TypeError(f"a kernel takes {text!r}, of a type that launch.py does not know.")

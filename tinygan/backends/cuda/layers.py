@@ -156,8 +156,8 @@ class FusedConvTranspose2D(FusedConv2D):
 class FusedBatchNorm(Fusing):
     """As :class:`tinygan.layers.BatchNorm`, of several batches at once.
 
-    The cache is x (parts·M, C), mean and inv_std (parts, C), and M, or None where the statistics were fixed. The sign
-    of what a leaky ReLU behind has seen is computed again from it.
+    The cache is x (batches·M, C), mean and inv_std (batches, C), and M, or None where the statistics were fixed. The
+    sign of what a leaky ReLU behind has seen is computed again from it.
     """
 
     def __init__(self, layer: Any, batches: int = 1) -> None:

@@ -45,9 +45,9 @@ __device__ Term of_generator(int loss, REAL f) {
 }
 
 // The sum of a number of each thread over the block, halving it; thread 0 gets it.
-__device__ REAL sum_over_block(REAL own) {
+__device__ REAL sum_over_block(REAL value) {
     __shared__ REAL shared[THREADS];
-    shared[threadIdx.x] = own;
+    shared[threadIdx.x] = value;
     for (int half = THREADS / 2; half > 0; half /= 2) {
         __syncthreads();
         if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
