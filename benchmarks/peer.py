@@ -33,12 +33,12 @@ def translate(network, *, inplace: bool = True):
     def one(layer):
         if isinstance(layer, layers.Dense):
             return nn.Linear(layer.n_in, layer.n_out, bias="b" in layer.params)
-        if isinstance(layer, layers.Conv2D | layers.ConvTranspose2D):
+        if isinstance(layer, layers.Conv2D):  # or a transposed one, which derives from it
             (k, _), (s, _) = layer.kernel_size, layer.stride
             options = {"stride": s, "padding": (k - s + 1) // 2, "bias": "b" in layer.params}
-            if isinstance(layer, layers.Conv2D):
-                return nn.Conv2d(layer.c_in, layer.c_out, k, **options)
-            return nn.ConvTranspose2d(layer.c_in, layer.c_out, k, output_padding=(s - k) % 2, **options)
+            if isinstance(layer, layers.ConvTranspose2D):
+                return nn.ConvTranspose2d(layer.c_in, layer.c_out, k, output_padding=(s - k) % 2, **options)
+            return nn.Conv2d(layer.c_in, layer.c_out, k, **options)
         if isinstance(layer, layers.Reshape):
             h, w, c = layer.shape
             return nn.Unflatten(1, (c, h, w))
