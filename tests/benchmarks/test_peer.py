@@ -1,4 +1,4 @@
-"""What the benchmarks compare with: the same layers in PyTorch, which is not installed here; a stand-in notes the calls."""
+"""What the benchmarks compare with: the same layers in PyTorch. A stand-in notes the calls, for want of PyTorch."""
 
 import runpy
 import sys
