@@ -160,7 +160,7 @@ def test_answers_that_are_no_gradient(layer, message):
 
 
 @pytest.mark.parametrize(
-    ("found", "message"),
+    ("gradients", "message"),
     [
         ({"W": np.zeros((3, 2))}, r"gradients\(\) must give b as float64 \(2,\), got only \['W'\]"),
         ({"W": np.zeros((3, 2)), "b": np.zeros((1, 2))}, r"must give b as float64 \(2,\), got float64 \(1, 2\)"),

@@ -16,7 +16,6 @@ added to the norm or growing with the size of the array would let small gradient
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Self
 
@@ -27,7 +26,7 @@ from ..layers.base import Layer
 from ..layers.initializers import Rng, as_generator
 from ..ops import Array, ops_of, to_numpy
 from .comparison import GradientReport, verify
-from .trial import require_initialised, rewinder
+from .trial import keeps_a_trace, require_initialised, rewinder
 
 
 def check_gradients(
@@ -176,7 +175,7 @@ class LayerClaim:
             raise GradientError(f"{self.where}: integers have no gradient, and there are no parameters to check.")
         self._require_a_pair()
         self.rewind = rewinder(self.layer)
-        self.copies = self._keeps_a_trace()
+        self.copies = keeps_a_trace(self.layer, lambda: self._forward(self.layer, self.x), self.rewind)
 
     def _require_a_pair(self) -> None:
         """A bare array of two samples would be unpacked as if it were y and a cache."""
@@ -188,16 +187,6 @@ class LayerClaim:
                 f"{self.where}: apply returns {type(answer).__name__} in place of a pair; end it with "
                 "`return y, cache`."
             )
-
-    def _keeps_a_trace(self) -> bool:
-        """Whether a forward pass changes the layer in a way that cannot be rewound, so that each needs a fresh copy."""
-        try:
-            before = pickle.dumps(self.layer)
-            self._forward(self.layer, self.x)
-            self.rewind()
-            return before != pickle.dumps(self.layer)
-        except (pickle.PicklingError, AttributeError, TypeError):
-            return True  # it cannot be pickled and compared
 
     def _forward(self, layer: Layer, x: np.ndarray) -> Array:
         y = layer.forward(self.put(x.copy()), train=self.train)

@@ -17,6 +17,7 @@ from ..penalties.derivative import NETWORK
 from ..penalties.rules import RULES
 from .comparison import GradientReport, verify
 from .differences import Undecided, slopes
+from .trial import keeps_a_trace, rewinder
 
 
 def check_penalty(
@@ -115,6 +116,20 @@ class _PenaltyClaim:
         self.D = discriminator.astype(np.float64)
         self.points: dict[Hashable, np.ndarray] = {key: np.array(to_numpy(p)) for key, p in self.D.params.items()}
         self.x = self.real  # where the penalty has looked
+        self.rewind, self.copies = rewinder(self.D), False
+        self.copies = keeps_a_trace(self.D, lambda: self._logits(self.x), self.rewind)
+        self.watched = self._under_watch()
+        self.rewind_watched = rewinder(self.watched)
+
+    def _under_watch(self) -> Sequential:
+        return Sequential(_Watch(), *(layer.copy() for layer in self.D.layers)).to(ops_of(self.D.theta))
+
+    def _logits(self, x: np.ndarray) -> np.ndarray:
+        """D's answer in training, which leaves no trace in it."""
+        D = self.D.copy() if self.copies else self.D
+        logits = np.array(to_numpy(D.apply(self.put(x.copy()), True)[0]))
+        self.rewind()
+        return logits
 
     def name(self, key: Hashable) -> str:
         return f"D.grads[{key!r}]"
@@ -123,8 +138,10 @@ class _PenaltyClaim:
         return self.where
 
     def _run(self, key: Hashable, value: np.ndarray, before: float = 0.0) -> tuple[Any, Sequential, _Watch]:
-        watch = _Watch()
-        D = Sequential(watch, *(layer.copy() for layer in self.D.layers)).to(ops_of(self.D.theta))
+        D = self._under_watch() if self.copies else self.watched
+        watch: Any = D.layers[0]
+        watch.seen.clear()
+        self.rewind_watched()
         for name, p in D.params.items():
             position, rest = name.split(".", 1)
             inner = f"{int(position) - 1}.{rest}"
@@ -176,14 +193,12 @@ class _PenaltyClaim:
 
     def norms_by_differences(self, tolerance: float) -> np.ndarray:
         def total(x: np.ndarray) -> np.ndarray:
-            return np.array([float(to_numpy(self.D.copy().apply(self.put(x.copy()), True)[0]).sum())])
+            return np.array([float(self._logits(x).sum())])
 
         eye = np.eye(self.x.size).reshape(-1, *self.x.shape)
         try:
             measured = slopes(total, self.x, total(self.x), eye, np.ones((1, 1)), tolerance=tolerance / 4.0)
         except Undecided:
             raise UndecidedError(f"{self.where}: finite differences cannot tell: D has a kink there.") from None
-        logits = len(
-            self.D.copy().apply(self.put(self.x.copy()), True)[0]
-        )  # fewer than samples if D packs some into one
+        logits = len(self._logits(self.x))  # fewer than samples if D packs some into one
         return np.linalg.norm(measured.value.reshape(logits, -1), axis=1)

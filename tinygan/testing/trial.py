@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -112,6 +113,17 @@ def rewinder(layer: Layer) -> Callable[[], None]:
             bits.state = state
 
     return rewind
+
+
+def keeps_a_trace(layer: Layer, run: Callable[[], object], rewind: Callable[[], None]) -> bool:
+    """Whether ``run`` changes the layer in a way that cannot be rewound, so that each run needs a fresh copy."""
+    try:
+        before = pickle.dumps(layer)
+        run()
+        rewind()
+        return before != pickle.dumps(layer)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return True  # it cannot be pickled and compared
 
 
 def refused(error: type[Exception], method: Callable, *args: object) -> bool:

@@ -36,6 +36,7 @@ def convolutions(draw, sides=KERNEL_AND_STRIDE, channels=CHANNELS):
 def cores(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "workers", lambda: request.param)
+        patch.setattr(threads, "SMALL", 0)
         patch.setattr(convolution, "PIECE", 200)  # small images come in pieces too
         patch.setattr(convolution, "LONG", 200)
         patch.setattr(convolution, "ROWS", 1)
@@ -181,6 +182,7 @@ def test_one_core_and_three_agree(monkeypatch, kernels):
     x, W, y = (rng.standard_normal(shape) for shape in ((7, 8, 8, 3), (4, 4, 3, 5), (7, 4, 4, 5)))
     window = Window((4, 4), (2, 2), (1, 1, 1, 1), (4, 4))
     results = []
+    monkeypatch.setattr(threads, "SMALL", 0)
     for cores in (1, 3):
         monkeypatch.setattr(threads, "workers", lambda cores=cores: cores)
         results.append(
@@ -213,9 +215,18 @@ def test_blocks_cover_every_row_once_and_do_not_depend_on_the_cores(n, c, rng):
         np.testing.assert_array_equal(b, 2 * a)
 
 
+def test_small_work_stays_on_one_core(monkeypatch):
+    monkeypatch.setattr(threads, "workers", lambda: 3)
+    for products, expected in ((threads.SMALL, [(0, 6)]), (threads.SMALL + 1, [(0, 2), (2, 4), (4, 6)])):
+        shares = []
+        threads.share_images(lambda start, stop: shares.append((start, stop)), 6, products)  # noqa: B023
+        assert sorted(shares) == expected
+
+
 def test_the_same_bytes_every_time(monkeypatch):
     """Sums over images are added up in the order of the images, whichever core was first."""
     monkeypatch.setattr(threads, "workers", lambda: 3)
+    monkeypatch.setattr(threads, "SMALL", 0)
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((30, 9, 9, 3), dtype=np.float32), rng.standard_normal((30, 9, 9, 5), dtype=np.float32)
     window = Window((3, 3), (1, 1), (1, 1, 1, 1), (9, 9))

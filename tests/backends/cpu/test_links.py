@@ -22,6 +22,7 @@ def machine(request):
     with pytest.MonkeyPatch.context() as patch:
         if request.param != "as it is":
             patch.setattr(threads, "workers", lambda: 3)
+            patch.setattr(threads, "SMALL", 0)
             patch.setattr(blocks, "BLOCK", 16)
             patch.setattr(blocks, "WIDE", 5)
             patch.setattr(convolution, "PIECE", 200)

@@ -8,6 +8,7 @@ too, which NumPy does on one core.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
             if b is not None:
                 rows += b
 
-    share_images(work, len(x))
+    share_images(work, len(x), y.size * W[..., 0].size)
     return y
 
 
@@ -61,7 +62,7 @@ def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray
                 total += product
         sums.append((start, total))
 
-    share_images(work, len(x))
+    share_images(work, len(x), y.size * prod(window.kernel) * x.shape[3])
     sums.sort(key=lambda item: item[0])  # in the order of the images, whichever core was first
     dW = sums[0][1]
     for _, other in sums[1:]:
@@ -104,7 +105,7 @@ def convolve_adjoint(
                     np.add(place, piece[:, :, :, p, q * a : q * a + wide], out=place)
             _store(sums.reshape(n, -1, cells * sw, a)[:, top : top + h, left : left + w], b, x[i:j])
 
-    share_images(work, len(y))
+    share_images(work, len(y), y.size * W[..., 0].size)
     return x
 
 
@@ -142,7 +143,7 @@ def _convolve_adjoint_to_few_channels(
             inside = pixels.reshape(n, high * sh, wide * sw, a)[:, top : top + h, left : left + w]
             _store(inside, b, x[i:j])
 
-    share_images(work, len(y))
+    share_images(work, len(y), y.size * W[..., 0].size)
     return x
 
 

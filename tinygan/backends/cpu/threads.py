@@ -15,6 +15,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+SMALL = 1 << 18  # products that take a core no longer than it takes to hand them over; BLAS keeps them on one as well
+
 
 @cache
 def workers() -> int:
@@ -51,10 +53,13 @@ def share_out(work: Callable[[int, int], None], size: int, *, least: int) -> Non
         other.result()  # raises what was raised there
 
 
-def share_images(work: Callable[[int, int], None], n: int) -> None:
-    """Call ``work(start, stop)`` for each core's part of n images, BLAS with one thread; one image has it whole."""
-    if n == 1:
-        work(0, 1)
+def share_images(work: Callable[[int, int], None], n: int, products: int) -> None:
+    """Call ``work(start, stop)`` for each core's part of n images, BLAS with one thread; one image has it whole.
+
+    ``products`` is how many numbers are multiplied in all: of a few (:data:`SMALL`), no core takes a part.
+    """
+    if n == 1 or products <= SMALL:
+        work(0, n)
         return
     with one_blas_thread():
         share_out(work, n, least=1)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from math import prod
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
                 tiles.add_outputs(r)
             tiles.write_outputs(y[i:j], b)
 
-    share_images(work, len(x))
+    share_images(work, len(x), y.size * W[..., 0].size)
     return y
 
 
@@ -98,7 +99,7 @@ def convolve_adjoint(
                 tiles.add_rows(r)
             tiles.write_image(x[i:j], b)
 
-    share_images(work, len(y))
+    share_images(work, len(y), y.size * W[..., 0].size)
     return x
 
 
@@ -121,7 +122,7 @@ def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray
                     accumulate_matmul(U, tiles.V(r, c).T, tiles.M(r, c), add=i > start)
         sums.append((start, weights))
 
-    share_images(work, len(x))
+    share_images(work, len(x), y.size * prod(shape[:3]))
     sums.sort(key=lambda item: item[0])  # in the order of the images, whichever core was first
     return _transform_weights_adjoint([weights for _, weights in sums], shape, rows, columns)
 
