@@ -436,7 +436,7 @@ def test_another_architecture_is_refused_and_nothing_changes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("saved", "here"),
+    ("saved", "built"),
     [
         (Conv2D(1, 2, 2, stride=2, padding="valid"), Conv2D(1, 2, 2, padding="valid")),
         (BatchNorm(2), BatchNorm(2, momentum=0.5)),

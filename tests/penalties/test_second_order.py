@@ -87,7 +87,7 @@ def test_batches_that_are_joined(device, within, batches, eps, kind, rng):
     inside = [Sequential(layer, SiLU())] if within else [layer]
     network = strategies.enliven(Joined(*inside), rng).to(device.name)
     network.joined = batches
-    counting.check_second_order(network, device.put(rng.standard_normal((4 * batches, 2))), random=True)
+    counting.check_second_order(network, device.put(rng.standard_normal((4 * batches, 2))), exhaustive=12, random=True)
 
 
 @given(m=st.integers(2, 40), c=st.integers(1, 5), offset=st.sampled_from((0.0, 3.0)), rng=strategies.rngs)

@@ -23,21 +23,21 @@ from tinygan.layers import (
 def build(*, g_layers=(), d_layers=(), d_first=(), widened=0, dtype=np.float32, optimizer=None, **options):
     """A small GAN on NumPy; layers are copied, so that a second one is equal to it."""
     rng = np.random.default_rng(3)
-    options = {"rng": rng, "dtype": dtype}
+    common = {"rng": rng, "dtype": dtype}
     G = Sequential(
-        Dense(4, 6, **options),
+        Dense(4, 6, **common),
         BatchNorm(6, dtype=dtype),
         *(layer.copy() for layer in g_layers),
         LeakyReLU(),
-        Dense(6, 5, **options),
+        Dense(6, 5, **common),
         Tanh(),
     )
     D = Sequential(
         *(layer.copy() for layer in d_first),
-        Dense(5 + widened, 7, **options),
+        Dense(5 + widened, 7, **common),
         *(layer.copy() for layer in d_layers),
         SiLU(),
-        Dense(7, 1, **options),
+        Dense(7, 1, **common),
     )
     if optimizer:
         options |= {"g_optimizer": optimizer(G), "d_optimizer": optimizer(D)}

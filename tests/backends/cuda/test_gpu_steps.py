@@ -52,7 +52,7 @@ def test_steps_are_those_of_numpy_in_few_launches(name):
 def test_in_many_blocks_too(monkeypatch):
     """As large batches are split; here every kernel takes part but the one that gathers a batch, outside of a step."""
     monkeypatch.setattr(cuda, "ROWS", 1)
-    launched = {kernel for name in SYSTEMS for kernel in compare(name, 2)}
+    launched = {kernel for name in SYSTEMS for kernel in compare(name, 2 if "now and then" in name else 1)}
     every = {f"{file}.{kernel}" for file in cuda.FILES for kernel in cuda.signatures(file)}
     assert launched == every - {"elementwise.minibatch", "elementwise.leaky_relu"}
 
