@@ -6,13 +6,16 @@ whenever the process dies there is a whole checkpoint at ``path``: the old one o
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -21,7 +24,12 @@ from .ops import Array, Ops, ops_of, to_backend, to_numpy
 
 FORMAT = "2"  # raised when a reader of today could not read the files any more
 KINDS = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}  # dtypes that can be stored, and their bytes
+HELD = {errno.EACCES, errno.EPERM, errno.EBUSY, errno.EAGAIN, errno.EDEADLK}  # what a file says that others hold
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a disk says that has no room
+PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds between tries while others hold a file
 MAX_BYTES = 4 << 30  # larger than any network that this library is for; a bound on what a foreign file can ask for
+
+T = TypeVar("T")
 
 
 def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
@@ -43,10 +51,13 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
         raise CheckpointError(f"{path}: the metadata cannot be written as JSON ({error}).") from error
     # one label only: safetensors stores several in an order that changes from run to run
     label = json.dumps({"format": FORMAT, "about": about, "crc32": _checksum(plain, about)}, sort_keys=True)
+    data = save(plain, metadata={"tinygan": label})
     try:
-        replace_file(path, save(plain, metadata={"tinygan": label}))
+        patiently(lambda: _replace(path, data))
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error}).") from error
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror or error}). {mend(error, len(data))}"
+        ) from error
 
 
 def _plain(what: str, value: np.ndarray) -> np.ndarray:
@@ -61,7 +72,21 @@ def _plain(what: str, value: np.ndarray) -> np.ndarray:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put ``data`` in place of whatever is at ``path``, so that nobody ever finds half of it; OSError if it cannot."""
+    """Put ``data`` in place of whatever is at ``path``, so that nobody ever finds half of it.
+
+    A file that another program holds for a moment, such as a viewer, a virus scanner or a synchronised folder, is
+    waited for, less than a second.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the error names the file and, where there is no room, how much is needed.
+    """
+    with explained(path, len(data)):
+        patiently(lambda: _replace(path, data))
+
+
+def _replace(path: Path, data: bytes) -> None:
     part = path.with_name(path.name + ".part")
     try:
         with open(part, "wb") as file:
@@ -70,8 +95,42 @@ def replace_file(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise
+
+
+def patiently(work: Callable[[], T]) -> T:
+    """Return ``work()``; while that fails because another program holds a file, try again for less than a second."""
+    for pause in PAUSES:
+        try:
+            return work()
+        except OSError as error:
+            if error.errno not in HELD:
+                raise
+            time.sleep(pause)
+    return work()
+
+
+@contextmanager
+def explained(path: Path, size: int) -> Iterator[None]:
+    """Let an OSError from within name the file and, where there is no room, the ``size`` in bytes that is needed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            error.strerror = f"{error.strerror}; {size:,} bytes are needed there"
+        error.filename = error.filename or str(path)
+        raise
+
+
+def mend(error: OSError, size: int | None = None) -> str:
+    """What helps where a file, of ``size`` bytes if that is known, cannot be written: a sentence."""
+    if error.errno in FULL:
+        return f"{'' if size is None else f'It needs {size:,} bytes there. '}Make room for it, or name another place."
+    if error.errno in (errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ENOTEMPTY):
+        return "Move away what is in its place, or name another."
+    return "Close what holds it, make its folder writable, or name another place."
 
 
 def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

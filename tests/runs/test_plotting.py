@@ -1,6 +1,13 @@
 """Pictures: every pixel in its place, files that a viewer opens, and the levels that loss curves are held to."""
 
+import io
+import json
 import math
+import subprocess
+import sys
+import textwrap
+import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -62,6 +69,24 @@ def test_what_is_no_picture_is_refused(images, options, error, message):
         plotting.grid(images, **options)
 
 
+@pytest.mark.parametrize(
+    ("side", "images", "pixels"),
+    [
+        (28, 64, 484),
+        (64, 64, 1060),
+        (128, 64, 2084),
+        (256, 64, 2066),
+        (512, 16, 2058),
+        (1024, 4, 2054),
+        (4096, 1, 4100),
+    ],
+)
+def test_pictures_of_a_run_are_of_a_sensible_size_whatever_that_of_the_images(side, images, pixels):
+    assert plotting.images_shown((side, side, 3)) == images
+    assert plotting.images_shown((2, side, 1)) == images
+    assert plotting.grid(np.zeros((images, side, side, 1), dtype=np.uint8)).shape == (pixels, pixels)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_png_and_film(tmp_path, channels):
     rng = np.random.default_rng(0)
@@ -100,6 +125,92 @@ def test_a_long_film_is_thinned_out_and_keeps_its_ends(tmp_path, monkeypatch):
     assert ends == [0, 220]
 
 
+def film_of(path):
+    """(number of frames, size) of a film."""
+    with Image.open(path) as film:
+        return film.n_frames, film.size
+
+
+def test_a_film_without_changes_is_as_it_always_was(tmp_path):
+    """Of small pictures: the very bytes."""
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 50, 60, 3), dtype=np.uint8)
+    frames = [Image.fromarray(picture).convert("RGB").quantize(256) for picture in pictures]
+    expected = io.BytesIO()
+    frames[0].save(expected, format="GIF", save_all=True, append_images=frames[1:], duration=[150, 150, 2500], loop=0)
+    plotting.save_film(tmp_path / "a.gif", [io.BytesIO(plotting.png(picture)) for picture in pictures])
+    assert (tmp_path / "a.gif").read_bytes() == expected.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((1100, 1100), (1100, 1100)), ((1101, 30), (551, 15)), ((7, 4000), (2, 1000)), ((12_000, 1), (1091, 1))],
+)
+def test_large_frames_are_shrunk(tmp_path, size, expected):
+    plotting.save_film(tmp_path / "a.gif", [io.BytesIO(plotting.png(np.full(size[::-1], 90, dtype=np.uint8)))])
+    assert film_of(tmp_path / "a.gif") == (1, expected)
+    with Image.open(tmp_path / "a.gif") as film:
+        assert set(np.asarray(film.convert("L")).flat) == {90}
+
+
+def test_a_film_has_fewer_frames_where_they_are_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(plotting, "MAX_FILM", 1000)
+    frames = [io.BytesIO(plotting.png(np.full((10, 20), 10 * i, dtype=np.uint8))) for i in range(23)]
+    plotting.save_film(tmp_path / "a.gif", frames)
+    assert film_of(tmp_path / "a.gif") == (5, (20, 10))
+    plotting.save_film(tmp_path / "a.gif", [io.BytesIO(plotting.png(np.zeros((40, 50), dtype=np.uint8)))] * 3)
+    assert film_of(tmp_path / "a.gif") == (1, (50, 40))
+
+
+def test_pillows_limit_is_for_pictures_of_strangers(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+        plotting.save_film(tmp_path / "a.gif", [io.BytesIO(plotting.png(np.zeros((40, 50), dtype=np.uint8)))])
+        assert Image.MAX_IMAGE_PIXELS == 10
+    assert film_of(tmp_path / "a.gif") == (1, (50, 40))
+
+
+GOOD = plotting.png(np.zeros((9, 12), dtype=np.uint8))
+NOISE = plotting.png(np.random.default_rng(0).integers(0, 256, (9, 12), dtype=np.uint8))
+
+#: what a frame may be instead of a picture, and a word of what is said
+FRAME_ODDITIES = [
+    (b"", "cannot identify image file"),
+    (b"spoilt", "cannot identify image file"),
+    (GOOD[:20], "cannot be a frame"),
+    (NOISE[:60], "cannot be a frame"),
+    (NOISE[:120], "cannot be a frame"),
+    (NOISE[:45] + b"\0" * 30 + NOISE[75:], "cannot be a frame"),
+    (b"GIF89a" + b"\xff" * 40, "cannot be a frame"),
+    (plotting.png(np.zeros((9, 13), dtype=np.uint8)), "(13, 9) pixels large as a frame, and the last one (12, 9)"),
+    (plotting.png(np.zeros((12, 9), dtype=np.uint8)), "(9, 12) pixels large"),
+    (plotting.png(np.zeros((2000, 12), dtype=np.uint8)), "(6, 1000) pixels large as a frame"),
+    (plotting.png(np.zeros((40, 40), dtype=np.uint8)), "40 x 40 pixels are more than are read"),
+    (None, "No such file or directory"),
+    (-1, "Is a directory"),
+]
+
+
+@pytest.mark.parametrize("what", range(len(FRAME_ODDITIES)))
+def test_frames_that_cannot_be_are_left_out_and_named(tmp_path, monkeypatch, what):
+    content, word = FRAME_ODDITIES[what]
+    if "more than are read" in word:
+        monkeypatch.setattr(plotting, "MAX_READ", 1500)
+    (tmp_path / "first").write_bytes(plotting.png(np.full((9, 12), 200, dtype=np.uint8)))
+    (tmp_path / "last").write_bytes(GOOD)
+    odd = tmp_path / "odd"
+    if content == -1:
+        odd.mkdir()
+    elif content is not None:
+        odd.write_bytes(content)
+    (said,) = plotting.save_film(tmp_path / "a.gif", [tmp_path / "first", odd, tmp_path / "last"])
+    assert said.startswith(f"{odd}: cannot be a frame of a film (")
+    assert word in said
+    assert film_of(tmp_path / "a.gif") == (2, (12, 9))
+    if "pixels large" not in word:
+        with pytest.raises(DataError, match="odd: cannot be a frame"):
+            plotting.save_film(tmp_path / "b.gif", [tmp_path / "first", odd])
+
+
 def test_a_film_of_nothing_is_refused(tmp_path):
     with pytest.raises(ArgumentError, match="there are no frames"):
         plotting.save_film(tmp_path / "film.gif", [])
@@ -113,6 +224,129 @@ def test_loss_curves_of_any_length_and_the_same_bytes_twice(tmp_path, steps):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     with Image.open(tmp_path / "a") as picture:
         assert picture.size == (960, 540)
+
+
+#: settings that a program, a style or a matplotlibrc may have left, none of which may show
+SETTING_ODDITIES = [
+    {"text.usetex": True},
+    {"text.usetex": True, "text.latex.preamble": r"\usepackage{nowhere}"},
+    {"font.family": "no such font"},
+    {"font.sans-serif": []},
+    {"font.size": 0.1},
+    {"savefig.dpi": 7},
+    {"savefig.format": "svg"},
+    {"savefig.bbox": "tight"},
+    {"savefig.transparent": True},
+    {"savefig.facecolor": "black"},
+    {"savefig.directory": "/nowhere"},
+    {"figure.dpi": 3},
+    {"figure.autolayout": True},
+    {"figure.facecolor": "red"},
+    {"figure.constrained_layout.use": False, "figure.constrained_layout.w_pad": 9.0},
+    {"axes.facecolor": "black"},
+    {"axes.xmargin": 4.0},
+    {"axes.titlesize": 99},
+    {"axes.labelpad": 500.0},
+    {"axes.formatter.use_locale": True},
+    {"axes.formatter.limits": (0, 0)},
+    {"axes.grid": False},
+    {"lines.linewidth": 90.0},
+    {"lines.antialiased": False},
+    {"legend.fontsize": 99},
+    {"legend.title_fontsize": 1},
+    {"xtick.bottom": False},
+    {"ytick.direction": "in"},
+    {"path.sketch": (10.0, 100.0, 2.0)},
+    {"path.simplify": False, "agg.path.chunksize": 7},
+    {"mathtext.fontset": "stix"},
+    {"text.antialiased": False},
+    {"text.color": "white"},
+    {"image.cmap": "nipy_spectral"},
+    {"toolbar": "None", "interactive": True},
+    {"date.epoch": "1900-01-01"},
+]
+
+
+def drawn(path):
+    values = np.random.default_rng(0).random((40, 2))
+    plotting.save_loss_curves(path, values, loss=losses.NonSaturating(), title="NonSaturating()")
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return drawn(tmp_path_factory.mktemp("curves") / "a.png")
+
+
+@pytest.mark.parametrize("settings", SETTING_ODDITIES, ids=lambda settings: next(iter(settings)))
+def test_no_setting_of_matplotlib_shows_in_a_picture_or_is_changed(undisturbed, tmp_path, settings):
+    import matplotlib
+
+    with warnings.catch_warnings(action="ignore"), matplotlib.rc_context(settings):
+        before = dict(matplotlib.rcParams)
+        assert drawn(tmp_path / "a.png") == undisturbed
+        assert dict(matplotlib.rcParams) == before
+
+
+#: what an environment may ask of matplotlib at its import: {variable: value}; "rc" is a matplotlibrc of these bytes
+ENVIRONMENT_ODDITIES = [
+    {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},  # Jupyter, to all that it starts
+    {"MPLBACKEND": "module://nowhere.to.be_found"},
+    {"MPLBACKEND": "nonsense"},
+    {"MPLBACKEND": "TkAgg", "DISPLAY": ":99"},
+    {"MPLBACKEND": "", "rc": b"backend: nonsense\n"},
+    {"rc": b"text.usetex: True\nfont.family: nowhere\n"},
+    {"rc": b"\xff\xfe\x00not a text"},
+    {"rc": b"no colon\nfigure.dpi: many\nno.such.key: 1\n"},
+    {"MATPLOTLIBRC": "/nowhere"},
+]
+IN_AN_ENVIRONMENT = """
+    import json, logging, os, sys, zlib
+    import numpy as np
+    from tinygan import losses, plotting
+    logging.disable(logging.CRITICAL)
+    folder, cases = sys.argv[1], json.loads(sys.argv[2])
+    for i, case in enumerate(cases):
+        for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+            del sys.modules[name]
+        if "rc" in case:
+            with open(f"{folder}/rc{i}", "wb") as file:
+                file.write(case.pop("rc").encode("latin-1"))
+            case["MATPLOTLIBRC"] = f"{folder}/rc{i}"
+        before = dict(os.environ)
+        os.environ.update(case)
+        given = dict(os.environ)
+        plotting.save_loss_curves(f"{folder}/{i}.png", np.ones((5, 2)), loss=losses.Hinge(), title="Hinge()")
+        assert dict(os.environ) == given
+        os.environ.clear()
+        os.environ.update(before)
+        print(zlib.crc32(open(f"{folder}/{i}.png", "rb").read()))
+"""
+
+
+def test_no_environment_shows_in_a_picture(tmp_path):
+    """In a process where matplotlib is imported anew for each, since that is when it looks."""
+    plotting.save_loss_curves(tmp_path / "a", np.ones((5, 2)), loss=losses.Hinge(), title="Hinge()")
+    cases = json.dumps(
+        [{k: v if k != "rc" else v.decode("latin-1") for k, v in c.items()} for c in ENVIRONMENT_ODDITIES]
+    )
+    command = [sys.executable, "-c", textwrap.dedent(IN_AN_ENVIRONMENT), tmp_path, cases]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == [str(zlib.crc32((tmp_path / "a").read_bytes()))] * len(ENVIRONMENT_ODDITIES)
+
+
+def test_matplotlib_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match="matplotlib"):
+        plotting.save_loss_curves(tmp_path / "a", np.ones((5, 2)))
+
+
+def test_a_figure_is_drawn_into_a_folder_that_is_not_there_yet(tmp_path):
+    with plotting.figure(tmp_path / "deep" / "a.png", size=(2, 1), dpi=50) as drawing:
+        drawing.add_subplot().set_title("漢字")  # which the font lacks: no reason to warn
+    with Image.open(tmp_path / "deep" / "a.png") as picture:
+        assert picture.size == (100, 50)
 
 
 def test_loss_curves_show_a_run_that_went_wrong(tmp_path):

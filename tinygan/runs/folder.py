@@ -11,13 +11,20 @@
 Every file is put in place whole, except losses.csv, which grows; on resuming it is made anew from the checkpoint, and
 pictures younger than the checkpoint go. So a run may be killed at any moment: resumed, it ends with the same bytes in
 every file as one that was never interrupted. Nothing that is written holds a time, or knows of interruptions.
+
+A file that cannot be made (a full disk, something in its place, a program that holds it) ends no run: that is said
+once, training goes on, and the file is made the next time that it can be. Only a run whose first or last checkpoint
+cannot be written ends in an error.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +36,11 @@ from ..data import ImageData
 from ..errors import ArgumentError, CheckpointError
 from ..errors import seed as check_seed
 from ..gan import GAN, Losses
-from ..ops import get_xp, to_numpy
 from . import plotting, state
 from .identity import as_json, identity, require_same_run
+from .outputs import LossTable, attempt, on_host, say
 
 CHECKPOINT = "checkpoint.safetensors"  #: the name of a run's checkpoint in its folder
-GRID = 64  # images in a picture of samples
 
 
 class Run:
@@ -79,10 +85,14 @@ class Run:
         seed = check_seed(seed, "train")
         self.identity = json.loads(json.dumps(identity(gan, data, batch_size, seed, low, high)))
         # A key that nobody else uses, see tinygan.data.epoch_order
-        self.noise = gan.noise(GRID, rng=np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3, 0))))
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3, 0)))
+        self.noise = gan.noise(plotting.images_shown(data.image_shape), rng=rng)
         self.columns = ["d_loss", "g_loss", "penalty"] if gan.penalties else ["d_loss", "g_loss"]
         self.losses = np.empty((0, len(self.columns)), dtype=np.float32)
         self.saved = 0
+        self.latest = b""  # what samples.png holds, or should
+        self._attempt = partial(attempt, failing=set())  # makes what the run can do without
+        self.table = LossTable(self.csv, self.columns, self.steps_per_epoch)
 
     # ---- beginning -------------------------------------------------------------------------------------------------
 
@@ -103,7 +113,8 @@ class Run:
                 "(--overwrite, overwrite=True), or choose another folder (--out, out=...)."
             )
         for file in existing:
-            file.unlink()
+            kind = self.frames if file.parent == self.frames else file
+            self._attempt(kind, partial(checkpoints.patiently, file.unlink))
         self.save()
         self._begin()
 
@@ -135,26 +146,26 @@ class Run:
         self.losses, self.saved = losses, self.gan.t
         for frame in self._frames():
             if _step_in(frame) > self.saved:
-                frame.unlink()
+                self._attempt(self.frames, partial(checkpoints.patiently, frame.unlink))
         self._begin()
 
     def _begin(self) -> None:
         """Write what follows from the checkpoint."""
-        self.frames.mkdir(exist_ok=True)
-        lines = "".join(self._line(t, row) for t, row in enumerate(self.losses, start=1))
-        checkpoints.replace_file(self.csv, (",".join(["step", "epoch", *self.columns]) + "\n" + lines).encode())
-        checkpoints.replace_file(self.config, (json.dumps(self._configuration(), indent=2) + "\n").encode())
+        self._attempt(self.csv, lambda: self.table.write(self.losses))
+        self._attempt(self.config, self._write_configuration)
         if self.saved == 0:
             self.sample(keep=True)
+
+    def _write_configuration(self) -> None:
+        checkpoints.replace_file(self.config, (json.dumps(self._configuration(), indent=2) + "\n").encode())
 
     def _require_writable(self) -> None:
         """Find out now, not after an hour of training."""
         probe = self.folder / (CHECKPOINT + ".part")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.frames.mkdir(exist_ok=True)
-            probe.write_bytes(b"")
-            probe.unlink()
+            checkpoints.patiently(lambda: probe.write_bytes(b""))
+            checkpoints.patiently(probe.unlink)
         except OSError as error:
             raise ArgumentError(
                 f"{self.folder}: the output folder cannot be written ({error.strerror or error}). "
@@ -164,34 +175,69 @@ class Run:
     # ---- as training goes on ---------------------------------------------------------------------------------------
 
     def record(self, losses: Iterable[Losses]) -> None:
-        """Add the losses of the latest steps to losses.csv. Reading them waits for the device."""
+        """Add the losses of the latest steps to those of the run. Reading them waits for the device."""
         n = len(self.columns)
         rows = np.array(on_host([x for step in losses for x in step[:n]]), dtype=np.float32).reshape(-1, n)
-        with open(self.csv, "a", encoding="utf-8", newline="") as file:
-            file.writelines(self._line(t, row) for t, row in enumerate(rows, start=len(self.losses) + 1))
         self.losses = np.concatenate([self.losses, rows])
-
-    def _line(self, t: int, row: np.ndarray) -> str:
-        return f"{t},{(t - 1) // self.steps_per_epoch + 1},{','.join(f'{x:.6g}' for x in row)}\n"
+        self._attempt(self.csv, lambda: self.table.write(self.losses))
 
     def sample(self, *, keep: bool = False) -> None:
         """Draw samples.png; with ``keep`` also a picture of this step, for the film."""
-        plotting.save_png(self.picture, self._picture())
-        if keep:
-            checkpoints.replace_file(self.frames / f"step_{self.gan.t:06d}.png", self.picture.read_bytes())
+        self._attempt(self.picture, self._write_samples)
+        if keep and self.latest:
+            self._attempt(self.frames, self._keep_samples)
+
+    def _write_samples(self) -> None:
+        self.latest = b""
+        self.latest = plotting.png(self._picture())
+        checkpoints.replace_file(self.picture, self.latest)
+
+    def _keep_samples(self) -> None:
+        self.frames.mkdir(parents=True, exist_ok=True)
+        checkpoints.replace_file(self.frames / f"step_{self.gan.t:06d}.png", self.latest)
 
     def _picture(self) -> np.ndarray:
         return plotting.grid(self.gan.sample(z=self.noise), low=self.low, high=self.high)
 
     def save(self) -> None:
-        """Write the checkpoint. All losses must have been recorded."""
+        """Write the checkpoint, or raise CheckpointError. All losses must have been recorded."""
         arrays, about = state.state(self.gan)
         about |= {"kind": "run", "identity": self.identity, "settings": self.settings}
-        checkpoints.write(self.checkpoint, {**arrays, "losses": self.losses}, about)
+        with suppress(OSError):  # somebody may have moved it away
+            self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            checkpoints.write(self.checkpoint, {**arrays, "losses": self.losses}, about)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}{self.way_back()}") from error
         self.saved = self.gan.t
+
+    def rescue(self, losses: Iterable[Losses]) -> None:
+        """Keep a run that an error ends between two steps, whose ``losses`` since the last look are not recorded yet.
+
+        CheckpointError if it cannot be written or is not finite: then the checkpoint before is the better one.
+        """
+        self.record(losses)
+        arrays = [self.losses, *state.state(self.gan)[0].values()]
+        if len(self.losses) != self.gan.t or not all(np.isfinite(array).all() for array in arrays):
+            raise CheckpointError(f"{self.checkpoint}: step {self.gan.t:,} is not kept, since it is not finite.")
+        self.save()
+
+    def way_back(self) -> str:
+        """What is kept of the run, and how to go on from it; a sentence after a blank, or nothing before the start."""
+        if not self.checkpoint.is_file():
+            return ""
+        return f" The checkpoint of step {self.saved:,} is kept, {self.checkpoint}; --resume (resume=True) goes on."
+
+    def keep(self) -> None:
+        """Write the checkpoint if that can be done; :meth:`finish` tries again."""
+        self._attempt(self.checkpoint, self.save)
 
     def draw(self) -> None:
         """Draw the loss curves and the film, which ends with samples.png."""
+        self._attempt(self.curves, self._draw_losses)
+        self._attempt(self.film, self._make_film)
+
+    def _draw_losses(self) -> None:
         title = " + ".join(repr(part) for part in (self.gan.loss, *self.gan.penalties))
         losses = self.losses.copy()
         if self.gan.penalties:
@@ -200,13 +246,22 @@ class Run:
                 due[:: penalty.every] = True  # the step after t others, wherever t is a multiple
             losses[~due, 2] = np.nan
         plotting.save_loss_curves(self.curves, losses, loss=self.gan.loss, title=title)
-        frames = [frame for frame in self._frames() if _step_in(frame) != self.gan.t]
-        plotting.save_film(self.film, [*frames, self.picture])
+
+    def _make_film(self) -> None:
+        frames: list[Any] = [frame for frame in self._frames() if _step_in(frame) != self.gan.t]
+        if self.latest or self.picture.is_file():
+            frames.append(io.BytesIO(self.latest) if self.latest else self.picture)
+        if left_out := plotting.save_film(self.film, frames):
+            say(f"{self.film}: is made without {len(left_out)} of its frames. {left_out[0]}")
 
     def finish(self) -> None:
-        """Draw everything as it is at the end."""
+        """Draw everything as it is at the end, and make what is missing; CheckpointError if the end is not kept."""
         self.sample()
         self.draw()
+        if not self.config.is_file():
+            self._attempt(self.config, self._write_configuration)
+        if self.saved != self.gan.t:
+            self.save()
 
     # ---- small things ----------------------------------------------------------------------------------------------
 
@@ -240,16 +295,6 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     if about["step"] < 0:
         raise CheckpointError(f"{path}: the record of the run is damaged, its step is {about['step']}.")
     return arrays, about
-
-
-def on_host(values: list[Any]) -> list[Any]:
-    """The same numbers, those on a device fetched all at once: each by itself would be waited for."""
-    away = [i for i, x in enumerate(values) if not isinstance(x, (float, np.generic, np.ndarray))]
-    if away:
-        fetched = to_numpy(get_xp(values[away[0]]).stack([values[i] for i in away]))
-        for i, x in zip(away, fetched, strict=True):
-            values[i] = x
-    return values
 
 
 def _step_in(frame: Path) -> int:

@@ -24,6 +24,7 @@ from ..ops import Array, ops_of, to_backend
 from ..parallel import Group, Together, joined, require_alike
 from ..parallel.mpi import world
 from .folder import Run
+from .outputs import attempt, say
 from .progress import Progress
 from .signals import Signals
 from .state import checksum, load_state, state
@@ -79,11 +80,16 @@ def train(
         written or holds a run already; or several processes differ in what they train, or have not one image each of a
         batch, or D or G has a layer that cannot be divided. All this is found before training starts.
     CheckpointError
-        There is nothing to resume, or it is damaged, or was made with other settings.
+        There is nothing to resume, or it is damaged, or was made with other settings; or the first or the last
+        checkpoint cannot be written. Any other file that cannot, a picture or a checkpoint on the way, is said on
+        stderr, once, and training goes on.
     NonFiniteError
         A loss or gradient is not finite. The last checkpoint stays, and the message says how to go on from it. On
         NumPy it names the step where that began; on a device the step where it was found, and that of the last look
         before: only some steps are looked at there, at most 50 apart.
+    Exception
+        Whatever else data, layers or memory raise ends training, too. If it came between two steps, the last one is
+        kept; a line on stderr says so, and how to go on.
     KeyboardInterrupt
         Ctrl-C or SIGTERM came. The step at hand was finished and a checkpoint written; a second signal does not wait.
     """
@@ -105,8 +111,12 @@ def train(
         loop = _Loop(run, group, _stepper(gan, together), bar, last, sample_every, checkpoint_every)
         samples = _real_samples(gan, data, group, batch_size, seed, low, high)
         with bar, Signals() as signals:
-            while gan.t < last and not loop.stopped:
-                loop.step(next(samples), stop=group.any(signals.came))
+            try:
+                while gan.t < last and not loop.stopped:
+                    loop.step(next(samples), stop=group.any(signals.came))
+            except Exception as error:
+                loop.leave(error)
+                raise
         group.first(run.finish)
         if gan.t < last:
             bar.say(f"stopped at step {gan.t} of {last}, which is kept in {run.checkpoint}; --resume goes on")
@@ -134,6 +144,7 @@ class _Loop:
         self.looked = run.gan.t  # the latest step whose losses and gradients were looked at
         self.unread: list[Losses] = []
         self.stopped = False
+        self.after = self._draws()
 
     def step(self, real: Array, *, stop: bool) -> None:
         """Take the next step, which is the last one if it shall ``stop``, and do what is due."""
@@ -147,7 +158,7 @@ class _Loop:
             run.sample(keep=True)
         if keep:
             require_alike(group, lambda: checksum(run.gan), f"weights after step {t}")
-            group.first(run.save)
+            group.first(run.keep)
         self.stopped = stop
 
     def _train(self, t: int, real: Array, check: bool) -> None:
@@ -162,15 +173,30 @@ class _Loop:
             if full := out_of_memory(error, self.ops):
                 raise full from error
             raise
+        self.after = self._draws()
         if check:
             self.looked = t
+
+    def _draws(self) -> str:
+        """The state of the GAN's random numbers, the first thing that a step changes."""
+        return repr(self.run.gan.rng.bit_generator.state)
+
+    def leave(self, error: Exception) -> None:
+        """Before an error ends the run, keep its last step and say how to go on; a step half done cannot be kept."""
+        run, t = self.run, self.run.gan.t
+        if self.group.rank > 0 or isinstance(error, NonFiniteError):  # which says so itself
+            return
+        if self._draws() == self.after and run.saved < t:
+            attempt(run.checkpoint, partial(run.rescue, self.unread))
+        say(f"Training ended after step {t:,} of {self.last:,}.{run.way_back()}")
 
     def _read(self, t: int) -> None:
         """Record the losses since the last look, and show the latest."""
         if self.group.rank == 0:
             self.run.record(self.unread)
-            self.bar.show(t, self.run.losses[-1])
         self.unread.clear()
+        if self.group.rank == 0:
+            self.bar.show(t, self.run.losses[-1])
 
     def _in_vain(self, t: int, error: NonFiniteError) -> NonFiniteError:
         """Leave what is known of a run whose numbers are no longer finite; return what to say."""
