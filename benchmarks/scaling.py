@@ -56,21 +56,19 @@ def point(batch: int, size: int, *, steps: int, **environment: str) -> dict[str,
 
 
 def draw(by_batch: list[dict[str, float]], by_size: list[dict[str, float]], path: Path) -> None:
-    import matplotlib
+    from tinygan import plotting
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    fig, axes = plt.subplots(2, 2, figsize=(9, 6), layout="constrained", sharex="col")
     xs = (list(BATCHES), f"images in a batch, {SIZE}x{SIZE}"), ([s * s for s in SIZES], f"pixels, batch {BATCH}")
-    for column, ((x, label), points) in enumerate(zip(xs, (by_batch, by_size), strict=True)):
-        for row, (key, what) in enumerate((("ms", "milliseconds a step"), ("MB", "peak memory, MB"))):
-            y = [p[key] for p in points]
-            axes[row, column].plot(x, y, "o-", color="tab:blue")
-            axes[row, column].set(xlim=(0, None), ylim=(0, None), ylabel=what)
-            axes[row, column].grid(alpha=0.3)
-        axes[1, column].set_xlabel(label)
-    fig.savefig(path, dpi=80)
+    with plotting.figure(path, size=(9, 6), dpi=80) as figure:
+        axes = figure.subplots(2, 2, sharex="col")
+        for column, ((x, label), points) in enumerate(zip(xs, (by_batch, by_size), strict=True)):
+            for row, (key, what) in enumerate((("ms", "milliseconds a step"), ("MB", "peak memory, MB"))):
+                y = [p[key] for p in points]
+                axes[row, column].plot(x, y, "o-", color="tab:blue")
+                axes[row, column].set(xlim=(0, None), ylim=(0, None), ylabel=what)
+                axes[row, column].grid(alpha=0.3)
+                axes[row, column].locator_params("x", nbins=5)  # more labels of five digits would touch
+            axes[1, column].set_xlabel(label)
 
 
 def main() -> None:
@@ -90,7 +88,9 @@ def main() -> None:
         for (batch, size), p in zip(cases, lines[-1], strict=True):
             each = 1e3 * p["ms"] / (batch * size * size / SIZE**2)
             print(f"| {batch} | {size}x{size} | {p['ms']:.0f} | {each:.0f} | {p['MB']:.0f} |", flush=True)
-    draw(*lines, args.out)
+    from tinygan import plotting
+
+    plotting.attempt(args.out, lambda: draw(*lines, args.out))
 
     print("\n| OMP_NUM_THREADS | ms | cores busy |\n|---|---|---|")
     for threads in ("1", ""):

@@ -118,26 +118,23 @@ def where_it_stops(name: str, f: dict[str, float], bandwidth: float) -> str:
 
 
 def draw(results: dict[str, dict[str, float]], path: Path) -> None:
-    import matplotlib
+    from tinygan import plotting
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    fig, axes = plt.subplots(1, len(results), figsize=(4 * len(results), 3.6), sharey=True, layout="constrained")
-    for axis, (name, f) in zip(axes, results.items(), strict=True):
-        counts = _counts(name)
-        axis.plot(counts, counts, color="0.7", linestyle=":", label="as many times as fast")
-        for label, bandwidth in NETWORKS.items():
-            times = [reckoned(p, f, bandwidth) for p in counts]
-            axis.plot(counts, [f["alone"] / t for t in times], label=f"reckoned, {label}")
-        axis.plot([1, 2], [1, f["strong"]], "ko", label="measured, two cores")
-        axis.set(title=f"{name}, batch {SYSTEMS[name][1]}", xlabel="processes", xscale="log", yscale="log")
-        axis.set(ylim=(0.2, COUNTS[-1]), xticks=COUNTS, xticklabels=COUNTS, yticks=COUNTS, yticklabels=COUNTS)
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("times as fast as one process")
-    axes[0].legend(fontsize=8)
-    fig.savefig(path, dpi=80)
+    with plotting.figure(path, size=(4 * len(results), 3.6), dpi=80) as figure:
+        axes = figure.subplots(1, len(results), sharey=True)
+        for axis, (name, f) in zip(axes, results.items(), strict=True):
+            counts = _counts(name)
+            axis.plot(counts, counts, color="0.7", linestyle=":", label="as many times as fast")
+            for label, bandwidth in NETWORKS.items():
+                times = [reckoned(p, f, bandwidth) for p in counts]
+                axis.plot(counts, [f["alone"] / t for t in times], label=f"reckoned, {label}")
+            axis.plot([1, 2], [1, f["strong"]], "ko", label="measured, two cores")
+            axis.set(title=f"{name}, batch {SYSTEMS[name][1]}", xlabel="processes", xscale="log", yscale="log")
+            axis.set(ylim=(0.2, COUNTS[-1]), xticks=COUNTS, xticklabels=COUNTS, yticks=COUNTS, yticklabels=COUNTS)
+            axis.minorticks_off()
+            axis.grid(alpha=0.3)
+        axes[0].set_ylabel("times as fast as one process")
+        axes[0].legend(fontsize=8)
 
 
 def main() -> None:
@@ -180,7 +177,9 @@ def main() -> None:
     for name, f in results.items():
         print(f"| {name}, {SYSTEMS[name][1]} | {' | '.join(where_it_stops(name, f, b) for b in NETWORKS.values())} |")
     if len(results) > 1:
-        draw(results, args.out)
+        from tinygan import plotting
+
+        plotting.attempt(args.out, lambda: draw(results, args.out))
 
 
 if __name__ == "__main__":

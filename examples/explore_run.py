@@ -20,8 +20,8 @@ learned nothing, and from raw pixels.
 
 import argparse
 import sys
+from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from tqdm import trange
@@ -61,16 +61,20 @@ def draw_walks(run: Trained, out: Path) -> None:
     a, b = np.split(run.noise(16), 2)  # eight walks, a row each
     steps = [run.generator(between(a, b, t)) for t in np.linspace(0.0, 1.0, 12).tolist()]  # 12 x (8, H, W, C)
     images = np.stack(steps, axis=1).reshape(-1, *run.image_shape)
-    plotting.save_png(out / "walk.png", plotting.grid(images, columns=12, **shades))
+    still, film = out / "walk.png", out / "walk.gif"
+    plotting.attempt(still, lambda: plotting.save_png(still, plotting.grid(images, columns=12, **shades)))
 
     stations = np.split(run.noise(4 * 25, seed=1), 4)  # of 25 round trips
-    with TemporaryDirectory() as folder:
-        frames = []
-        for start, end in zip(stations, stations[1:] + stations[:1], strict=True):
-            for t in np.linspace(0.0, 1.0, 16, endpoint=False).tolist():
-                frames.append(Path(folder, f"{len(frames)}.png"))
-                plotting.save_png(frames[-1], plotting.grid(run.generator(between(start, end, t)), **shades))
-        plotting.save_film(out / "walk.gif", frames, seconds=0.1, hold=0.1)
+    frames = []
+    for start, end in zip(stations, stations[1:] + stations[:1], strict=True):
+        for t in np.linspace(0.0, 1.0, 16, endpoint=False).tolist():
+            frames.append(plotting.grid(run.generator(between(start, end, t)), **shades))
+    plotting.attempt(film, lambda: save_walk(film, frames))
+
+
+def save_walk(path: Path, frames: list[np.ndarray]) -> None:
+    files = [BytesIO(plotting.png(frame)) for frame in frames]
+    plotting.save_film(path, files, seconds=0.1, hold=0.1)
 
 
 # ---- filling in missing parts ----------------------------------------------------------------------------------------
@@ -104,8 +108,8 @@ def draw_repairs(run: Trained, images: ImageData, out: Path, **effort: int) -> N
     m = np.ones((h, w, 1), dtype=x.dtype)
     m[h * 3 // 10 : h * 7 // 10, w * 3 // 10 : w * 7 // 10] = 0.0
     filled, masked = fill_in(run, x, m, **effort), m * x + (1.0 - m) * (run.low + run.high) / 2
-    picture = plotting.grid(np.concatenate([masked, filled, x]), columns=len(x), **shades)
-    plotting.save_png(out / "inpainting.png", picture)
+    picture, path = np.concatenate([masked, filled, x]), out / "inpainting.png"
+    plotting.attempt(path, lambda: plotting.save_png(path, plotting.grid(picture, columns=len(x), **shades)))
     mean = images.batch(np.arange(min(1000, len(images))), **shades).mean(axis=0)
     off = [np.abs(y - x)[:, m[..., 0] == 0.0].mean() / (run.high - run.low) for y in (filled, mean)]
     print("pixels in holes are off by {:.0%} of white, and by {:.0%} if the mean image fills them".format(*off))
@@ -155,9 +159,6 @@ def cluster_accuracy(f: np.ndarray, labels: np.ndarray, *, rounds: int = 50) -> 
 
 
 def draw_features(run: Trained, images: ImageData, out: Path, *, labelled: int = LABELLED) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = np.random.default_rng(4).permutation(len(images))[:labelled]
     x, labels, half = images.batch(rows, low=run.low, high=run.high), images.labels[rows], len(rows) // 2
     views = {
@@ -165,17 +166,24 @@ def draw_features(run: Trained, images: ImageData, out: Path, *, labelled: int =
         "D before training": outputs(untrained(run.discriminator).layers[:-1], x),
         "D after training": outputs(run.discriminator.layers[:-1], x),
     }
-    figure = Figure(figsize=(15, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    for ax, (name, f) in zip(figure.subplots(1, 3), views.items(), strict=True):
+    clouds = {}
+    for name, f in views.items():
         f = (f - f[:half].mean(axis=0)) / (f[:half].std(axis=0) + 1e-3)
         points = principal(f[:half], 30)
         line, means = linear_accuracy(f, labels), cluster_accuracy(points, labels[:half])
         print(f"{name + ':':<20}linear classifier {line:.1%}, k-means {means:.1%}")
-        dots = ax.scatter(*points.T[:2], c=labels[:half], s=4, cmap="tab10")
-        ax.set(title=f"{name}: {line:.1%}", xticks=[], yticks=[])
-    figure.legend(*dots.legend_elements(num=None), loc="outside right center", frameon=False)
-    figure.savefig(out / "features.png", dpi=80)
+        clouds[f"{name}: {line:.1%}"] = points[:, :2]
+    path = out / "features.png"
+    plotting.attempt(path, lambda: draw_clouds(path, clouds, labels[:half]))
+
+
+def draw_clouds(path: Path, clouds: dict[str, np.ndarray], labels: np.ndarray) -> None:
+    """Points (N, 2) in the colours of their labels, beside each other with their titles."""
+    with plotting.figure(path, size=(15, 5), dpi=80) as figure:
+        for ax, (title, points) in zip(figure.subplots(1, len(clouds)), clouds.items(), strict=True):
+            dots = ax.scatter(*points.T, c=labels, s=4, cmap="tab10")
+            ax.set(title=title, xticks=[], yticks=[])
+        figure.legend(*dots.legend_elements(num=None), loc="outside right center", frameon=False)
 
 
 def main() -> None:

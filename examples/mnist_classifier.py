@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tinygan import Sequential, losses, optim, to_backend, to_numpy
+from tinygan import Sequential, losses, optim, plotting, to_backend, to_numpy
 from tinygan.backends import ops_of
 from tinygan.data import ImageData, batches, digits, load, steps_per_epoch
 from tinygan.errors import DataError, TinyGANError
@@ -73,21 +73,15 @@ def probabilities(network: Sequential, digits: ImageData) -> np.ndarray:
 
 def draw_mistakes(path: Path, digits: ImageData, p: np.ndarray, most: int = 60) -> None:
     """The digits with another name than their label; the less the label was believed, the earlier."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     named = p.argmax(axis=1)
     wrong = np.flatnonzero(named != digits.labels)
     wrong = wrong[np.argsort(p[wrong, digits.labels[wrong]])][:most]
-    figure = Figure(figsize=(12, 8), layout="constrained")
-    FigureCanvasAgg(figure)
-    for ax in (axes := figure.subplots(6, 10)).flat:
-        ax.set_axis_off()
-    for ax, i in zip(axes.flat, wrong, strict=False):
-        ax.imshow(digits.images[i, ..., 0], cmap="gray")
-        ax.set_title(f"{named[i]}, not {digits.labels[i]}", fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80)
+    with plotting.figure(path, size=(12, 8), dpi=80) as figure:
+        for ax in (axes := figure.subplots(6, 10)).flat:
+            ax.set_axis_off()
+        for ax, i in zip(axes.flat, wrong, strict=False):
+            ax.imshow(digits.images[i, ..., 0], cmap="gray")
+            ax.set_title(f"label {digits.labels[i]}, read as {named[i]}", fontsize=8)
 
 
 def main() -> None:
@@ -120,8 +114,9 @@ def main() -> None:
         right = (p.argmax(axis=1) == test.labels).mean()
         seconds = time.perf_counter() - began
         print(f"epoch {epoch}/{args.epochs}  loss {loss:.4f}  {right:.2%} of the test digits right  {seconds:.0f} s")
-    draw_mistakes(args.out / "mistakes.png", test, p)
-    print(f"Those it got wrong are in {args.out / 'mistakes.png'}.")
+    mistakes = args.out / "mistakes.png"
+    if plotting.attempt(mistakes, lambda: draw_mistakes(mistakes, test, p)):
+        print(f"Those it got wrong are in {mistakes}, with their label and what each was read as.")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import numpy as np
 from ring_of_gaussians import CENTERS, SIGMA, ring
 from tqdm import tqdm
 
-from tinygan import GAN, Sequential, to_backend, to_numpy
+from tinygan import GAN, Sequential, plotting, to_backend, to_numpy
 from tinygan.backends import get_ops
 from tinygan.backends.cpu.threads import one_blas_thread
 from tinygan.backends.cuda import stepper
@@ -77,30 +77,28 @@ def measure(samples):
 
 
 def draw(results, path):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.patches import Circle
     from PIL import Image
 
     looks = list(next(iter(results.values())))
     size = (1.4 * len(looks) + 0.3, 1.6 * len(results) + 0.2)
-    fig, rows = plt.subplots(len(results), len(looks), figsize=size, layout="constrained")
-    for axes, (name, seen) in zip(rows, results.items(), strict=True):
-        axes[0].set_ylabel(name, fontsize=9)
-        for ax, samples in zip(axes, seen.values(), strict=True):
-            for centre in CENTERS:
-                ax.add_patch(plt.Circle(centre, 3 * SIGMA, color="tab:blue", alpha=0.25, linewidth=0))
-            ax.scatter(*samples.T, s=2, color="tab:orange", linewidths=0)
-            reached, near = measure(samples)
-            ax.set_xlabel(f"{reached} of 8, {near:.0%}", fontsize=8)
-            ax.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), xticks=[], yticks=[], aspect="equal")
-            ax.spines[:].set_color("0.8")
-    for ax, step in zip(rows[0], looks, strict=True):
-        ax.set_title(f"step {step:,}", fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.canvas.draw()
-    Image.fromarray(np.asarray(fig.canvas.buffer_rgba())).convert("RGB").quantize(32).save(path)  # a third of the bytes
+    with plotting.figure(path, size=size) as figure:
+        rows = figure.subplots(len(results), len(looks), squeeze=False)
+        for axes, (name, seen) in zip(rows, results.items(), strict=True):
+            axes[0].set_ylabel(name, fontsize=9)
+            for ax, samples in zip(axes, seen.values(), strict=True):
+                for centre in CENTERS:
+                    ax.add_patch(Circle(centre, 3 * SIGMA, color="tab:blue", alpha=0.25, linewidth=0))
+                ax.scatter(*samples.T, s=2, color="tab:orange", linewidths=0)
+                reached, near = measure(samples)
+                ax.set_xlabel(f"{reached} of 8, {near:.0%}", fontsize=8)
+                ax.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), xticks=[], yticks=[], aspect="equal")
+                ax.spines[:].set_color("0.8")
+        for ax, step in zip(rows[0], looks, strict=True):
+            ax.set_title(f"step {step:,}", fontsize=9)
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(32)  # a third of the bytes
+    small.save(path)
     print(f"The picture is in {path}")
 
 
@@ -126,4 +124,5 @@ if __name__ == "__main__":
     for name, seen in results.items():
         reached, near = measure(seen[steps])
         print(f"{name:18} {reached} of 8 modes reached, {near:4.0%} of the samples near one")
-    draw(results, Path("runs/mode_collapse/mode_collapse.png"))
+    path = Path("runs/mode_collapse/mode_collapse.png")
+    plotting.attempt(path, lambda: draw(results, path))

@@ -51,7 +51,7 @@ from many_runs import count, play_all
 from mnist_classifier import EPOCHS, classifier, fit
 from mode_coverage_report import draw, keep, panel, table
 
-from tinygan import GAN, Sequential, checkpoints, models, to_backend, to_numpy
+from tinygan import GAN, Sequential, checkpoints, models, plotting, to_backend, to_numpy
 from tinygan.backends import get_ops
 from tinygan.backends.cuda import stepper
 from tinygan.data import ImageData, Stacked, load
@@ -323,8 +323,8 @@ def main() -> None:
         for job in shown
         for title in [f"{job.loss}, {job.penalty}" if args.ablation else f"seed {job.seed}"]
     ]
-    draw([panels[i : i + across] for i in range(0, len(panels), across)], path)
-    print(f"The picture is in {path}")
+    if plotting.attempt(path, lambda: draw([panels[i : i + across] for i in range(0, len(panels), across)], path)):
+        print(f"The picture is in {path}")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygan import plotting
 from tinygan.checkpoints import replace_file
-from tinygan.runs.plotting import grid
 
 PUBLISHED = {  # the rows that papers print: modes, high quality, KL
     "ring": [
@@ -86,27 +86,22 @@ def panel(samples: np.ndarray, points: Any, record: dict, title: str) -> Panel:
 
 def draw(rows: list[list[Panel]], path: Path) -> None:
     """Rows of panels, each with its text below."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     height, width = len(rows), max(map(len, rows))
     side = SIDES["images" if any(p.centres is None for panels in rows for p in panels) else "points"]
-    figure = Figure(figsize=(side * width + 0.3, (side + 0.3) * height + 0.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(height, width, squeeze=False)
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for row, panels in zip(axes, rows, strict=True):
-        for ax, (samples, centres, text) in zip(row, panels, strict=False):
-            ax.set_axis_on()
-            if centres is None:
-                ax.imshow(grid(samples[:64]))
-            else:
-                edge = 1.3 * abs(centres).max()
-                ax.scatter(*centres.T, s=40, color="tab:blue", alpha=0.25, linewidths=0)
-                ax.scatter(*samples.T, s=1, color="tab:orange", linewidths=0)
-                ax.set(xlim=(-edge, edge), ylim=(-edge, edge))
-            ax.set_xlabel(text, fontsize=8)
-            ax.set(xticks=[], yticks=[], aspect="equal")
-            ax.spines[:].set_color("0.8")
-    figure.savefig(path, dpi=100)
+    with plotting.figure(path, size=(side * width + 0.3, (side + 0.3) * height + 0.2)) as figure:
+        axes = figure.subplots(height, width, squeeze=False)
+        for ax in axes.flat:
+            ax.set_axis_off()
+        for row, panels in zip(axes, rows, strict=True):
+            for ax, (samples, centres, text) in zip(row, panels, strict=False):
+                ax.set_axis_on()
+                if centres is None:
+                    ax.imshow(plotting.grid(samples[:64]))
+                else:
+                    edge = 1.3 * abs(centres).max()
+                    ax.scatter(*centres.T, s=40, color="tab:blue", alpha=0.25, linewidths=0)
+                    ax.scatter(*samples.T, s=1, color="tab:orange", linewidths=0)
+                    ax.set(xlim=(-edge, edge), ylim=(-edge, edge))
+                ax.set_xlabel(text, fontsize=8)
+                ax.set(xticks=[], yticks=[], aspect="equal")
+                ax.spines[:].set_color("0.8")

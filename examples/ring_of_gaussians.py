@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import trange
 
-from tinygan import GAN, Sequential, optim, to_backend, to_numpy
+from tinygan import GAN, Sequential, optim, plotting, to_backend, to_numpy
 from tinygan.backends import get_ops, ops_of
 from tinygan.backends.cuda import stepper
 from tinygan.errors import TinyGANError
@@ -44,27 +44,22 @@ def modes_reached(samples: np.ndarray) -> tuple[int, float]:
 
 
 def draw(snapshots: list[tuple[int, np.ndarray]], gan: GAN, real: np.ndarray, path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    fig, axes = plt.subplots(1, len(snapshots) + 2, figsize=(3 * (len(snapshots) + 2), 3.3), layout="constrained")
     side = np.linspace(-1.6, 1.6, 100, dtype=np.float32)
     plane = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)  # (10000, 2)
     logits = to_numpy(gan.discriminator(to_backend(plane, ops_of(gan.discriminator.theta))))
     belief = 1 / (1 + np.exp(-logits.reshape(100, 100)))
-    axes[0].scatter(*real.T, s=2, color="tab:blue")
-    axes[0].set_title("real")
-    for ax, (step, samples) in zip(axes[1:], snapshots, strict=False):
-        ax.scatter(*samples.T, s=2, color="tab:orange")
-        ax.set_title(f"G after {step} steps")
-    axes[-1].imshow(belief, extent=(-1.6, 1.6, -1.6, 1.6), origin="lower", cmap="RdBu", vmin=0, vmax=1)
-    axes[-1].set_title("σ(D): blue is real")
-    for ax in axes:
-        ax.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), xticks=[], yticks=[], aspect="equal")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=100)
+    across = len(snapshots) + 2
+    with plotting.figure(path, size=(3 * across, 3.3)) as figure:
+        axes = figure.subplots(1, across)
+        axes[0].scatter(*real.T, s=2, color="tab:blue")
+        axes[0].set_title("real")
+        for ax, (step, samples) in zip(axes[1:], snapshots, strict=False):
+            ax.scatter(*samples.T, s=2, color="tab:orange")
+            ax.set_title(f"G after {step} steps")
+        axes[-1].imshow(belief, extent=(-1.6, 1.6, -1.6, 1.6), origin="lower", cmap="RdBu", vmin=0, vmax=1)
+        axes[-1].set_title("σ(D): blue is real")
+        for ax in axes:
+            ax.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), xticks=[], yticks=[], aspect="equal")
 
 
 def main() -> None:
@@ -104,8 +99,8 @@ def main() -> None:
     reached, near = modes_reached(snapshots[-1][1])
     print(f"{reached} of 8 modes reached; {near:.0%} of the samples lie within 3 sigma of one.")
     path = Path("runs/ring_of_gaussians/ring.png")
-    draw(snapshots, gan, ring(2000, rng), path)
-    print(f"The picture is in {path}")
+    if plotting.attempt(path, lambda: draw(snapshots, gan, ring(2000, rng), path)):
+        print(f"The picture is in {path}")
 
 
 if __name__ == "__main__":

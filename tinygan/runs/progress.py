@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+BESIDE = 42  # columns for the speed, the time left, and a bar in which one sees something
 LINE_EVERY = 15.0  # seconds between two lines of progress where there is no terminal
 
 
@@ -26,7 +27,7 @@ class Progress:
                 unit=" images",
                 unit_scale=True,
                 dynamic_ncols=True,
-                bar_format="{desc} {percentage:3.0f}% |{bar}| {rate_fmt}, {remaining} left",
+                bar_format="{desc} |{bar}| {rate_fmt}, {remaining} left",
             )
 
     def __enter__(self) -> Progress:
@@ -35,10 +36,12 @@ class Progress:
     def show(self, t: int, losses: Any) -> None:
         """Show that step t is done, and the losses (D's, G's, ...) that it had."""
         epoch = (t - 1) // self.per_epoch + 1
-        text = f"epoch {epoch}/{self.epochs}  step {t}/{self.last}  D {losses[0]:.3f}  G {losses[1]:.3f}"
+        step = f"step {t}/{self.last}  D {losses[0]:.3f}  G {losses[1]:.3f}"
+        text = f"epoch {epoch}/{self.epochs}  {step}"
         now = time.monotonic()
         if self.bar is not None:
-            self.bar.set_description_str(text, refresh=False)
+            fits = self.bar.ncols is None or self.bar.ncols >= len(text) + BESIDE
+            self.bar.set_description_str(text if fits else step, refresh=False)
             self.bar.update((t - self.t) * self.rows)
         elif now - self.told >= LINE_EVERY or t == self.last:
             speed = (t - self.first) * self.rows / max(now - self.began, 1e-9)
