@@ -77,12 +77,13 @@ def measure(samples):
 
 
 def draw(results, path):
-    from matplotlib.patches import Circle
     from PIL import Image
 
     looks = list(next(iter(results.values())))
     size = (1.4 * len(looks) + 0.3, 1.6 * len(results) + 0.2)
     with plotting.figure(path, size=size) as figure:
+        from matplotlib.patches import Circle  # once the figure is there, matplotlib can be imported
+
         rows = figure.subplots(len(results), len(looks), squeeze=False)
         for axes, (name, seen) in zip(rows, results.items(), strict=True):
             axes[0].set_ylabel(name, fontsize=9)

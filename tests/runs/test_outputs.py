@@ -20,7 +20,7 @@ from tinygan.penalties import R1
 from tinygan.runs import outputs
 from tinygan.runs.training import train
 
-CURVES = plotting.save_loss_curves
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +143,32 @@ def test_an_overwritten_run_whose_files_cannot_be_removed(whole, tmp_path, capfd
     assert capfd.readouterr().err.count("losses.csv: cannot be made") == 1
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_a_run_is_not_overwritten_by_one_that_cannot_begin(whole, tmp_path, monkeypatch, number):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    failing(monkeypatch, CHECKPOINT, number, times=10**9)
+    with pytest.raises(CheckpointError, match=r"cannot be written \(.*place\.$"):
+        train(small_gan(seed=3), small_data(), out=out, overwrite=True, seed=3, **STEPS)
+    assert_same_files(out, whole)
+
+
+#: a file of a run, and whether something is in its place while the run is resumed, or only for the first steps
+RESUMED_ODDITIES = [(name, stays) for name in ("losses.csv", "losses.png", "film.gif") for stays in (True, False)]
+
+
+@pytest.mark.parametrize(("name", "stays"), RESUMED_ODDITIES)
+def test_a_run_is_resumed_beside_an_obstacle(whole, tmp_path, capfd, name, stays):
+    out = tmp_path / "run"
+    train(small_gan(), small_data(), out=out, **{**STEPS, "steps": 5})
+    (out / name).unlink()
+    (out / name).mkdir()
+    events = {} if stays else {8: (out / name).rmdir}
+    train(at(events), small_data(), out=out, resume=True, **STEPS)
+    assert differing(out, whole) == ({name} if stays else set())
+    assert capfd.readouterr().err.count(f"{name}: cannot be made") == (stays or name == "losses.csv")
+
+
 # ---- errors of the system --------------------------------------------------------------------------------------------
 
 
@@ -252,8 +278,6 @@ def test_losses_on_a_disk_that_is_always_full(whole, tmp_path, capfd):
 
 
 # ---- checkpoints -----------------------------------------------------------------------------------------------------
-
-CHECKPOINT = "checkpoint.safetensors"
 
 
 @pytest.mark.parametrize("number", LASTING)

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -334,6 +335,15 @@ def test_no_environment_shows_in_a_picture(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split() == [str(zlib.crc32((tmp_path / "a").read_bytes()))] * len(ENVIRONMENT_ODDITIES)
+
+
+def test_nobody_draws_with_a_backend():
+    """In the package, in examples and in benchmarks every figure comes from :func:`plotting.figure`."""
+    root = Path(__file__).parent.parent.parent
+    files = [file for name in ("tinygan", "examples", "benchmarks") for file in (root / name).rglob("*.py")]
+    words = "pyplot", "matplotlib.use", "FigureCanvas", "import matplotlib\n"
+    users = [(file.name, word) for file in files for word in words if word in file.read_text("utf-8")]
+    assert users == [("plotting.py", "FigureCanvas")]
 
 
 def test_matplotlib_that_is_not_there_is_named(tmp_path, monkeypatch):

@@ -112,10 +112,10 @@ class Run:
                 f"{self.folder} holds {what} already. Go on with it (--resume, resume=True), replace it "
                 "(--overwrite, overwrite=True), or choose another folder (--out, out=...)."
             )
-        for file in existing:
+        self.save()  # in place of an earlier one, which is lost only when this one is written
+        for file in (file for file in existing if file != self.checkpoint):
             kind = self.frames if file.parent == self.frames else file
             self._attempt(kind, partial(checkpoints.patiently, file.unlink))
-        self.save()
         self._begin()
 
     def resume(self, last: int) -> None:
@@ -208,7 +208,7 @@ class Run:
         try:
             checkpoints.write(self.checkpoint, {**arrays, "losses": self.losses}, about)
         except CheckpointError as error:
-            raise CheckpointError(f"{error}{self.way_back()}") from error
+            raise CheckpointError(f"{error}{self.way_back() if self.gan.t else ''}") from error
         self.saved = self.gan.t
 
     def rescue(self, losses: Iterable[Losses]) -> None:
@@ -223,7 +223,7 @@ class Run:
         self.save()
 
     def way_back(self) -> str:
-        """What is kept of the run, and how to go on from it; a sentence after a blank, or nothing before the start."""
+        """What is kept of the run, and how to go on from it: a sentence after a blank, or nothing."""
         if not self.checkpoint.is_file():
             return ""
         return f" The checkpoint of step {self.saved:,} is kept, {self.checkpoint}; --resume (resume=True) goes on."
