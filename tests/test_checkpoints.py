@@ -1,8 +1,10 @@
 """Checkpoint files: what goes in comes out, whatever is broken is named, and an old file survives a failed write."""
 
+import errno
 import json
 import os
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -103,6 +105,66 @@ def test_equal_contents_give_equal_bytes(path, tmp_path):
     shuffled = dict(sorted(ARRAYS.items(), reverse=True))
     checkpoints.write(tmp_path / "again", shuffled, dict(reversed(METADATA.items())))
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
+
+
+#: what the system says of a file that it cannot put in place, and what then helps
+WRITING_ODDITIES = [
+    (errno.ENOSPC, r"It needs \d+ bytes there\. Make room for it"),
+    (errno.EDQUOT, r"It needs \d+ bytes there\. Make room for it"),
+    (errno.EFBIG, r"It needs \d+ bytes there\. Make room for it"),
+    (errno.EISDIR, "Move away what is in its place"),
+    (errno.ENOTEMPTY, "Move away what is in its place"),
+    (errno.EACCES, "Close what holds it"),
+    (errno.EPERM, "Close what holds it"),
+    (errno.EBUSY, "Close what holds it"),
+    (errno.EROFS, "make its folder writable"),
+    (errno.EIO, "name another place"),
+    (errno.ENAMETOOLONG, "name another place"),
+]
+
+
+@pytest.mark.parametrize(("number", "mend"), WRITING_ODDITIES)
+def test_a_file_that_cannot_be_written_is_named_and_so_is_what_helps(path, monkeypatch, number, mend):
+    def refuse(part, place):
+        raise OSError(number, os.strerror(number), str(part), None, str(place))
+
+    before = path.read_bytes()
+    monkeypatch.setattr(checkpoints, "PAUSES", (0.0,) * 4)
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(CheckpointError, match=rf"run\.safetensors: cannot be written \(.*\)\. .*{mend}"):
+        checkpoints.write(path, {"x": np.zeros(1)}, {})
+    with pytest.raises(OSError, match=r"run\.safetensors") as caught:
+        checkpoints.replace_file(path, b"12345")
+    assert ("5 bytes are needed there" in str(caught.value)) == (number in checkpoints.FULL)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("number", sorted(checkpoints.HELD))
+@pytest.mark.parametrize("culprit", ["replace", "fsync"])
+def test_a_file_that_is_held_for_a_moment_is_waited_for(path, monkeypatch, number, culprit):
+    original, tries, waited = getattr(os, culprit), [], []
+
+    def held(*args):
+        tries.append(args)
+        if len(tries) <= len(checkpoints.PAUSES):
+            raise OSError(number, os.strerror(number))
+        return original(*args)
+
+    monkeypatch.setattr(os, culprit, held)
+    monkeypatch.setattr(time, "sleep", waited.append)
+    checkpoints.write(path, {"x": np.ones(1)}, {})
+    assert checkpoints.read(path)[0]["x"] == 1
+    assert tuple(waited) == checkpoints.PAUSES
+    assert sum(waited) < 1.0
+
+
+def test_what_lies_in_place_of_the_unfinished_file_is_named(path):
+    part = path.with_name(path.name + ".part")
+    part.mkdir()
+    with pytest.raises(OSError, match=r"run\.safetensors\.part"):
+        checkpoints.replace_file(path, b"12345")
+    assert part.is_dir()
 
 
 @pytest.mark.parametrize("culprit", ["fsync", "replace"])

@@ -18,6 +18,8 @@ from tinygan import checkpoints, plotting
 from tinygan.errors import BackendError, CheckpointError, DataError, NonFiniteError
 from tinygan.penalties import R1
 from tinygan.runs import outputs
+from tinygan.runs.commandline import launch
+from tinygan.runs.recipe import Recipe
 from tinygan.runs.training import train
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -564,3 +566,23 @@ def test_no_console_is_no_reason_to_fail(tmp_path, monkeypatch, stream):
         stream.close()
     monkeypatch.setattr(sys, "stderr", stream)
     assert not plotting.attempt(tmp_path / "a", raising(ValueError))
+
+
+# ---- the program -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", ["full disk", "data"])
+def test_a_program_ends_with_1_and_says_how_to_go_on(whole, tmp_path, monkeypatch, capfd, event):
+    left = failing(monkeypatch, CHECKPOINT, errno.ENOSPC, times=0)
+    events = {"full disk": {10: lambda: left.__setitem__(0, 10**9)}, "data": {10: raising(DataError("x: is gone."))}}
+    recipe = Recipe(name="small", epochs=1, lr=1e-3)
+    with pytest.raises(SystemExit) as ended:
+        launch(
+            lambda flags: train(at(events[event]), small_data(), out=tmp_path / "run", **STEPS), "doc", recipe, argv=[]
+        )
+    assert ended.value.code == 1
+    *_, last = said = capfd.readouterr().err.splitlines()
+    assert last.startswith("error: ")
+    kept = last if event == "full disk" else said[-2]
+    assert "The checkpoint of step 9 is kept, " in kept
+    assert f"{CHECKPOINT}; --resume (resume=True) goes on." in kept
