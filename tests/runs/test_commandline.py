@@ -770,7 +770,9 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, example, images, capsys, monk
 
     monkeypatch.setattr(os, "replace", disk_full)
     assert example("--data", images, "--out", tmp_path / "run", "--steps", 3, "--batch-size", 4) == 1
-    assert capsys.readouterr().err.endswith("cannot be written (No space left on device).\n")
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith(f"error: {tmp_path / 'run' / 'checkpoint.safetensors'}: cannot be written (No space left on")
+    assert last.endswith(" bytes there. Make room for it, or name another place.")
 
 
 def test_interrupted_before_training(capsys):

@@ -89,7 +89,7 @@ def train(
         before: only some steps are looked at there, at most 50 apart.
     Exception
         Whatever else data, layers or memory raise ends training, too. If it came between two steps, the last one is
-        kept; a line on stderr says so, and how to go on.
+        kept (not of several processes); a line on stderr says what is kept, and how to go on.
     KeyboardInterrupt
         Ctrl-C or SIGTERM came. The step at hand was finished and a checkpoint written; a second signal does not wait.
     """
@@ -182,11 +182,14 @@ class _Loop:
         return repr(self.run.gan.rng.bit_generator.state)
 
     def leave(self, error: Exception) -> None:
-        """Before an error ends the run, keep its last step and say how to go on; a step half done cannot be kept."""
+        """Before an error ends the run, keep its last step and say how to go on.
+
+        A step half done cannot be kept, nor one of several processes, which can no longer ask whether they are alike.
+        """
         run, t = self.run, self.run.gan.t
         if self.group.rank > 0 or isinstance(error, NonFiniteError):  # which says so itself
             return
-        if self._draws() == self.after and run.saved < t:
+        if self.group.size == 1 and self._draws() == self.after and run.saved < t:
             attempt(run.checkpoint, partial(run.rescue, self.unread))
         say(f"Training ended after step {t:,} of {self.last:,}.{run.way_back()}")
 
