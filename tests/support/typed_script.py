@@ -134,8 +134,8 @@ def a_game(rng: np.random.Generator) -> None:
         require_finite(gan, turn)
         print(gan.t, turn.player, float(turn.loss))
 
-    losses: Losses = gan.step(real, watch=watch)
-    print(float(losses.d), float(losses.g), gan.sample(3).shape, gan.to("numpy").noise(2).dtype)
+    measured: Losses = gan.step(real, watch=watch)
+    print(float(measured.d), float(measured.g), gan.sample(3).shape, gan.to("numpy").noise(2).dtype)
     z = gan.noise(4, rng=rng)
     fake: Array = gan.sample(z=z)
     check_generator_gradient(generator, discriminator, losses.NonSaturating(), z)
