@@ -18,6 +18,7 @@ from tinygan.errors import GradientError
 from tinygan.layers import Layer
 from tinygan.ops import sigmoid
 from tinygan.penalties import register
+from tinygan.runs.commandline import run_program
 from tinygan.testing import check_layer, check_second_order
 
 
@@ -60,7 +61,7 @@ def curvature(layer, x, v, g):
     return g * v * s * (1.0 - s) * (2.0 + x * (1.0 - 2.0 * s)), {}
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="nothing to shorten here; every example takes this flag")
     parser.parse_args()
@@ -80,3 +81,7 @@ if __name__ == "__main__":
     register(Swish, tangent=tangent, second_order=curvature)
     check_second_order(Swish(), x)
     print("Swish bends as it should: it goes with any gradient penalty.")
+
+
+if __name__ == "__main__":
+    run_program(main)

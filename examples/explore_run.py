@@ -19,7 +19,6 @@ learned nothing, and from raw pixels.
 """
 
 import argparse
-import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -28,11 +27,14 @@ from tqdm import trange
 
 from tinygan import GAN, Sequential, losses, models, optim, plotting
 from tinygan.data import ImageData, batches, digits, load, steps_per_epoch
-from tinygan.errors import TinyGANError
 from tinygan.layers import Dense
+from tinygan.runs.commandline import output_folder, run_program
+from tinygan.runs.flags import path, path_text
+from tinygan.runs.folder import CHECKPOINT
 from tinygan.runs.trained import Trained, load_trained
 from tinygan.runs.training import train
 
+USUAL = Path("runs/dcgan")
 LAMBDA = 0.003  # what D's opinion of a repair weighs, beside the error in the visible pixels
 GUESSES, STEPS = 2000, 300  # noise vectors from which the start of a repair is chosen; steps of gradient descent
 LABELLED = 4000  # images whose features are looked at: the first half is learned from, the second judged
@@ -186,25 +188,32 @@ def draw_clouds(path: Path, clouds: dict[str, np.ndarray], labels: np.ndarray) -
         figure.legend(*dots.legend_elements(num=None), loc="outside right center", frameon=False)
 
 
+def toy_run(data: str | None) -> Path:
+    """A run of a few steps, to see that everything works."""
+    folder, seen = Path("runs/explore_run"), load(data, size=28, channels=1) if data else digits(600)
+    print(f"there is no run in {USUAL}: a toy is trained in {folder}, on {seen.description}")
+    G, D = models.dcgan((28, 28, 1), noise_dim=8, width=4)
+    settings = {"data": data or "digits"}
+    return train(GAN(G, D, noise_dim=8), seen, out=folder, steps=40, overwrite=True, settings=settings)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="?", type=Path, default="runs/dcgan", help="folder of a run (default: runs/dcgan)")
-    parser.add_argument("--data", help="images to repair and to look at (default: what the run learned from)")
-    parser.add_argument("--out", type=Path, help="output folder (default: explored, in the folder of the run)")
-    parser.add_argument("--quick", action="store_true", help="make a tiny run first, to see that everything works")
+    parser.add_argument("run", nargs="?", type=path, help=f"folder of a run (default: {USUAL})")
+    parser.add_argument("--data", type=path_text, help="images to look at (default: what the run learned from)")
+    parser.add_argument("--out", type=path, help="output folder (default: explored, in the folder of the run)")
+    parser.add_argument("--quick", action="store_true", help="less effort; if there is no run, a toy comes first")
     args = parser.parse_args()
-    if args.quick:
-        G, D = models.dcgan((28, 28, 1), noise_dim=8, width=4)
-        args.run, args.data = Path("runs/explore_run"), "digits"
-        train(GAN(G, D, noise_dim=8), digits(600), out=args.run, steps=40, overwrite=True)
+    folder = args.run or USUAL
+    if args.quick and args.run is None and not (USUAL / CHECKPOINT).exists():
+        folder = toy_run(args.data)
 
-    run = load_trained(args.run)
+    run = load_trained(folder)
     height, width, channels = run.image_shape
     data = str(args.data or run.settings.get("data", "auto"))
     images = load(data, split="test", size=(height, width), channels=channels, fit=run.settings.get("fit", "crop"))
-    print(f"{args.run} after {run.step:,} steps; {images.description}")
-    out = args.out or args.run / "explored"
-    out.mkdir(parents=True, exist_ok=True)
+    print(f"{folder} after {run.step:,} steps; {images.description}")
+    out = output_folder(args.out or folder / "explored")
     draw_walks(run, out)
     draw_repairs(run, images, out, **({"guesses": 100, "steps": 20} if args.quick else {}))
     if images.labels is None or len(images) < 200:
@@ -215,7 +224,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (TinyGANError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_program(main)

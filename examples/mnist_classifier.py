@@ -13,9 +13,9 @@ the cross-entropy, which is how surprised it is by the label:
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,10 @@ from tqdm import tqdm
 from tinygan import Sequential, losses, optim, plotting, to_backend, to_numpy
 from tinygan.backends import ops_of
 from tinygan.data import ImageData, batches, digits, load, steps_per_epoch
-from tinygan.errors import DataError, TinyGANError
+from tinygan.errors import DataError
 from tinygan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU
+from tinygan.runs.commandline import output_folder, run_program
+from tinygan.runs.flags import count, path, path_text, seed
 
 EPOCHS, BATCH, LR = 4, 128, 3e-3
 SHIFT = 1  # pixels at most, another one for each batch: what has moved is a new digit to learn from
@@ -62,6 +64,11 @@ def fit(network: Sequential, digits: ImageData, *, epochs: int, seed: int) -> It
         yield sum(map(float, seen)) / per_epoch
 
 
+def first(data: ImageData, n: int) -> ImageData:
+    """The first n of labelled images."""
+    return replace(data, images=data.images[:n], labels=data.labels[:n])
+
+
 def probabilities(network: Sequential, digits: ImageData) -> np.ndarray:
     """What ``network`` says of all images (N, 10): the probability of each digit."""
     rows, backend = np.arange(len(digits)), ops_of(network.theta)
@@ -76,6 +83,7 @@ def draw_mistakes(path: Path, digits: ImageData, p: np.ndarray, most: int = 60) 
     named = p.argmax(axis=1)
     wrong = np.flatnonzero(named != digits.labels)
     wrong = wrong[np.argsort(p[wrong, digits.labels[wrong]])][:most]
+    output_folder(path.parent)
     with plotting.figure(path, size=(12, 8), dpi=80) as figure:
         for ax in (axes := figure.subplots(6, 10)).flat:
             ax.set_axis_off()
@@ -86,24 +94,24 @@ def draw_mistakes(path: Path, digits: ImageData, p: np.ndarray, most: int = 60) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="auto", help="digits or fashion, or where MNIST is (default: auto)")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"visits to every digit (default: {EPOCHS})")
-    parser.add_argument("--seed", type=int, default=0, help="fixes weights and order (default: 0)")
+    parser.add_argument("--data", type=path_text, help="digits or fashion, or where MNIST is (default: auto)")
+    parser.add_argument("--epochs", type=count, default=EPOCHS, help=f"visits to every digit (default: {EPOCHS})")
+    parser.add_argument("--seed", type=seed, default=0, help="fixes weights and order (default: 0)")
     parser.add_argument("--backend", default="numpy", help="numpy, cupy (a GPU), or auto (default: numpy)")
-    parser.add_argument("--out", type=Path, default=Path("runs/mnist_classifier"), help="output folder")
-    parser.add_argument("--quick", action="store_true", help="1,280 drawn digits, to see that everything works")
+    parser.add_argument("--out", type=path, default=Path("runs/mnist_classifier"), help="output folder")
+    parser.add_argument("--quick", action="store_true", help="1,280 digits, drawn unless --data says otherwise")
     args = parser.parse_args()
-    if args.epochs < 1:
-        parser.error("--epochs: at least one is needed")
 
-    if args.quick:
+    if args.quick and args.data is None:
         train, test = digits(1280), digits(2000, split="test")
     else:
-        train, test = (load(args.data, split=split, size=28, channels=1) for split in ("train", "test"))
+        train, test = (load(args.data or "auto", split=split, size=28, channels=1) for split in ("train", "test"))
     if train.labels is None or test.labels is None:
         raise DataError(f"{train.name}: there are no labels to learn; try --data digits.")
     if len(train) == len(test) and np.array_equal(train.images[:100], test.images[:100]):
         raise DataError(f"{train.name}: there are no images apart to be tested with; give digits, fashion or MNIST.")
+    if args.quick:
+        train, test = first(train, 1280), first(test, 2000)
     print(train.description)
     network = classifier(np.random.default_rng(args.seed)).to(args.backend)
     print(f"\n{network.summary((28, 28, 1))}\n")
@@ -120,7 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (TinyGANError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_program(main)

@@ -47,6 +47,9 @@ from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parent))  # what lies beside this file, python -I would not look for
+
 from many_runs import count, play_all
 from mnist_classifier import EPOCHS, classifier, fit
 from mode_coverage_report import draw, keep, panel, table
@@ -57,14 +60,18 @@ from tinygan.backends.cuda import stepper
 from tinygan.data import ImageData, Stacked, load
 from tinygan.data import digits as drawn_digits
 from tinygan.data.stacked import DIGITS, MODES, channels, modes
-from tinygan.errors import DataError, TinyGANError
+from tinygan.errors import DataError
 from tinygan.layers import Dense, SiLU, Tanh
 from tinygan.layers.initializers import glorot_uniform, he_normal
 from tinygan.losses import NonSaturating, Relativistic
 from tinygan.optim import Adam
+from tinygan.parallel.console import say
 from tinygan.penalties import R1, R2
 from tinygan.runs import state
+from tinygan.runs.commandline import output_folder, run_program
+from tinygan.runs.flags import path, path_text
 from tinygan.runs.schedules import cosine
+from tinygan.runs.writer import Writer
 
 STEPS = {"ring": 30_000, "grid": 60_000, "stacked": 8_000}  # adversarial steps of a run
 SAVE_EVERY = 60.0  # seconds
@@ -272,10 +279,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ablation", action="store_true", help="all losses with all penalties, on ring and grid")
     parser.add_argument("--seeds", type=int, help="how many runs, from seed 0 (default: 10)")
     parser.add_argument("--steps", type=int, help=f"adversarial steps of each (default: {STEPS})")
-    parser.add_argument("--digits", default="auto", help="what is stacked: a folder with MNIST, ... (default: auto)")
+    parser.add_argument("--digits", type=path_text, default="auto", help="what is stacked, such as a folder with MNIST")
     parser.add_argument("--width", type=int, help="channels of the images' networks (default: 32)")
     parser.add_argument("--backend", choices=["numpy", "cupy", "auto"], default="numpy", help="cupy: a GPU")
-    parser.add_argument("--out", type=Path, default=Path("runs/mode_coverage"), help="output folder")
+    parser.add_argument("--out", type=path, default=Path("runs/mode_coverage"), help="output folder")
     parser.add_argument("--quick", action="store_true", help="2 seeds, 20 steps, width 4, to see that everything works")
     args = parser.parse_args(arguments)
     for flag, usual in (("data", "ring"), ("loss", "relativistic"), ("penalty", "r1+r2")):
@@ -307,7 +314,16 @@ def planned(args: argparse.Namespace) -> list[Job]:
 def main() -> None:
     args = parse()
     jobs = planned(args)
-    args.out.mkdir(parents=True, exist_ok=True)
+    with Writer(output_folder(args.out)) as writer:
+        writer.hold()
+        try:
+            play_and_report(args, jobs)
+        except KeyboardInterrupt:
+            say("the same command goes on from what is saved", to="stderr")
+            raise
+
+
+def play_and_report(args: argparse.Namespace, jobs: list[Job]) -> None:
     if missing := [job for job in jobs if not job.path(args.out, ".json").exists()]:
         get_ops(missing[0].backend)  # refused here, in one line, if it cannot run
         missing[0].task(args.out)  # the classifier is made before several runs look for it
@@ -328,9 +344,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (TinyGANError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from what is saved")
+    run_program(main)

@@ -12,7 +12,6 @@ The objective, with logits s = D(x):
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,9 @@ from tqdm import trange
 from tinygan import GAN, Sequential, optim, plotting, to_backend, to_numpy
 from tinygan.backends import get_ops, ops_of
 from tinygan.backends.cuda import stepper
-from tinygan.errors import TinyGANError
 from tinygan.layers import Dense, LeakyReLU
+from tinygan.runs.commandline import output_folder, run_program
+from tinygan.runs.flags import count, seed
 
 STEPS, BATCH, WIDTH = 10_000, 256, 96
 RADIUS, SIGMA = 1.0, 0.05
@@ -49,6 +49,7 @@ def draw(snapshots: list[tuple[int, np.ndarray]], gan: GAN, real: np.ndarray, pa
     logits = to_numpy(gan.discriminator(to_backend(plane, ops_of(gan.discriminator.theta))))
     belief = 1 / (1 + np.exp(-logits.reshape(100, 100)))
     across = len(snapshots) + 2
+    output_folder(path.parent)
     with plotting.figure(path, size=(3 * across, 3.3)) as figure:
         axes = figure.subplots(1, across)
         axes[0].scatter(*real.T, s=2, color="tab:blue")
@@ -64,12 +65,12 @@ def draw(snapshots: list[tuple[int, np.ndarray]], gan: GAN, real: np.ndarray, pa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"adversarial steps (default: {STEPS})")
-    parser.add_argument("--seed", type=int, default=0, help="fixes weights, noise and data (default: 0)")
+    parser.add_argument("--steps", type=count, metavar="N", help=f"adversarial steps (default: {STEPS})")
+    parser.add_argument("--seed", type=seed, metavar="N", default=0, help="fixes weights, noise and data (default: 0)")
     parser.add_argument("--backend", default="numpy", help="numpy, cupy (a GPU), or auto (default: numpy)")
-    parser.add_argument("--quick", action="store_true", help="200 steps, to see that everything works")
+    parser.add_argument("--quick", action="store_true", help="200 steps, unless --steps says how many")
     args = parser.parse_args()
-    steps = 200 if args.quick else args.steps
+    steps = args.steps or (200 if args.quick else STEPS)
 
     rng = np.random.default_rng(args.seed)
     generator = Sequential(
@@ -104,7 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except TinyGANError as error:
-        sys.exit(f"error: {error}")
+    run_program(main)

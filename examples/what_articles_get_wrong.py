@@ -12,8 +12,9 @@ mean over a batch. D ascends and G descends
 """
 
 import argparse
-import inspect
+import ast
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from tinygan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, LeakyReLU,
 from tinygan.losses import Minimax, NonSaturating
 from tinygan.ops import sigmoid
 from tinygan.optim import Adam
+from tinygan.runs.commandline import run_program
 
 
 def both_signs():
@@ -275,12 +277,19 @@ ERRORS = [
     two_wrong_names,
 ]
 
-if __name__ == "__main__":
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="nothing to shorten; all small examples take it")
     parser.parse_args()
 
+    source = ast.parse(Path(__file__).read_text("utf-8"))  # python -OO leaves functions without their docstrings
+    texts = {node.name: ast.get_docstring(node) for node in source.body if isinstance(node, ast.FunctionDef)}
     for error in ERRORS:
-        print(inspect.getdoc(error), end="\n\n")
+        print(texts[error.__name__], end="\n\n")
         error()
         print("\n")
+
+
+if __name__ == "__main__":
+    run_program(main)

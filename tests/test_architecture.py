@@ -32,7 +32,7 @@ ORDER = [
     *("backends", "penalties", "models", "parallel", "data", "runs", "testing"),
 ]
 BESIDE_THE_BOOK = {"checkpoints"}  # the format of a file, which a reader of the book need not open
-HEAVY = {"cupy", "hypothesis", "matplotlib", "PIL", "pooch", "pytest", "safetensors", "scipy"}
+HEAVY = {"cupy", "filelock", "hypothesis", "matplotlib", "PIL", "pooch", "pytest", "safetensors", "scipy"}
 NEEDED_LATER = {"threadpoolctl", "tqdm", "ctypes.util"}  # light, but not everybody's
 
 

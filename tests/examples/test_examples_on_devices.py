@@ -13,7 +13,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 def test_an_example_runs_where_it_is_told_to(name, device, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(EXAMPLES)
-    monkeypatch.setattr(sys, "argv", [name, "--quick", "--backend", device.name])
+    shorter = [] if name == "mnist_classifier" else ["--steps", "50"]
+    monkeypatch.setattr(sys, "argv", [name, "--quick", *shorter, "--backend", device.name])
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     assert list((tmp_path / "runs" / name).glob("*.png"))
     assert capsys.readouterr().out

@@ -24,7 +24,8 @@ from mode_coverage_report import Panel, draw, mean_and_error, table  # noqa: E40
 
 from tinygan import checkpoints  # noqa: E402
 from tinygan.data.stacked import channels, modes  # noqa: E402
-from tinygan.errors import DataError  # noqa: E402
+from tinygan.errors import ArgumentError, DataError  # noqa: E402
+from tinygan.runs.writer import Writer  # noqa: E402
 
 TINY = {"ring": Job("ring", "relativistic", "r1+r2", 6, 0), "grid": Job("grid", "non-saturating", "r1", 6, 1)}
 
@@ -343,6 +344,17 @@ def test_the_example_from_its_command_line(tmp_path, arguments, rows, picture):
     again = run_example(*arguments, "--quick", folder=tmp_path)
     assert again.stdout == ended.stdout  # from the records
     assert [r.stat().st_mtime_ns for r in records] == times
+
+
+def test_one_command_at_a_time_in_a_folder(tmp_path, monkeypatch):
+    """Two would write the same records and save into the same files."""
+    monkeypatch.setattr(sys, "argv", ["mode_coverage", "--quick", "--out", str(tmp_path / "out")])
+    (tmp_path / "out").mkdir()
+    with Writer(tmp_path / "out") as writer:
+        writer.hold()
+        with pytest.raises(ArgumentError, match="writes in this folder"):
+            mode_coverage.main()
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_numbers_without_meaning_are_refused(tmp_path):

@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.odd_streams import STREAM_ODDITIES, close
 from support.small_runs import assert_same_files, small_data
 
 from tinygan import GAN, checkpoints, losses, optim
 from tinygan import ops as registry
 from tinygan.backends import loading
+from tinygan.errors import DataError
 from tinygan.layers import Dense
 from tinygan.network import Sequential
 from tinygan.parallel import ALONE
@@ -36,6 +38,7 @@ from tinygan.runs.commandline import (
     training_options,
 )
 from tinygan.runs.schedules import cosine, linear
+from tinygan.runs.writer import Writer
 from tinygan.testing.device import standin
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -109,7 +112,7 @@ def test_steps_replace_epochs():
     assert (flags.epochs, flags.steps) == (None, 5)
 
 
-BAD_FLAGS = [
+BAD_FLAG_ODDITIES = [
     ("--epochs 0", "argument --epochs: expected a whole number of at least 1, got '0'"),
     ("--epochs -3", "argument --epochs: expected a whole number of at least 1, got '-3'"),
     ("--epochs 1.5", "argument --epochs: expected a whole number of at least 1, got '1.5'"),
@@ -154,6 +157,16 @@ BAD_FLAGS = [
     ("--background red", "argument --background: expected a whole number from 0 to 255, got 'red'"),
     ("--background 1,2", "argument --background: expected one grey level, or red,green,blue, got '1,2'"),
     ("--cache", "argument --cache: expected one argument"),
+    ("--data=", "argument --data: expected a path, got the text ''; '.' is the current folder"),
+    ("--cache=", "argument --cache: expected a path, got the text ''"),
+    ("--out=", "argument --out: expected a path, got the text ''"),
+    (
+        "--data=~no-such-user/x",
+        "argument --data: ~no-such-user/x: nobody knows the home folder ~no-such-user. Write the",
+    ),
+    ("--cache=~no-such-user", "argument --cache: ~no-such-user: nobody knows the home folder ~no-such-user"),
+    ("--out ~no-such-user/x", "argument --out: ~no-such-user/x: nobody knows the home folder ~no-such-user"),
+    ("--resume --out=", "argument --out: expected a path"),
     ("--resume --overwrite", "argument --overwrite: not allowed with argument --resume"),
     ("--epoch 3", "unrecognized arguments: --epoch 3"),
     ("surplus", "unrecognized arguments: surplus"),
@@ -161,7 +174,7 @@ BAD_FLAGS = [
 ]
 
 
-@pytest.mark.parametrize(("line", "message"), BAD_FLAGS, ids=[line for line, _ in BAD_FLAGS])
+@pytest.mark.parametrize(("line", "message"), BAD_FLAG_ODDITIES, ids=[line for line, _ in BAD_FLAG_ODDITIES])
 def test_bad_flags(line, message, example, capsys):
     assert example(*line.split()) == 2
     out, err = capsys.readouterr()
@@ -193,6 +206,18 @@ def test_so_is_that_of_every_system(system, capsys):
 @pytest.mark.parametrize("name", sorted({line.split()[0] for line in SYSTEMS}))
 def test_an_example_is_read_on_a_page(name):
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 90
+
+
+def test_a_home_folder_is_meant_wherever_a_path_is(tmp_path, monkeypatch, example, images):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "..")
+    assert flags_of("--out=~/x").out == tmp_path / "x"
+    assert flags_of("--out", "~").out == tmp_path
+    assert flags_of("--data=~/x").data == "~/x", "as it was typed, for a run that is resumed elsewhere"
+    assert example("--data=~/images-idx3-ubyte", "--out=~/run", "--steps", 1, "--batch-size", 4) == 0
+    assert (tmp_path / "run" / "samples.png").exists()
+    assert example("--resume", "--out=~/run", "--steps", 2, "--batch-size", 4) == 0
 
 
 def test_every_default_stands_in_the_help():
@@ -773,6 +798,78 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, example, images, capsys, monk
     *_, last = capsys.readouterr().err.splitlines()
     assert last.startswith(f"error: {tmp_path / 'run' / 'checkpoint.safetensors'}: cannot be written (No space left on")
     assert last.endswith(" bytes there. Make room for it, or name another place.")
+
+
+@pytest.mark.parametrize("how", [[], ["--overwrite"], ["--resume"]], ids=["start", "overwrite", "resume"])
+def test_a_folder_that_another_run_writes_in_is_refused_before_any_data_is_read(how, tmp_path, example, images, capsys):
+    finished_run(tmp_path, example, images)
+    with Writer(tmp_path) as writer:
+        writer.hold()
+        capsys.readouterr()
+        assert example("--data", "nowhere", "--out", tmp_path, *how) == 1
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert "this very process writes in this folder" in err
+
+
+LAUNCH_ODDITIES = [
+    ("nothing to show", [], 0),
+    ("help", ["--help"], 0),
+    ("a bad flag", ["--epochs", "0"], 2),
+    ("no such data", ["--data", "nowhere \udce9 写真"], 1),
+]
+
+
+@pytest.mark.parametrize(("what", "argv", "code"), LAUNCH_ODDITIES, ids=[row[0] for row in LAUNCH_ODDITIES])
+@pytest.mark.parametrize(("stream", "make"), STREAM_ODDITIES, ids=[row[0] for row in STREAM_ODDITIES])
+def test_the_exit_code_is_right_whatever_the_console_is(what, argv, code, stream, make, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", make())
+    monkeypatch.setattr(sys, "stderr", make())
+
+    def main(flags):
+        print("σ(D) of 写真")
+        if flags.data.startswith("nowhere"):
+            raise DataError(f"data {flags.data}: not there.")
+        return Path("caf\udce9")
+
+    endings = []
+    try:
+        launch(main, "A GAN of σ.", RECIPE, argv=argv)
+    except SystemExit as ending:
+        endings.append(ending.code)
+    assert (endings or [0]) == [code]
+    close(sys.stdout)
+    close(sys.stderr)
+
+
+def test_pipes_that_nobody_reads_any_more(tmp_path, images):
+    """| head -1, and 2>&1 | true: the run goes on to its end, and nothing is met again as Python shuts down."""
+    ends = [os.pipe(), os.pipe()]
+    for reader, _ in ends:
+        os.close(reader)
+    run = ["--data", images, "--out", tmp_path / "run", "--steps", "3", "--width", "4", "--batch-size", "4"]
+    command = [sys.executable, str(EXAMPLE), *map(str, run)]
+    process = subprocess.Popen(command, stdout=ends[0][1], stderr=ends[1][1])
+    for _, writer in ends:
+        os.close(writer)
+    assert process.wait(timeout=120) == 0
+    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
+
+
+def test_a_word_of_the_end_without_a_console(tmp_path, images, monkeypatch):
+    """An interrupted run ends with its own code, and with everything drawn, whoever looks on."""
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "stdout", None)
+    step = GAN.step
+
+    def interrupted(gan, *args, **options):
+        if gan.t == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(gan, *args, **options)
+
+    monkeypatch.setattr(GAN, "step", interrupted)
+    assert program("mnist_mlp_gan")("--data", images, "--out", tmp_path / "run", "--batch-size", 4) == 130
+    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
 
 
 def test_interrupted_before_training(capsys):

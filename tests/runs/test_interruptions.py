@@ -116,7 +116,7 @@ def test_kill_9(tmp_path):
     assert_same_files(out, train(small_gan(), small_data(), out=tmp_path / "whole", **OFTEN))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(whole, tmp_path, monkeypatch, capfd, number):
     out, gan = tmp_path / "run", small_gan()
     original = gan.step

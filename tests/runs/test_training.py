@@ -176,7 +176,7 @@ def test_importing_the_wing_loads_nothing_heavy():
     code = "import sys, tinygan.runs.commandline, tinygan; tinygan.runs.train; print(*sys.modules)"
     loaded = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
     assert "tinygan.runs.training" in loaded
-    assert not loaded & {"matplotlib", "PIL", "tqdm", "safetensors", "cupy", "mpi4py", "pooch"}
+    assert not loaded & {"matplotlib", "PIL", "tqdm", "safetensors", "filelock", "cupy", "mpi4py", "pooch"}
 
 
 # ---- progress ------------------------------------------------------------------------------------------------------

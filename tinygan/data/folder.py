@@ -10,8 +10,9 @@ holds for as long as the names, sizes and times of the pictures do, and is made 
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,10 +20,14 @@ import numpy as np
 
 from ..errors import ArgumentError, DataError
 from .dataset import ImageData
+from .paths import whole_path
 from .pictures import MAX_PIXELS, SUFFIXES, Form
 from .store import digest, known, make, place
 
 SHOWN = 5  #: file names in a description; the others stand in the .json file of the cache
+MARK = ".tinygan"  #: a file that says: in this folder is what tinygan has drawn
+RUN_FILES = ({MARK}, {"checkpoint.safetensors"}, {"config.json", "losses.csv"})  #: each tells the folder of a run
+DRAWN = re.compile(r"samples\.png|losses\.png|film\.gif|samples/step_\d+\.png")  #: by a run, in its folder
 
 
 def load_folder(
@@ -42,6 +47,8 @@ def load_folder(
     PNG, JPEG, GIF (the first frame), WebP and BMP of any size and kind. Files and folders whose names begin with a dot
     are passed over. If the pictures lie in two or more folders within ``path``, and none beside these, the names of the
     folders are the ``classes`` and give the labels. A file that cannot be read is left out; ``description`` says so.
+    What training runs have drawn is never data: their folders are passed over, and said; if ``path`` itself is the
+    folder of a run, it is the run's own pictures that are.
 
     Parameters
     ----------
@@ -63,7 +70,7 @@ def load_folder(
     ArgumentError
         A setting has no meaning.
     """
-    folder = Path(path).expanduser()
+    folder = whole_path(path)
     if folder.is_file():
         raise DataError(f"{folder}: this is a file; give the folder that holds the pictures.")
     if not folder.is_dir():
@@ -94,6 +101,8 @@ def load_folder(
         text += f"; labels: the folders {_some(classes)}"
     if about["enlarged"]:
         text += f"; {about['enlarged']:,} were smaller and had to be enlarged"
+    if listing.runs:
+        text += f"; left out what training runs have written: {_some(listing.runs)}"
     if skipped:
         text += f"; {len(skipped):,} could not be read: {_with_reasons(skipped)}"
     data = ImageData(images, labels, folder.resolve().name or "images", text, classes)
@@ -109,16 +118,19 @@ class Listing:
     pictures : (name relative to the folder, bytes, time of the last change in ns), in the order of the names.
     unreadable : names of files and folders that cannot be looked at, and why.
     others : one of the other files, if there are any.
+    runs : names of the folders, and of the pictures, that belong to training runs.
     """
 
     pictures: list[tuple[str, int, int]]
     unreadable: dict[str, str]
     others: str | None
+    runs: list[str]
 
 
 def list_pictures(folder: Path) -> Listing:
     """List everything in ``folder`` that is called like a picture. Links are followed; no folder is visited twice."""
-    pictures, unreadable, others = [], {}, None
+    pictures, unreadable, others, runs = [], {}, None, []
+    is_drawn = _drawn_by_runs(folder)
     seen: set[tuple[int, int]] = set()
     todo = [folder]
     while todo:
@@ -134,6 +146,9 @@ def list_pictures(folder: Path) -> Listing:
         except OSError as error:
             unreadable[prefix.rstrip("/") or "."] = error.strerror or str(error)
             continue
+        if current != folder and is_run(current):
+            runs.append(prefix.rstrip("/"))
+            continue
         folders = []
         for entry in entries:
             if entry.name.startswith("."):
@@ -144,6 +159,8 @@ def list_pictures(folder: Path) -> Listing:
                     folders.append(current / entry.name)
                 elif not called_picture:
                     others = others or name
+                elif is_drawn(name):
+                    runs.append(name)
                 elif not stat.S_ISREG((status := entry.stat()).st_mode):
                     unreadable[name] = "no regular file"
                 elif status.st_size == 0:
@@ -154,12 +171,32 @@ def list_pictures(folder: Path) -> Listing:
                 if called_picture:
                     unreadable[name] = error.strerror or str(error)
         todo.extend(reversed(folders))
-    return Listing(sorted(pictures, key=lambda p: PurePosixPath(p[0]).parts), unreadable, others)
+    return Listing(sorted(pictures, key=lambda p: PurePosixPath(p[0]).parts), unreadable, others, sorted(runs))
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a training run, or an example, has made this folder for what it draws."""
+    return any(all(os.path.exists(folder / name) for name in names) for names in RUN_FILES)
+
+
+def _drawn_by_runs(folder: Path) -> Callable[[str], bool]:
+    """Tell what a run has drawn among the pictures of ``folder``, which may be its folder, or samples/ in that."""
+    whole = folder.resolve()
+    if is_run(whole):
+        return lambda name: bool(DRAWN.fullmatch(name))
+    if is_run(whole.parent):
+        return lambda name: bool(DRAWN.fullmatch(f"{whole.name}/{name}"))
+    return lambda name: False
 
 
 def _nothing_found(folder: Path, listing: Listing) -> str:
     if listing.unreadable:
         return f"{folder}: no picture in it can be read: {_with_reasons(listing.unreadable)}."
+    if listing.runs:
+        return (
+            f"{folder}: the only pictures in it are those that training runs have drawn, which are never data: "
+            f"{_some(listing.runs)}. Give the folder that holds the pictures."
+        )
     what = "it is empty" if listing.others is None else f"found other files, such as {_shown(listing.others)}"
     return (
         f"{folder}: expected pictures ({', '.join(SUFFIXES)}) in this folder or folders in it, but {what}; "

@@ -13,6 +13,7 @@ from .dataset import ImageData
 from .digits import digits
 from .folder import load_folder
 from .mnist import SOURCES, Unavailable, holds_idx, load_idx_file, load_idx_folder, load_public
+from .paths import whole_path
 from .pictures import SUFFIXES, refit
 from .shapes import shapes
 
@@ -77,7 +78,7 @@ def load(
     """
     if split not in ("train", "test"):
         raise ArgumentError(f"split: expected 'train' or 'test', got {split!r}.")
-    path = Path(name).expanduser()
+    path = whole_path(name)
     if name in ("auto", *_COUNT, *SOURCES):
         data = _named(str(name), split, cache, seed, size, in_turn)
     elif path.is_dir() and not holds_idx(path):

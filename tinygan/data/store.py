@@ -26,6 +26,8 @@ import numpy as np
 from ..backends.cpu.threads import workers
 from ..checkpoints import replace_file
 from ..errors import DataError
+from ..parallel.console import Console
+from .paths import whole_path
 from .pictures import Form, TooLarge, is_grey, own_limits, read_picture, reason
 
 FORMAT = 1  #: raised when the same pictures would come out as other bytes
@@ -43,7 +45,7 @@ def place(folder: Path, settings: dict[str, Any], cache: str | os.PathLike[str] 
         cache = pooch.os_cache("tinygan")
     folder = folder.resolve()
     readable = re.sub(r"[^A-Za-z0-9-]+", "_", folder.name)[:40]
-    return Path(cache).expanduser() / "folders" / f"{readable}-{digest([os.fspath(folder), settings])[:16]}.npy"
+    return whole_path(cache) / "folders" / f"{readable}-{digest([os.fspath(folder), settings])[:16]}.npy"
 
 
 def digest(value: Any) -> str:
@@ -160,8 +162,10 @@ def _attempt(work: Callable[[Path], Any], path: Path) -> Any:
 
 
 def _with_bar(results: Iterator[Any], total: int, folder: Path, shown: bool) -> Iterator[Any]:
-    if not (shown and sys.stderr.isatty()):
+    console = Console(getattr(sys, "stderr", None))
+    if not (shown and console.isatty()):
         return results
     from tqdm import tqdm
 
-    return iter(tqdm(results, total=total, desc=f"reading {folder.name}", unit=" images", dynamic_ncols=True))
+    text = f"reading {folder.name}"
+    return iter(tqdm(results, total=total, desc=text, file=console, unit=" images", dynamic_ncols=True))

@@ -25,6 +25,7 @@ from .. import ops
 from ..backends.cpu import threads
 from ..errors import BackendError
 from ..ops import Array, ops_of
+from .console import Console, say
 from .group import ALONE, Group
 
 PATIENCE = 3.0  # seconds that a process in trouble waits for the others to be in the same trouble
@@ -122,9 +123,8 @@ class Mpi(Group):
         everybody, patience = self._ends.Ibarrier(), time.monotonic() + PATIENCE
         while not everybody.Test():
             if time.monotonic() > patience:
-                print(f"process {self.rank} of {self.size}:", file=sys.stderr)
+                say(f"process {self.rank} of {self.size}:", to="stderr")
                 report()
-                sys.stderr.flush()
                 self._ends.Abort(1)
             time.sleep(0.01)
         if self.rank == 0:
@@ -185,9 +185,8 @@ def first_speaks(group: Group) -> Iterator[None]:
     """Within the ``with`` block, what processes but the first print goes nowhere; errors are for :meth:`Group.end`."""
     with ExitStack() as stack:
         if group.rank > 0:
-            nowhere = stack.enter_context(open(os.devnull, "w"))
-            stack.enter_context(redirect_stdout(nowhere))
-            stack.enter_context(redirect_stderr(nowhere))
+            stack.enter_context(redirect_stdout(Console(None)))
+            stack.enter_context(redirect_stderr(Console(None)))
         yield
 
 

@@ -16,25 +16,27 @@ An example states its recipe as default values and leaves the rest to :func:`lau
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..backends import best_backend, device_of, get_ops, set_precision
 from ..data import ImageData, steps_per_epoch
+from ..data.folder import MARK
 from ..errors import TinyGANError
 from ..gan import GAN
 from ..losses import Labelled
 from ..network import Sequential
 from ..parallel import ALONE, Group
+from ..parallel.console import forgiving_streams, say
 from ..parallel.mpi import first_speaks, world
 from .flags import LOSSES, ONCE, OPTIMIZERS, loss_of, optimizer_of, penalties_of
 from .folder import CHECKPOINT, read_checkpoint
 from .recipe import Recipe, make_parser
+from .writer import require_free
 
 
-def parse(doc: str, *recipes: Recipe, argv: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(doc: str | None, *recipes: Recipe, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the flags; those that are not given are the recipe's or, with --resume, the interrupted run's.
 
     Of several recipes the first one holds, unless --model names another.
@@ -62,7 +64,7 @@ def parse(doc: str, *recipes: Recipe, argv: Sequence[str] | None = None) -> argp
     _require_sense(parser, flags)
     if flags.backend == "auto":
         ops, why = best_backend()
-        print(why, file=sys.stderr)
+        say(why, to="stderr")
         flags.backend = ops.name
     flags.low = recipe.low
     return flags
@@ -137,37 +139,64 @@ def describe(images: ImageData, gan: GAN) -> None:
     """Print what is learned from, what computes, and the two networks layer by layer."""
     tables = gan.generator.summary(), gan.discriminator.summary(images.image_shape)
     where = device_of(gan.generator.theta) + (f", in {n} processes" if (n := world().size) > 1 else "")
-    print("{}\non {}\n\nG\n{}\n\nD\n{}\n".format(images.description, where, *tables))
+    say("{}\non {}\n\nG\n{}\n\nD\n{}\n".format(images.description, where, *tables))
 
 
 def launch(
-    main: Callable[[argparse.Namespace], Path | None], doc: str, *recipes: Recipe, argv: Sequence[str] | None = None
+    main: Callable[[argparse.Namespace], Path | None],
+    doc: str | None,
+    *recipes: Recipe,
+    argv: Sequence[str] | None = None,
 ) -> None:
     """Parse the command line, call ``main(flags)``, and say what lies in the folder that it returns.
 
     Several recipes are several models of one example: ``--model`` takes their names, and ``flags.model`` is the one
-    that was taken. Whatever is wrong comes out as one line, and an exit code.
-
-    The code is 2 for a bad command line, 1 for any other error that tinygan or the operating system reports, and 130
-    after Ctrl-C. Of several processes that mpiexec started (:mod:`tinygan.parallel.mpi`) the first speaks for all.
+    that was taken. It ends as :func:`run_program` says. Of several processes that mpiexec started
+    (:mod:`tinygan.parallel.mpi`) the first speaks for all.
     """
-    group = ALONE
-    try:
-        group = world()
-        with first_speaks(group):
+
+    def program() -> None:
+        with first_speaks(world()):
             flags = parse(doc, *recipes, argv=argv)
+            world().first(lambda: require_free(flags.out))
             set_precision(flags.precision, get_ops(flags.backend))  # refused now, not after the data is read
             folder = main(flags)
             if folder is not None:
-                print(f"Look at {folder / 'samples.png'}, {folder / 'film.gif'} and {folder / 'losses.png'}.")
-    except (TinyGANError, OSError) as error:
-        _end(group, f"error: {error}", 1)
-    except MemoryError as error:
-        _end(group, f"error: not enough memory ({error}). Use a smaller --width, --size or --batch-size.", 1)
-    except KeyboardInterrupt:
-        _end(group, "interrupted", 130)
+                files = [folder / name for name in ("samples.png", "film.gif", "losses.png")]
+                say(f"Look at {', '.join(str(file) for file in files if file.exists()) or folder}.")
+
+    run_program(program, world)
+
+
+def run_program(main: Callable[[], None], processes: Callable[[], Group] = lambda: ALONE) -> None:
+    """Call ``main()`` as a program: whatever is wrong comes out as one line, and an exit code.
+
+    The code is 2 for a bad command line, 1 for any other error that tinygan or the operating system reports, and 130
+    after Ctrl-C. A console that is closed, broken, or short of letters changes nothing of this.
+    """
+    group = ALONE
+    with forgiving_streams():
+        try:
+            group = processes()
+            main()
+        except (TinyGANError, OSError) as error:
+            _end(group, f"error: {error}", 1)
+        except MemoryError as error:
+            _end(group, f"error: not enough memory ({error}). Use a smaller --width, --size or --batch-size.", 1)
+        except KeyboardInterrupt:
+            _end(group, "interrupted", 130)
+
+
+def output_folder(folder: Path) -> Path:
+    """Return the folder, made if it is not there; what is drawn in one that we made is never taken for data."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        (folder / MARK).touch()
+    return folder
 
 
 def _end(group: Group, message: str, code: int) -> None:
-    group.end(lambda: print(message, file=sys.stderr))
-    sys.exit(code)
+    group.end(lambda: say(message, to="stderr"))
+    ending = SystemExit(message)
+    ending.code = code  # which Python does not print, as it would the message
+    raise ending

@@ -9,8 +9,11 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from ..data.paths import whole_path
+from ..errors import ArgumentError
 from ..losses import Hinge, Labelled, LeastSquares, Loss, Minimax, NonSaturating, Relativistic, Wasserstein
 from ..network import Sequential
 from ..optim import SGD, Adam, Optimizer, RMSProp
@@ -53,6 +56,20 @@ def colour(text: str) -> int | list[int]:
     if len(levels) not in (1, 3):
         raise argparse.ArgumentTypeError(f"expected one grey level, or red,green,blue, got {text!r}")
     return levels if len(levels) == 3 else levels[0]
+
+
+def path(text: str) -> Path:
+    """Convert a path, in which ~ stands for a home folder."""
+    try:
+        return whole_path(text)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
+
+
+def path_text(text: str) -> str:
+    """Check what may be a path; it is recorded as it was typed."""
+    path(text)
+    return text
 
 
 # ---- the parts of a GAN --------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -33,12 +34,15 @@ import numpy as np
 from .. import __version__, checkpoints
 from ..backends import device_of
 from ..data import ImageData
+from ..data.paths import whole_path
 from ..errors import ArgumentError, CheckpointError
 from ..errors import seed as check_seed
 from ..gan import GAN, Losses
+from ..parallel.console import say
 from . import plotting, state
 from .identity import as_json, identity, require_same_run
-from .outputs import LossTable, attempt, on_host, say
+from .outputs import LossTable, attempt, on_host
+from .writer import Writer
 
 CHECKPOINT = "checkpoint.safetensors"  #: the name of a run's checkpoint in its folder
 
@@ -48,7 +52,8 @@ class Run:
 
     Parameters
     ----------
-    folder : made by :meth:`start` if it is not there.
+    folder : made by :meth:`start` if it is not there. From the beginning of a run to the end of a ``with`` block it
+        belongs to this run alone.
     gan, data, batch_size, seed : what is trained on what; recorded, and compared when a run is resumed.
     low, high : the values of black and white in images.
     settings : JSON-like values to record besides, such as command-line flags.
@@ -60,7 +65,7 @@ class Run:
     Raises
     ------
     ArgumentError
-        The seed is no whole number of at least 0, or a setting is no JSON.
+        The folder is no path, the seed no whole number of at least 0, or a setting no JSON.
     """
 
     def __init__(
@@ -75,7 +80,7 @@ class Run:
         high: float = 1.0,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self.folder, self.gan, self.low, self.high = Path(folder), gan, low, high
+        self.folder, self.gan, self.low, self.high = whole_path(folder), gan, low, high
         self.checkpoint, self.csv = self.folder / CHECKPOINT, self.folder / "losses.csv"
         self.film, self.curves = self.folder / "film.gif", self.folder / "losses.png"
         self.picture, self.frames = self.folder / "samples.png", self.folder / "samples"
@@ -93,6 +98,13 @@ class Run:
         self.latest = b""  # what samples.png holds, or should
         self._attempt = partial(attempt, failing=set())  # makes what the run can do without
         self.table = LossTable(self.csv, self.columns, self.steps_per_epoch)
+        self.writer = Writer(self.folder)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.writer.leave()
 
     # ---- beginning -------------------------------------------------------------------------------------------------
 
@@ -101,7 +113,7 @@ class Run:
         if self.gan.t:
             raise ArgumentError(f"the GAN has taken {self.gan.t} steps already; a run starts with a new one.")
         self._picture()  # refuses whatever cannot be drawn, before anything is written
-        self._require_writable()
+        self._take_folder()
         files = [self.checkpoint, self.config, self.csv, self.curves, self.picture, self.film, *self._frames()]
         existing = [file for file in files if file.exists()]
         if existing and not overwrite:
@@ -127,6 +139,8 @@ class Run:
             There is nothing to resume, it is damaged, it was made with other settings, or it is beyond ``last``.
             Nothing has changed then.
         """
+        if os.path.exists(self.checkpoint):
+            self._take_folder()
         arrays, about = read_checkpoint(self.checkpoint)
         require_same_run(about["identity"], self.identity, str(self.checkpoint))
         losses = arrays.pop("losses", None)
@@ -137,7 +151,6 @@ class Run:
             )
         if losses is None or losses.shape != (about["step"], len(self.columns)):
             raise CheckpointError(f"{self.checkpoint}: does not hold the losses of its {about['step']:,} steps.")
-        self._require_writable()
         optimizers = self.gan.g_optimizer, self.gan.d_optimizer
         rates = [optimizer.lr for optimizer in optimizers]
         state.load_state(self.gan, arrays, about, source=str(self.checkpoint))
@@ -159,11 +172,12 @@ class Run:
     def _write_configuration(self) -> None:
         checkpoints.replace_file(self.config, (json.dumps(self._configuration(), indent=2) + "\n").encode())
 
-    def _require_writable(self) -> None:
-        """Find out now, not after an hour of training."""
+    def _take_folder(self) -> None:
+        """Keep others from writing in it, and find out now whether it can be written, not after an hour of training."""
         probe = self.folder / (CHECKPOINT + ".part")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self.writer.hold()
             checkpoints.patiently(lambda: probe.write_bytes(b""))
             checkpoints.patiently(probe.unlink)
         except OSError as error:
@@ -252,7 +266,7 @@ class Run:
         if self.latest or self.picture.is_file():
             frames.append(io.BytesIO(self.latest) if self.latest else self.picture)
         if left_out := plotting.save_film(self.film, frames):
-            say(f"{self.film}: is made without {len(left_out)} of its frames. {left_out[0]}")
+            say(f"{self.film}: is made without {len(left_out)} of its frames. {left_out[0]}", to="stderr")
 
     def finish(self) -> None:
         """Draw everything as it is at the end, and make what is missing; CheckpointError if the end is not kept."""

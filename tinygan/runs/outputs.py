@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +11,7 @@ import numpy as np
 from ..checkpoints import explained, mend, patiently, replace_file
 from ..errors import TinyGANError
 from ..ops import get_xp, to_numpy
+from ..parallel.console import say
 
 
 def attempt(path: str | Path, work: Callable[[], Any], failing: set[Path] | None = None) -> bool:
@@ -30,22 +29,13 @@ def attempt(path: str | Path, work: Callable[[], Any], failing: set[Path] | None
     except Exception as error:  # matplotlib, Pillow and systems of files fail in their own ways
         if failing is None or path not in failing:
             later = "" if failing is None else ", and it is tried again later"
-            say(f"{_what_failed(path, error)} All else goes on without it{later}.")
+            say(f"{_what_failed(path, error)} All else goes on without it{later}.", to="stderr")
         if failing is not None:
             failing.add(path)
         return False
     if failing is not None:
         failing.discard(path)
     return True
-
-
-def say(text: str) -> None:
-    """Write a line to stderr, between those of a bar if there is one; a stream that fails is worth no run."""
-    with suppress(Exception):
-        if sys.stderr and (bars := sys.modules.get("tqdm")):
-            bars.tqdm.write(text, file=sys.stderr)
-        elif sys.stderr:
-            print(text, file=sys.stderr, flush=True)
 
 
 def _what_failed(path: Path, error: Exception) -> str:

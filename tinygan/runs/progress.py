@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
+
+from ..parallel.console import console, say
 
 BESIDE = 42  # columns for the speed, the time left, and a bar in which one sees something
 LINE_EVERY = 15.0  # seconds between two lines of progress where there is no terminal
@@ -18,12 +19,13 @@ class Progress:
         self.epochs = -(-last // per_epoch)
         self.began = self.told = time.monotonic()
         self.bar = None
-        if shown and sys.stderr.isatty():
+        if shown and console("stderr").isatty():
             from tqdm import tqdm
 
             self.bar = tqdm(
                 total=last * rows,
                 initial=t * rows,
+                file=console("stderr"),
                 unit=" images",
                 unit_scale=True,
                 dynamic_ncols=True,
@@ -53,7 +55,7 @@ class Progress:
     def say(self, text: str) -> None:
         """Write a line, if anything is shown at all."""
         if self.shown:
-            print(text, file=sys.stderr, flush=True)
+            say(text, to="stderr")
 
     def __exit__(self, *exception: object) -> None:
         if self.bar is not None:

@@ -19,6 +19,8 @@ from .flags import (
     fraction,
     label,
     multiple,
+    path,
+    path_text,
     positive,
     seed,
     weight,
@@ -91,10 +93,17 @@ class Recipe:
         return Path("runs", self.name)
 
 
-def make_parser(doc: str, recipe: Recipe, models: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return the parser of an example whose docstring introduces its help; ``models`` names its recipes, if several."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=doc.strip(), epilog=EPILOG, formatter_class=layout, allow_abbrev=False)
+def make_parser(doc: str | None, recipe: Recipe, models: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of an example; ``models`` names its recipes, if several.
+
+    The docstring of the example introduces its help; under ``python -OO`` there is none.
+    """
+    parser = argparse.ArgumentParser(
+        description=(doc or "").strip(),
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
     def add(flag: str, kind: Callable | list, metavar: str | None, text: str, *, none: str = "none") -> None:
         """Add a flag of the present group: its kind is a conversion, or the list of its values."""
@@ -144,7 +153,7 @@ def make_parser(doc: str, recipe: Recipe, models: Sequence[str] = ()) -> argpars
     text = (
         "auto (mnist if it can be had, else digits), mnist, fashion, digits, shapes, or a path of yours: a folder of "
     )
-    add("--data", str, "WHAT", text + "pictures, an .npy or .npz file, IDX files")
+    add("--data", path_text, "WHAT", text + "pictures, an .npy or .npz file, IDX files")
     text = "height and width to bring all images to"
     text += f", a multiple of {recipe.size_unit}" if recipe.size_unit > 1 else ""
     add("--size", multiple(recipe.size_unit), "N", text, none="as they are")
@@ -152,10 +161,10 @@ def make_parser(doc: str, recipe: Recipe, models: Sequence[str] = ()) -> argpars
     add("--fit", ["crop", "letterbox"], None, "to a new shape, cut the edges off or add some")
     add("--background", colour, "GREY|R,G,B", "of such edges, and behind transparent pictures; 0 to 255")
     group.add_argument("--mirror", action="store_true", help="add the mirror image of every image")
-    add("--cache", str, "FOLDER", "for fetched files and decoded pictures", none="the user's cache folder")
+    add("--cache", path_text, "FOLDER", "for fetched files and decoded pictures", none="the user's cache folder")
     add("--backend", ["numpy", "cupy", "auto"], None, "the CPU, an NVIDIA GPU, or the GPU if one works")
     add("--precision", list(PRECISIONS), None, "of matrix products on a GPU: exact as float32, or coarser and fast")
-    add("--out", Path, "FOLDER", "output folder")
+    add("--out", path, "FOLDER", "output folder")
     add("--sample-every", count, "N", "steps from one picture to the next")
     add("--checkpoint-every", count, "N", "steps from one checkpoint to the next")
     again = group.add_mutually_exclusive_group()

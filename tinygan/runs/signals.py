@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import signal
-import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  #: what asks a program to end; no system has all of them
+
 
 class Signals:
-    """Within the ``with`` block, Ctrl-C and SIGTERM only leave a note: the step at hand must be finished first.
+    """Within the ``with`` block, whatever asks the program to end only leaves a note: the step must be finished first.
+
+    That is Ctrl-C, SIGTERM, and a terminal that is closed. A signal that is ignored, as nohup has it, stays ignored; a
+    handler from outside Python, which could not be put back, stays in place. Only the main thread gets signals.
 
     Attributes
     ----------
@@ -21,9 +26,13 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        if threading.current_thread() is threading.main_thread():  # Python gives signals to no other
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+        for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
+            before = signal.getsignal(number)
+            if before is None or before is signal.SIG_IGN:
+                continue
+            with suppress(ValueError, OSError):  # in another thread, or where the system allows no handler
+                signal.signal(number, self._note)
+                self._before[number] = before
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -31,5 +40,7 @@ class Signals:
         self.__exit__()  # a second one does what it always does
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        while self._before:
+            number, handler = self._before.popitem()
+            if signal.getsignal(number) == self._note:  # nobody has chosen another since
+                signal.signal(number, handler)

@@ -22,9 +22,10 @@ from ..gan import GAN, Losses
 from ..layers.base import show_shape
 from ..ops import Array, ops_of, to_backend
 from ..parallel import Group, Together, joined, require_alike
+from ..parallel.console import say
 from ..parallel.mpi import world
 from .folder import Run
-from .outputs import attempt, say
+from .outputs import attempt
 from .progress import Progress
 from .signals import Signals
 from .state import checksum, load_state, state
@@ -77,8 +78,9 @@ def train(
     ------
     ArgumentError, ShapeError, DataError
         A setting has no meaning, the data does not fit the networks or is smaller than a batch, or ``out`` cannot be
-        written or holds a run already; or several processes differ in what they train, or have not one image each of a
-        batch, or D or G has a layer that cannot be divided. All this is found before training starts.
+        written, holds a run already, or is written by another run just now; or several processes differ in what they
+        train, or have not one image each of a batch, or D or G has a layer that cannot be divided. All this is found
+        before training starts.
     CheckpointError
         There is nothing to resume, or it is damaged, or was made with other settings; or the first or the last
         checkpoint cannot be written. Any other file that cannot, a picture or a checkpoint on the way, is said on
@@ -91,7 +93,8 @@ def train(
         Whatever else data, layers or memory raise ends training, too. If it came between two steps, the last one is
         kept (not of several processes); a line on stderr says what is kept, and how to go on.
     KeyboardInterrupt
-        Ctrl-C or SIGTERM came. The step at hand was finished and a checkpoint written; a second signal does not wait.
+        Ctrl-C, SIGTERM or SIGHUP (a closed terminal) came. The step at hand was finished and a checkpoint written; a
+        second signal does not wait.
     """
     sample_every = positive_int(sample_every, "train: sample_every")
     checkpoint_every = positive_int(checkpoint_every, "train: checkpoint_every")
@@ -102,7 +105,7 @@ def train(
     _try_out(gan, data, max(len(_rows_of_process(group, batch_size)), min(batch_size, 2)), low, high)
     run = Run(out, gan, data, batch_size=batch_size, seed=seed, low=low, high=high, settings=settings)
     require_alike(group, lambda: run.identity, "data or settings")
-    with joined(gan, group) as together:
+    with joined(gan, group) as together, run:
         group.first(lambda: run.resume(last) if resume else run.start(overwrite=overwrite))
         if resume and group.size > 1:
             load_state(gan, *group.first(lambda: state(gan)))
@@ -191,7 +194,7 @@ class _Loop:
             return
         if self.group.size == 1 and self._draws() == self.after and run.saved < t:
             attempt(run.checkpoint, partial(run.rescue, self.unread))
-        say(f"Training ended after step {t:,} of {self.last:,}.{run.way_back()}")
+        say(f"Training ended after step {t:,} of {self.last:,}.{run.way_back()}", to="stderr")
 
     def _read(self, t: int) -> None:
         """Record the losses since the last look, and show the latest."""
