@@ -60,14 +60,14 @@ from tinygan.backends.cuda import stepper
 from tinygan.data import ImageData, Stacked, load
 from tinygan.data import digits as drawn_digits
 from tinygan.data.stacked import DIGITS, MODES, channels, modes
-from tinygan.errors import DataError
+from tinygan.errors import DataError, NonFiniteError
 from tinygan.layers import Dense, SiLU, Tanh
 from tinygan.layers.initializers import glorot_uniform, he_normal
 from tinygan.losses import NonSaturating, Relativistic
 from tinygan.optim import Adam
 from tinygan.parallel.console import say
 from tinygan.penalties import R1, R2
-from tinygan.runs import state
+from tinygan.runs import require_finite_state, state
 from tinygan.runs.commandline import output_folder, run_program
 from tinygan.runs.flags import path, path_text
 from tinygan.runs.schedules import cosine
@@ -237,13 +237,22 @@ def prepare(task: Points | StackedDigits, job: Job) -> GAN:
     return gan.to(job.backend)
 
 
+def is_finite(gan: GAN) -> bool:
+    """Whether a run is worth saving: what is not finite any more is not resumed either."""
+    try:
+        require_finite_state(gan)
+    except NonFiniteError:
+        return False
+    return True
+
+
 def play(job: Job, out: Path) -> None:
     """Train from where the run was last saved to its end; leave what was measured, and samples, in ``out``."""
     task = job.task(out)
     gan, saved = prepare(task, job), job.path(out, ".safetensors")
     rng = np.random.default_rng(np.random.SeedSequence(job.seed, spawn_key=(4,)))  # of the data
     take, seconds = stepper(gan), 0.0
-    if saved.exists():
+    if checkpoints.exists(saved):
         arrays, about = checkpoints.read(saved)
         state.load_state(gan, arrays, about["gan"], source=str(saved))
         rng.bit_generator.state, seconds = about["data"], about["seconds"]
@@ -253,7 +262,7 @@ def play(job: Job, out: Path) -> None:
         for step in range(gan.t + 1, job.steps + 1):
             take(to_backend(task.draw(task.batch, rng), job.backend))
             count(1)
-            if (now := time.perf_counter()) - last > SAVE_EVERY and step < job.steps:
+            if (now := time.perf_counter()) - last > SAVE_EVERY and step < job.steps and is_finite(gan):
                 arrays, about = state.state(gan)
                 about = {"gan": about, "data": rng.bit_generator.state, "seconds": seconds + now - began}
                 checkpoints.write(saved, arrays, about)

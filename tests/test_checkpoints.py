@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as save_safetensors
 
-from tinygan import Sequential, checkpoints
+from tinygan import checkpoints
 from tinygan.errors import CheckpointError
-from tinygan.layers import BatchNorm, Dense, Layer, Tanh
+from tinygan.runs import read_checkpoint
 
 ARRAYS = {
     "weights": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -284,65 +284,141 @@ def test_a_file_of_exactly_the_largest_size_is_read(path):
         checkpoints.read(path, max_bytes=size - 1)
 
 
-def _network(width=4, norm=True):
-    return Sequential(Dense(3, width, rng=0), *([BatchNorm(width)] if norm else []), Tanh())
+# ---- files of the kind that nobody means to make ---------------------------------------------------------------------
 
 
-def test_a_network_comes_back(tmp_path):
-    network = _network()
-    network(np.ones((5, 3), dtype=np.float32))
-    network.layers[1].buffers["running_mean"][...] = 0.25
-    network.save(tmp_path / "g")
-    other = _network()
-    other.theta[...] = 0
-    assert other.load(tmp_path / "g") is other
-    for key, array in network.state_arrays().items():
-        np.testing.assert_array_equal(other.state_arrays()[key], array)
+def _raw(path, header, rest=b""):
+    path.write_bytes(len(header).to_bytes(8, "little") + header + rest)
 
 
-class Not(Layer):
-    """A small layer of one's own, which does not say how it is written."""
+def _record(about, **label):
+    """A file whose label holds this text as its record."""
 
-    def apply(self, x, train):
-        return 1.0 - x, None
+    def make(path):
+        text = f'{{"format": "2", "crc32": {label.get("crc32", 0)}, "about": {about}}}'
+        path.write_bytes(_labelled(text))
 
-    def gradients(self, cache, dy):
-        return -dy, {}
-
-
-def test_a_network_with_a_layer_of_ones_own_comes_back(tmp_path):
-    """Into another object of the same class, as in another process: where they lie in memory must not matter."""
-    saved, loaded = Sequential(Dense(3, 4, rng=1), Not()), Sequential(Dense(3, 4, rng=2), Not())
-    saved.save(tmp_path / "g")
-    loaded.load(tmp_path / "g")
-    np.testing.assert_array_equal(loaded.theta, saved.theta)
-    assert repr(loaded) == "Sequential(Dense(3, 4), Not())"
-    assert repr(Layer()) == "Layer()"
+    return make
 
 
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        (_network(width=5), r"another architecture: layer 0 is Dense\(3, 4\) there, but Dense\(3, 5\) here"),
-        (
-            _network(norm=False),
-            r"another architecture: layer 1 is BatchNorm\(4\) there, but Tanh\(\) here",
+def _deep(n):
+    return '{"x": ' + "[" * n + "]" * n + "}"
+
+
+def _too_long(path):
+    return path.with_name("n" * 300)
+
+
+# What lies where a checkpoint is looked for, how it is made (a function that may return another path), what is said
+FILE_ODDITIES = [
+    ("a folder", lambda path: path.mkdir(), r"cannot be read \(it is a folder, not a file\)"),
+    ("a pipe", lambda path: os.mkfifo(path), "cannot be read .*a pipe, a socket or a device"),
+    ("a device", lambda path: path.symlink_to("/dev/zero"), "cannot be read .*a pipe, a socket or a device"),
+    ("a terminal's end", lambda path: path.symlink_to("/dev/null"), "cannot be read .*a pipe, a socket or a device"),
+    ("a link to itself", lambda path: path.symlink_to(path.name), "cannot be read .*symbolic links"),
+    ("a link to nowhere", lambda path: path.symlink_to("nowhere"), "there is no such checkpoint"),
+    ("a name too long", _too_long, "cannot be read .*[Nn]ame too long"),
+    ("a name with a NUL", lambda path: path.with_name("a\0b"), "null byte|null character"),
+    ("a file in the way", lambda path: path.write_bytes(b"x") and path / "x", "cannot be read .*Not a directory"),
+    ("seven bytes", lambda path: path.write_bytes(b"\1" * 7) and None, "is no checkpoint, or a damaged one"),
+    ("a header of brackets", lambda path: _raw(path, b"[" * (5 << 20)), "its header of 5,242,880 bytes is more than"),
+    ("a large header", lambda path: _raw(path, b" " * (checkpoints.MAX_HEADER + 1)), "its header of 4,194,305 bytes"),
+    ("a header just small enough", lambda path: _raw(path, b"[" * checkpoints.MAX_HEADER), "is no checkpoint"),
+    ("a header without end", lambda path: _raw(path, b"{" + b'"a":{' * 500), "is no checkpoint, or a damaged one"),
+    ("a record 33 levels deep", _record(_deep(32)), "no dictionary of at most 32 levels"),
+    ("a record 5,000 levels deep", _record(_deep(5_000)), "is no checkpoint|at most 32 levels"),
+    ("brackets without end", _record("[" * 50_000), "is no checkpoint, or a damaged one"),
+    ("a record that is a list", _record("[]"), "no dictionary"),
+    ("a record that is null", _record("null"), "no dictionary"),
+    ("a record that is a number", _record("1e999"), "no dictionary"),
+    ("a number of 5,000 digits", _record('{"step": ' + "9" * 5_000 + "}"), "is no checkpoint, or a damaged one"),
+    ("a checksum of 5,000 digits", _record("{}", crc32="9" * 5_000), "is no checkpoint, or a damaged one"),
+    ("a checksum in words", _record("{}", crc32='"x"'), "do not match their checksum"),
+    ("a checksum that is null", _record("{}", crc32="null"), "do not match their checksum"),
+    ("a record of a lone surrogate", _record('{"\\ud800": "\\udfff"}'), "do not match their checksum"),
+    ("a label that is a number", lambda path: path.write_bytes(_labelled("7")) and None, "is no checkpoint"),
+    ("a label that is null", lambda path: path.write_bytes(_labelled("null")) and None, "is no checkpoint"),
+    ("a label that is text", lambda path: path.write_bytes(_labelled('"x"')) and None, "is no checkpoint"),
+    (
+        "a format that is a list",
+        lambda path: path.write_bytes(_labelled('{"format": ["2"]}')) and None,
+        r"found format \['2'\]",
+    ),
+    (
+        "an unknown kind of number",
+        lambda path: _raw(path, b'{"x":{"dtype":"Q9","shape":[1],"data_offsets":[0,1]}}', b"\0"),
+        "is no checkpoint, or a damaged one",
+    ),
+    (
+        "more numbers than bytes",
+        lambda path: _raw(path, b'{"x":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,4]}}', b"\0" * 4),
+        "is no checkpoint, or a damaged one",
+    ),
+    (
+        "a product of sizes that overflows",
+        lambda path: _raw(
+            path, b'{"x":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,4]}}', b"\0" * 4
         ),
-        (
-            Sequential(Dense(3, 4), BatchNorm(4), Dense(4, 4)),
-            r"another architecture: layer 2 is Tanh\(\) there, but Dense",
+        "is no checkpoint, or a damaged one",
+    ),
+    (
+        "arrays that overlap",
+        lambda path: _raw(
+            path,
+            b'{"x":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"y":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}',
+            b"\0" * 3,
         ),
-        (_network().astype(np.float64), r"another architecture: 0\.W has dtype float32 there, but float64 here"),
-    ],
-)
-def test_a_network_refuses_anothers_weights(tmp_path, other, message):
-    _network().save(tmp_path / "g")
-    before = other.theta.copy()
-    with pytest.raises(CheckpointError, match=f"g is of {message}"):
-        other.load(tmp_path / "g")
-    np.testing.assert_array_equal(other.theta, before)
+        "is no checkpoint, or a damaged one",
+    ),
+]
 
 
-def test_a_network_refuses_what_is_no_network(path):
-    with pytest.raises(CheckpointError, match="holds a None, not a network"):
-        _network().load(path)
+@pytest.mark.parametrize(("what", "make", "words"), FILE_ODDITIES, ids=[case[0] for case in FILE_ODDITIES])
+def test_odd_files_are_refused_by_name(tmp_path, what, make, words):
+    path = tmp_path / "odd"
+    try:
+        path = make(path) or path
+    except (AttributeError, OSError, NotImplementedError) as error:
+        pytest.skip(f"there is no such thing on this system: {error}")
+    for look in (checkpoints.read, read_checkpoint):
+        with pytest.raises(CheckpointError) as refused:
+            look(path)
+        assert str(path) in str(refused.value)
+        assert str(refused.value).endswith(".")
+    with pytest.raises(CheckpointError, match=words):
+        checkpoints.read(path)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
+def test_what_may_not_be_looked_at_is_not_absent(path, monkeypatch, error):
+    def refuse(*args, **options):
+        raise error
+
+    monkeypatch.setattr(os, "lstat", refuse)
+    with pytest.raises(CheckpointError, match=rf"run\.safetensors: cannot be read \({error.strerror}\)"):
+        checkpoints.exists(path)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_checkpoint(path)
+    monkeypatch.undo()
+    assert checkpoints.exists(path)
+    assert not checkpoints.exists(path.with_name("nowhere"))
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(CheckpointError, match=rf"run\.safetensors: cannot be read \({error.strerror}\)"):
+        checkpoints.read(path)
+
+
+def test_what_could_not_be_read_again_is_not_written(path, monkeypatch):
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=r"cannot be written as JSON .*more than 32 levels deep"):
+        checkpoints.write(path, {}, json.loads(_deep(32)))
+    checkpoints.write(path.with_name("deep"), {}, json.loads(_deep(31)))
+    assert checkpoints.read(path.with_name("deep"))[1] == json.loads(_deep(31))
+    with pytest.raises(CheckpointError, match=r"cannot be written as JSON"):
+        checkpoints.write(path, {}, {"x": 10**5000})
+    monkeypatch.setattr(checkpoints, "MAX_HEADER", 300)
+    with pytest.raises(CheckpointError, match=r"its header of .* is more than the 300 that are read at most; .* fewer"):
+        checkpoints.write(path, ARRAYS, METADATA)
+    monkeypatch.setattr(checkpoints, "MAX_BYTES", 300)
+    with pytest.raises(CheckpointError, match="bytes is more than the 300 that are read at most"):
+        checkpoints.write(path, {"x": np.zeros(400, np.uint8)}, {})
+    assert path.read_bytes() == before

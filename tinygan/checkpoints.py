@@ -2,6 +2,9 @@
 
 A file is written beside its place, flushed to the disk and then renamed over the old one. The rename is atomic, so
 whenever the process dies there is a whole checkpoint at ``path``: the old one or the new one.
+
+A file from elsewhere may claim anything: its size, its header and the depth of its record are bounded before they are
+parsed, :func:`require_record` holds the record to what it may say, and :func:`require_same` the arrays.
 """
 
 from __future__ import annotations
@@ -9,18 +12,19 @@ from __future__ import annotations
 import errno
 import json
 import os
+import reprlib
+import stat
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .errors import CheckpointError
-from .ops import Array, Ops, ops_of, to_backend, to_numpy
+from .ops import Ops, ops_of, to_backend, to_numpy
 
 FORMAT = "2"  # raised when a reader of today could not read the files any more
 KINDS = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}  # dtypes that can be stored, and their bytes
@@ -28,6 +32,10 @@ HELD = {errno.EACCES, errno.EPERM, errno.EBUSY, errno.EAGAIN, errno.EDEADLK}  # 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a disk says that has no room
 PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds between tries while others hold a file
 MAX_BYTES = 4 << 30  # larger than any network that this library is for; a bound on what a foreign file can ask for
+MAX_HEADER = 4 << 20  # bytes of names, shapes and the record: room for forty thousand arrays
+MAX_DEPTH = 32  # of lists and dicts within each other in a record
+
+Rule = tuple[str, Callable[[Any], bool]]  # what an entry of a record must be, in words, and whether a value is that
 
 T = TypeVar("T")
 
@@ -38,8 +46,8 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
     Raises
     ------
     CheckpointError
-        An array is of a dtype that cannot be stored, the metadata is no JSON, or the file cannot be written there. An
-        older one at ``path`` is unharmed.
+        An array is of a dtype that cannot be stored, the metadata is no JSON, or the file cannot be written there, or
+        :func:`read` would refuse its size. An older one at ``path`` is unharmed.
     """
     from safetensors.numpy import save
 
@@ -47,11 +55,14 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
     plain = {key: _plain(f"{path}: {key}", value) for key, value in arrays.items()}
     try:
         about = json.loads(json.dumps(metadata))  # as it will be read: tuples become lists, and all keys text
-    except (TypeError, ValueError) as error:
+        if _deeper(about, MAX_DEPTH):
+            raise ValueError(f"it is more than {MAX_DEPTH} levels deep")
+    except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: the metadata cannot be written as JSON ({error}).") from error
     # one label only: safetensors stores several in an order that changes from run to run
     label = json.dumps({"format": FORMAT, "about": about, "crc32": _checksum(plain, about)}, sort_keys=True)
     data = save(plain, metadata={"tinygan": label})
+    _require_bounded(path, len(data), int.from_bytes(data[:8], "little"), MAX_BYTES)
     try:
         patiently(lambda: _replace(path, data))
     except OSError as error:
@@ -133,42 +144,92 @@ def mend(error: OSError, size: int | None = None) -> str:
     return "Close what holds it, make its folder writable, or name another place."
 
 
+def exists(path: str | Path) -> bool:
+    """Whether there is anything at ``path``. CheckpointError if that cannot be told: closed is not absent."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+    return True
+
+
 def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return (arrays, metadata) of a file that :func:`write` made.
 
     Raises
     ------
     CheckpointError
-        There is no such file, it is larger than ``max_bytes``, cut short, damaged, or not made by tinygan.
+        There is no such file, it may not be opened, it is larger than ``max_bytes``, cut short, damaged, or not made by
+        tinygan. Nothing but a regular file is opened: a pipe or a device would never end.
     """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise CheckpointError(f"{path}: {size:,} bytes is more than the {max_bytes:,} that are read at most.")
-        with safe_open(path, framework="numpy") as file:
-            labels = file.metadata() or {}
-            label = json.loads(labels["tinygan"]) if "tinygan" in labels else {}
-            if label.get("format") != FORMAT:
-                format_ = f"format {label.get('format')!r}" if label else "no tinygan label"
-                raise CheckpointError(f"{path}: expected a tinygan checkpoint of format {FORMAT!r}, found {format_}.")
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-            metadata = label["about"]
-            if label["crc32"] != _checksum(arrays, metadata):
-                raise CheckpointError(
-                    f"{path}: is damaged, its contents do not match their checksum. Use a copy, or start without it."
-                )
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
+            raise CheckpointError(f"{path}: cannot be read (it is {what}, not a file).")
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        _require_bounded(path, status.st_size, header, max_bytes)
+        with safe_open(path, framework="numpy") as opened:
+            label = _label(path, opened.metadata() or {})
+            arrays = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (safe_open is no dict)
+        if label["crc32"] != _checksum(arrays, label["about"]):
+            raise CheckpointError(
+                f"{path}: is damaged, its contents do not match their checksum. Use a copy, or start without it."
+            )
+    except CheckpointError:
+        raise
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such checkpoint.") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (SafetensorError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{path}: is no checkpoint, or a damaged one ({error}). Use a copy, or start without it."
+            f"{path}: is no checkpoint, or a damaged one ({error!s:.200}). Use a copy, or start without it."
         ) from error
-    return arrays, metadata
+    return arrays, label["about"]
+
+
+def _require_bounded(path: Path, size: int, header: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise CheckpointError(f"{path}: {size:,} bytes is more than the {max_bytes:,} that are read at most.")
+    if MAX_HEADER < header <= size:  # what claims to be longer than its file is damaged, as the parser will say
+        raise CheckpointError(
+            f"{path}: its header of {header:,} bytes is more than the {MAX_HEADER:,} that are read at most; it holds "
+            "the names of the arrays and the record, so use fewer arrays or a smaller record."
+        )
+
+
+def _label(path: Path, labels: Mapping[str, str]) -> dict[str, Any]:
+    """What tinygan has written into the header: the format, the record, the checksum."""
+    label = json.loads(labels["tinygan"]) if "tinygan" in labels else {}
+    if label.get("format") != FORMAT:
+        format_ = f"format {label.get('format')!r:.40}" if label else "no tinygan label"
+        raise CheckpointError(f"{path}: expected a tinygan checkpoint of format {FORMAT!r}, found {format_}.")
+    if not isinstance(label["about"], dict) or _deeper(label["about"], MAX_DEPTH):
+        raise CheckpointError(f"{path}: is damaged, its record is no dictionary of at most {MAX_DEPTH} levels.")
+    return label
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and dicts lie within each other to more than so many ``levels``."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return isinstance(value, list) and (levels == 0 or any(_deeper(entry, levels - 1) for entry in value))
+
+
+def require_record(record: Mapping[str, Any], rules: Mapping[str, Rule], source: str) -> None:
+    """Raise CheckpointError, naming the first entry of ``record`` that is not there or not what its rule allows."""
+    for key, (words, allowed) in rules.items():
+        if key not in record:
+            raise CheckpointError(f"{source} is damaged, there is no {key} in it.")
+        if not allowed(record[key]):
+            raise CheckpointError(f"{source} is damaged, its {key} is {reprlib.repr(record[key]):.80}, not {words}.")
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], metadata: Any) -> int:
@@ -180,8 +241,11 @@ def _checksum(arrays: Mapping[str, np.ndarray], metadata: Any) -> int:
     return total
 
 
-def require_same(expected: Mapping[str, Any], arrays: Mapping[str, Any], source: str) -> None:
-    """Raise CheckpointError, naming the first difference, unless both hold the same names, shapes and dtypes."""
+def require_same(
+    expected: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str, never_negative: Collection[str] = ()
+) -> None:
+    """Raise CheckpointError, naming the first difference, unless both hold the same names, shapes and dtypes, and the
+    numbers of ``arrays`` are sound (:func:`require_sound`)."""
     missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
     if missing or extra:
         lists = [
@@ -200,61 +264,25 @@ def require_same(expected: Mapping[str, Any], arrays: Mapping[str, Any], source:
                     f"{source} is of another architecture: {key} has {what} {got} there, but {want} here. "
                     "Build the same layers as then."
                 )
+    require_sound(arrays, source, never_negative)
 
 
-class Stored:
-    """The half of a network that saves and restores its parameters and buffers."""
-
-    params: dict[str, Array]
-    buffers: dict[str, Array]
-    layers: tuple[Any, ...]
-
-    def state_arrays(self) -> dict[str, np.ndarray]:
-        """Copies of all parameters and buffers as NumPy arrays: ``{"0.W": ..., "1.running_mean": ...}``."""
-        return {key: to_numpy(value).copy() for key, value in {**self.params, **self.buffers}.items()}
-
-    def load_state_arrays(self, arrays: dict[str, np.ndarray], *, source: str = "the state") -> None:
-        """Copy ``arrays``, as :meth:`state_arrays` gave them, into this network; nothing changes if they do not fit.
-
-        Raises
-        ------
-        CheckpointError
-            A name is missing or too many, or a shape or dtype differs: ``source`` is of another architecture.
-        """
-        stored = {**self.params, **self.buffers}
-        require_same(stored, arrays, source)
-        for key, value in stored.items():
-            value[...] = ops_of(value).from_host(arrays[key])
-
-    def save(self, path: str | Path) -> None:
-        """Write parameters and buffers to ``path``, one safetensors file, in one step: whole or not at all."""
-        write(path, self.state_arrays(), {"kind": "network", "layers": [repr(x) for x in self.layers]})
-
-    def load(self, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote into this network, which must have the same layers; returns it.
-
-        Raises
-        ------
-        CheckpointError
-            The file is not there, damaged, foreign, or of another architecture.
-        """
-        arrays, metadata = read(path)
-        if metadata.get("kind") != "network":
-            raise CheckpointError(f"{path}: holds a {metadata.get('kind')}, not a network.")
-        layers = [repr(layer) for layer in self.layers]
-        for i, (layer, saved) in enumerate(zip_longest(layers, metadata.get("layers", []))):
-            if layer != saved:
-                raise CheckpointError(
-                    f"{path} is of another architecture: layer {i} is {saved} there, but {layer} here."
-                )
-        self.load_state_arrays(arrays, source=str(path))
-        return self
+def require_sound(arrays: Mapping[str, np.ndarray], source: str, never_negative: Collection[str] = ()) -> None:
+    """Raise CheckpointError, naming the array, where a number is not finite, or one of a variance or of those named
+    ``never_negative`` is below 0."""
+    for key, array in arrays.items():
+        wrong = "" if array.dtype.kind != "f" or np.isfinite(array).all() else "NaN or infinity"
+        if (key in never_negative or key.endswith("running_var")) and (array < 0).any():
+            wrong = "a number below 0"
+        if wrong:
+            raise CheckpointError(f"{source}: {key} holds {wrong}, which would spoil all that follows. Use a copy.")
 
 
 class StoredOptimizer:
     """The half of an optimiser that moves, saves and restores its vectors."""
 
     state_names: tuple[str, ...]
+    never_negative: tuple[str, ...] = ("t", "lr")  # of the arrays of the state
     t: int
     lr: float | Callable[[int], float]
 
@@ -278,7 +306,7 @@ class StoredOptimizer:
         A learning rate that is a number becomes that of the state; one that is a function stays, and goes on at the
         state's step.
         """
-        require_same(self.state_arrays(), arrays, source)
+        require_same(self.state_arrays(), arrays, source, self.never_negative)
         for name in self.state_names:
             vector = getattr(self, name)
             vector[...] = ops_of(vector).from_host(arrays[name])

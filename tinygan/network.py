@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from .checkpoints import Stored
 from .errors import ArgumentError, DTypeError, ShapeError
 from .layers.base import Layer, Shape, SharedArrays, show_shape
+from .layers.stored import Stored
 from .ops import Array, Ops, get_ops, get_xp, ops_of, to_backend
 
 Pass = list[tuple[Any, Any]]  # what a forward pass leaves: each link, and the cache that its derivative needs
@@ -48,6 +48,7 @@ class Sequential(Stored, Layer):
             raise ArgumentError("Sequential takes the layers one by one; write Sequential(*layers), with a star.")
         if not layers:
             raise ArgumentError("Sequential needs at least one layer.")
+        first = {id(layer): i for i, layer in reversed([*enumerate(layers)])}
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 made = f"; write {layer.__name__}(...)" if isinstance(layer, type) else f", got {type(layer).__name__}"
@@ -59,7 +60,7 @@ class Sequential(Stored, Layer):
                     f"Sequential: layer {i} {layer!r} has params {sorted(layer.params)} but grads "
                     f"{sorted(layer.grads)}. Each parameter needs a gradient array; add_param makes both."
                 )
-            if layer._bound or any(layer is other for other in layers[:i]):
+            if layer._bound or first[id(layer)] != i:
                 raise ArgumentError(
                     f"Sequential: layer {i} {layer!r} is part of a network already. Each network owns the memory of "
                     "its layers; give this one a copy: layer.copy()."
@@ -87,8 +88,7 @@ class Sequential(Stored, Layer):
         for layer in self.layers:
             stop = start + layer.size
             layer._bind(theta[start:stop], grad[start:stop])
-            layer._bound = True
-            start = stop
+            layer._bound, start = True, stop
         self._theta, self._grad = theta, grad
         for kind in ("params", "grads", "buffers"):  # with the layer's position before each key: '0.W'
             pairs = ((i, getattr(layer, kind).items()) for i, layer in enumerate(self.layers))
@@ -281,7 +281,7 @@ class Sequential(Stored, Layer):
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
     def __repr__(self) -> str:
-        return f"Sequential({', '.join(map(repr, self.layers))})"
+        return f"{type(self).__name__}({', '.join(map(repr, self.layers))})"
 
 
 class Apart:

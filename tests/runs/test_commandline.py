@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.odd_streams import STREAM_ODDITIES, close
-from support.small_runs import assert_same_files, small_data
+from support.small_runs import assert_same_files, contents, small_data
 
 from tinygan import GAN, checkpoints, losses, optim
 from tinygan import ops as registry
@@ -667,7 +667,8 @@ def test_a_folder_of_pictures(tmp_path, example, monkeypatch, flags, shape):
 
 
 def test_dcgan_on_pictures_of_ones_own(tmp_path, dcgan, monkeypatch):
-    """In their colours, from any size, with a cache and a background of one's own that come back with the run."""
+    """In their colours, from any size, with a background of one's own that comes back with the run; the cache does not,
+    as no file decides where others are written."""
     monkeypatch.setattr("pooch.os_cache", lambda name: pytest.fail("the cache was given"))
     out, cache = tmp_path / "run", tmp_path / "cache"
     run = ["--out", out, "--batch-size", 4]
@@ -677,7 +678,7 @@ def test_dcgan_on_pictures_of_ones_own(tmp_path, dcgan, monkeypatch):
     assert about["shape"] == [5, 28, 28, 3]
     (stored,) = cache.rglob("*.npy")
     np.testing.assert_array_equal(np.load(stored)[:, 0, 0], [[0, 128, 255]] * 5)
-    assert dcgan("--resume", *run, "--steps", 2) == 0
+    assert dcgan("--resume", "--cache", cache, *run, "--steps", 2) == 0
     assert list(cache.rglob("*.npy")) == [stored]
 
 
@@ -739,6 +740,114 @@ def test_bad_checkpoints(what, tmp_path, example, images, capsys):
     assert "checkpoint.safetensors: " in err
     assert message in err
     assert err.count("\n") == 1
+
+
+# What a checkpoint records of a flag, and what is said
+FLAG_ODDITIES = [
+    ({"loss": "futuristic"}, "argument --loss: invalid choice: 'futuristic'"),
+    ({"loss": None}, "argument --loss: invalid choice: 'None'"),
+    ({"loss": ["minimax"]}, "argument --loss: expected it as it is written there, got ['minimax']"),
+    ({"loss": {"a": 1}}, "argument --loss: invalid choice"),
+    ({"penalty": "r3"}, "argument --penalty: invalid choice: 'r3'"),
+    ({"optimizer": "lion"}, "argument --optimizer: invalid choice: 'lion'"),
+    ({"optimizer": 7}, "argument --optimizer: invalid choice: '7'"),
+    ({"lr_schedule": "step"}, "argument --lr-schedule: invalid choice: 'step'"),
+    ({"lr": "0.1"}, "argument --lr: expected it as it is written there, got '0.1'"),
+    ({"lr": -1.0}, "argument --lr: expected a positive number, got '-1.0'"),
+    ({"lr": float("nan")}, "argument --lr: expected a positive number, got 'nan'"),
+    ({"lr": float("inf")}, "argument --lr: expected a positive number, got 'inf'"),
+    ({"lr": True}, "argument --lr: expected a positive number, got 'True'"),
+    ({"lr": None}, "argument --lr: expected a positive number, got 'None'"),
+    ({"lr": [0.1]}, "argument --lr: expected it as it is written there, got [0.1]"),
+    ({"d_lr": "fast"}, "argument --d-lr: expected a positive number, got 'fast'"),
+    ({"beta1": 1.0}, "argument --beta1: expected a number in [0, 1), got '1.0'"),
+    ({"batch_size": 0}, "argument --batch-size: expected a whole number of at least 1, got '0'"),
+    ({"batch_size": 4.0}, "argument --batch-size: expected a whole number of at least 1, got '4.0'"),
+    ({"batch_size": "4"}, "argument --batch-size: expected it as it is written there, got '4'"),
+    ({"seed": -1}, "argument --seed: expected a whole number of at least 0, got '-1'"),
+    ({"seed": False}, "argument --seed: expected a whole number of at least 0, got 'False'"),
+    ({"width": float("inf")}, "argument --width: expected a whole number of at least 1, got 'inf'"),
+    ({"average": 1}, "argument --average: expected a number in [0, 1), got '1'"),
+    ({"mirror": "yes"}, "argument --mirror: ignored explicit argument 'yes'"),
+    ({"mirror": 1}, "argument --mirror: ignored explicit argument '1'"),
+    ({"mirror": None}, "argument --mirror: ignored explicit argument 'None'"),
+    ({"channels": 2}, "argument --channels: invalid choice: 2"),
+    ({"size": 0}, "argument --size: expected"),
+    ({"background": [1, 2]}, "argument --background: expected one grey level, or red,green,blue, got '1,2'"),
+    ({"background": [0.0, 0, 0]}, "argument --background: expected a whole number from 0 to 255, got '0.0'"),
+    ({"data": 7}, "argument --data: expected it as it is written there, got 7"),
+    ({"data": ["mnist"]}, "argument --data: expected it as it is written there, got ['mnist']"),
+    ({"data": None}, "argument --data: expected it as it is written there, got None"),
+    ({"steps": 1, "epochs": 1}, "not allowed with argument"),
+    ({"steps": 1.5}, "argument --steps: expected a whole number of at least 1, got '1.5'"),
+    ({"precision": "fp8"}, "argument --precision: invalid choice: 'fp8'"),
+    ({"backend": 7}, "argument --backend: invalid choice: '7'"),
+    ({"backend": "torch"}, "unknown backend 'torch'"),
+    ({"sample_every": 0}, "argument --sample-every: expected a whole number of at least 1, got '0'"),
+    ({"real_label": 0.9, "loss": "hinge"}, "argument --real-label: --loss hinge has no labels"),
+]
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """The folder of a run of one step, and its images."""
+    folder = tmp_path_factory.mktemp("short")
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 28, 28), dtype=np.uint8)
+    (folder / "images-idx3-ubyte").write_bytes(struct.pack(">BBBBIII", 0, 0, 8, 3, *pixels.shape) + pixels.tobytes())
+    finished_run(folder / "run", program("mnist_mlp_gan"), folder / "images-idx3-ubyte")
+    return folder / "run"
+
+
+def with_settings(run, folder, **entries):
+    arrays, about = checkpoints.read(run / "checkpoint.safetensors")
+    about["settings"].update(entries)
+    folder.mkdir()
+    checkpoints.write(folder / "checkpoint.safetensors", arrays, about)
+    return folder
+
+
+@pytest.mark.parametrize(("entries", "message"), FLAG_ODDITIES, ids=[str(entries) for entries, _ in FLAG_ODDITIES])
+def test_odd_flags_in_a_checkpoint(entries, message, short, tmp_path, example, capsys):
+    folder = with_settings(short, tmp_path / "run", **entries)
+    capsys.readouterr()
+    assert example("--resume", "--out", folder) in (1, 2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert message in err.replace("\n", " ")
+    if err.startswith("error: ") and "backend" not in message:
+        assert err.count("\n") == 1
+        assert f"{folder / 'checkpoint.safetensors'}: what it records of the run's flags cannot be taken: " in err
+
+
+def test_a_flag_that_is_typed_replaces_what_a_checkpoint_says(short, tmp_path, example, capsys):
+    folder = with_settings(short, tmp_path / "run", loss="futuristic", lr=None, unknown={"a": [1]})
+    assert example("--resume", "--out", folder, "--loss", "nonsaturating", "--lr", 1e-4, "--steps", 2) == 0
+
+
+def test_a_checkpoint_does_not_decide_where_files_go(short, tmp_path, example, monkeypatch):
+    """Nor whether a run is replaced: all that is about this start, and not about the run."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "checkpoint.safetensors").write_bytes((short / "checkpoint.safetensors").read_bytes())
+    before = contents(victim)
+    places = {"out": str(victim), "cache": str(tmp_path / "cache"), "overwrite": True, "resume": False, "low": 0.5}
+    folder = with_settings(short, tmp_path / "run", **places)
+    flags = flags_of("--resume", "--out", folder)
+    assert (flags.out, flags.cache, flags.resume, flags.overwrite, flags.low) == (folder, None, True, False, -1.0)
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "users")
+    assert example("--resume", "--out", folder, "--steps", 2) == 0
+    assert contents(victim) == before
+    assert not (tmp_path / "cache").exists()
+    assert {path.name for path in tmp_path.iterdir()} <= {"victim", "run", "users"}
+    assert not {"out", "cache", "resume", "overwrite"} & settings_of(folder).keys()
+
+
+def test_another_cache_changes_nothing_that_a_run_leaves(tmp_path, dcgan):
+    what = ["--data", photos(tmp_path), "--batch-size", 4, "--size", 8]
+    for name in ("one", "two"):
+        assert dcgan(*what, "--cache", tmp_path / f"cache {name}", "--out", tmp_path / name, "--steps", 1) == 0
+    assert_same_files(tmp_path / "one", tmp_path / "two")
 
 
 BAD_RUNS = {

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from support.small_runs import STEPS, small_data, small_gan
 
-from tinygan import GAN, checkpoints, layers, models
+from tinygan import GAN, Sequential, checkpoints, layers, models
 from tinygan.data import ImageData
-from tinygan.errors import CheckpointError
+from tinygan.errors import ArgumentError, CheckpointError
 from tinygan.runs.trained import KINDS, load_trained
 from tinygan.runs.training import train
 
@@ -125,7 +125,8 @@ STRANGE = {
     "the base of all layers": ("Layer()", "none of tinygan's layers"),
     "code": ("__import__('os').system('true')", "none of tinygan's layers"),
     "code inside": ("Dense(__import__('os').getpid(), 8)", "none of tinygan's layers"),
-    "a function of ours": ("Sequential(Dense(4, 8))", "none of tinygan's layers"),
+    "a function of ours": ("load_trained(Dense(4, 8))", "none of tinygan's layers"),
+    "a block around the layer": ("Sequential(Dense(4, 8))", "larger than its arrays"),
     "no text": (None, "none of tinygan's layers"),
     "a long text": ("Dense(4, 8" + " " * 200 + ")", "none of tinygan's layers"),
     "half a text": ("Dense(4, 8", "none of tinygan's layers"),
@@ -192,4 +193,251 @@ def test_images_larger_than_memory(run, tmp_path):
             arrays.update({f"average.{n}.{key}": value for key, value in up.params.items()})
 
     with pytest.raises(CheckpointError, match="makes more than 16,777,216 numbers of a sample"):
+        load_trained(changed(run, tmp_path, change))
+
+
+# ---- classes of one's own --------------------------------------------------------------------------------------------
+
+
+class Residual(Sequential):
+    """x + what the layers make of it."""
+
+    def __init__(self, *layers, scale=1.0):
+        super().__init__(*layers)
+        self.scale = scale
+
+    def apply(self, x, train, batches=1):
+        y, passed = super().apply(x, train, batches)
+        return x + self.scale * y, passed
+
+    def input_gradient(self, cache, dy):
+        return dy + super().input_gradient(cache, self.scale * dy)
+
+    def backprop(self, cache, dy, add=True):
+        return dy + super().backprop(cache, self.scale * dy, add)
+
+
+class Shift(layers.Layer):
+    """A parameter, and a setting that its repr does not tell as it has none."""
+
+    def __init__(self, c, by=1.0):
+        super().__init__()
+        self.c, self.by = c, by
+        self.add_param("s", np.zeros(c, dtype=np.float32))
+
+    def apply(self, x, train):
+        return x + self.by + self.params["s"], None
+
+    def gradients(self, cache, dy):
+        return dy, {"s": dy.sum(axis=0)}
+
+
+class Clamp(layers.Layer):
+    """One that says how it is made."""
+
+    def __init__(self, most):
+        super().__init__()
+        self._most = most
+
+    def apply(self, x, train):
+        return x.clip(-self._most, self._most), x
+
+    def gradients(self, x, dy):
+        return dy * (abs(x) < self._most), {}
+
+    def __repr__(self):
+        return f"Clamp({self._most})"
+
+
+def own_gan(dtype=np.float32):
+    make = {"rng": np.random.default_rng(5), "dtype": dtype}
+    block = Residual(layers.Dense(8, 8, **make), layers.BatchNorm(8, dtype=dtype), scale=0.5)
+    G = Sequential(layers.Dense(4, 8, **make), block, Shift(8, by=0.25).astype(dtype), layers.Dense(8, 36, **make))
+    G = Sequential(*[layer.copy() for layer in G], layers.Tanh(), layers.Reshape(6, 6, 1))
+    inside = Sequential(layers.SpectralNorm(layers.Dense(36, 36, **make)), Residual(layers.Dense(36, 36, **make)))
+    D = Sequential(layers.Flatten(), inside, Clamp(2.5), layers.Dense(36, 1, **make))
+    return GAN(G, D, noise_dim=4, average=0.5)
+
+
+OWN = [Residual, Shift, Clamp]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    gan = own_gan()
+    return train(gan, small_data(), out=tmp_path_factory.mktemp("own"), **STEPS), gan
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_networks_of_ones_own_classes_come_back(tmp_path, dtype):
+    gan = own_gan(dtype)
+    train(gan, small_data(), out=tmp_path, **{**STEPS, "steps": 3})
+    for classes in (OWN, tuple(OWN), iter(OWN), {kind.__name__: kind for kind in OWN}):
+        run = load_trained(tmp_path, classes=classes)
+        z, x = run.noise(4), small_data().batch(np.arange(4)).astype(dtype)
+        assert run.generator(z).tobytes() == gan.sample(z=z).tobytes()
+        assert run.discriminator(x).tobytes() == gan.discriminator(x).tobytes()
+        assert (run.generator.layers[1].scale, run.generator.layers[2].by) == (0.5, 0.25)
+    train(own_gan(dtype), small_data(), out=tmp_path, resume=True, **{**STEPS, "steps": 5})
+
+
+def test_a_network_that_is_a_block_itself_comes_back(tmp_path):
+    def make():
+        G, D = small_gan().generator, small_gan().discriminator
+        half = Residual(layers.Flatten(), layers.Dense(36, 36, rng=3), layers.Reshape(6, 6, 1), scale=0.25)
+        return GAN(Sequential(*(layer.copy() for layer in G), half), D, noise_dim=4)
+
+    gan = make()
+    gan.discriminator.__class__ = type("Judge", (Sequential,), {})
+    train(gan, small_data(), out=tmp_path, **{**STEPS, "steps": 2})
+    run = load_trained(tmp_path, classes=[Residual, type(gan.discriminator)])
+    assert type(run.discriminator) is type(gan.discriminator)
+    z = run.noise(3)
+    assert run.generator(z).tobytes() == gan.sample(z=z).tobytes()
+    with pytest.raises(CheckpointError, match=r"the discriminator, Judge\(\), is none of tinygan's layers"):
+        load_trained(tmp_path, classes=[Residual])
+    with pytest.raises(CheckpointError, match=r"another discriminator_class: Judge\(\) then, none now"):
+        train(make(), small_data(), out=tmp_path, resume=True, **{**STEPS, "steps": 3})
+
+
+def test_a_class_may_be_called_as_one_of_tinygans(tmp_path):
+    class Tanh(layers.Tanh):
+        def apply(self, x, train):
+            return super().apply(0.5 * x, train)
+
+    def make(last):
+        G, D = small_gan().generator, small_gan().discriminator
+        return GAN(Sequential(*(layer.copy() for layer in G.layers[:4]), last, layers.Reshape(6, 6, 1)), D, noise_dim=4)
+
+    gan = make(Tanh())
+    train(gan, small_data(), out=tmp_path, **{**STEPS, "steps": 1})
+    run = load_trained(tmp_path, classes=[Tanh])
+    z = run.noise(3)
+    assert run.generator(z).tobytes() == gan.sample(z=z).tobytes()
+    assert type(run.generator.layers[2]) is layers.LeakyReLU
+    with pytest.raises(CheckpointError, match=r"layer 4 Tanh_of_yours\(\) is none of tinygan's layers"):
+        load_trained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"Tanh_of_yours\(\) then, Tanh\(\) now"):
+        train(make(layers.Tanh()), small_data(), out=tmp_path, resume=True, **{**STEPS, "steps": 2})
+
+
+def test_a_run_goes_on_with_the_very_classes_and_settings(own):
+    folder, _ = own
+    for changed_to, words in (
+        (lambda gan: setattr(gan.generator.layers[1], "scale", 0.75), "scale=0.5.* then, .*scale=0.75.* now"),
+        (lambda gan: setattr(gan.generator.layers[2], "by", 2.0), "by=0.25.* then, .*by=2.0.* now"),
+        (lambda gan: setattr(gan.generator.layers[1], "__class__", Sequential), "Residual.* then, Sequential.* now"),
+    ):
+        gan = own_gan()
+        changed_to(gan)
+        with pytest.raises(CheckpointError, match=rf"another generator: .*{words}"):
+            train(gan, small_data(), out=folder, resume=True, **{**STEPS, "steps": 12})
+
+
+def test_nothing_is_made_or_imported_because_a_file_names_it(own, monkeypatch):
+    folder, _ = own
+    monkeypatch.setattr(
+        "builtins.__import__", lambda name, *rest: pytest.fail(name) if "support" in name else real(name, *rest)
+    )
+    with pytest.raises(CheckpointError, match=r"layer 1 Residual\(Dense.* is none of tinygan's layers. If it is yours"):
+        load_trained(folder)
+    with pytest.raises(CheckpointError, match=r"layer 2 Shift.* is none of tinygan's layers"):
+        load_trained(folder, classes=[Residual])
+
+
+real = __import__
+
+
+# What people may give for a list of classes
+CALL_ODDITIES = [Residual, 7, [7], ["Residual"], [int], {"x": 7}, {7: Residual}, [Residual(layers.Tanh())], None, "abc"]
+
+
+@pytest.mark.parametrize("classes", CALL_ODDITIES, ids=repr)
+def test_what_is_no_list_of_classes(own, classes):
+    with pytest.raises(ArgumentError, match=r"load_trained: classes must be those of layers, \[Residual\] or"):
+        load_trained(own[0], classes=classes)
+
+
+# The text of G's second layer, which was a block, and what is said
+BLOCK_ODDITIES = [
+    ("Residual()", "could not be made"),
+    ("Residual(Dense(8, 8))", "another architecture"),
+    ("Residual(Dense(8, 8), BatchNorm(8), speed=0.5)", "could not be made .*speed"),
+    ("Residual(Dense(8, 8), BatchNorm(8), **{})", "could not be made"),
+    ("Residual(Dense(8, 8), BatchNorm(8), scale=open('x'))", "none of tinygan's layers"),
+    ("Residual(Dense(8, 8), open('x'))", "none of tinygan's layers"),
+    ("Residual(Dense(8, 8), BatchNorm(Tanh()))", "none of tinygan's layers"),
+    ("Residual(Dense(8, 9), BatchNorm(9))", r"\(8, 9\)"),
+    ("Residual(Dense(8, 8), BatchNorm(8), Dense(9000000, 1))", "larger than its arrays"),
+    ("SpectralNorm(Residual(Dense(8, 8), BatchNorm(8)))", "SpectralNorm: expected a Dense"),
+    ("Residual(" * 10 + "Tanh()" + ")" * 10, "more than 8 blocks within each other"),
+    ("Shift(8)", "another architecture"),
+    ("Shift(10**9)", "none of tinygan's layers"),
+    ("Shift(1000000000)", r"sizes that multiply to 1.0e\+09, more than 16,777,216"),
+    ("Shift(60000, by=60000)", r"sizes that multiply to 3.6e\+09"),
+    ("Residual(Dense(8, 8), BatchNorm(8), scale=10000000000)", r"sizes that multiply to 1.0e\+10"),
+    ("Residual(Dense(8, 8), BatchNorm(8), scale=(4, [9000000]))", r"sizes that multiply to 3.6e\+07"),
+    ("Shift(" + "9" * 190 + ")", "sizes that multiply to"),
+    ("Shift(-1)", "could not be made"),
+    ("Shift()", "could not be made .*missing 1 required"),
+    ("Shift('x')", "could not be made"),
+    ("Residual(" + "Tanh(), " * 10_000 + "Tanh())", "layers, more than the 10,000 that are built"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), BLOCK_ODDITIES, ids=[text[:40] for text, _ in BLOCK_ODDITIES])
+def test_odd_blocks(own, tmp_path, text, words):
+    def change(arrays, about):
+        about["identity"]["generator"][1] = text
+
+    with pytest.raises(CheckpointError, match=rf"checkpoint\.safetensors: the networks cannot be built.*{words}"):
+        load_trained(changed(own[0], tmp_path, change), classes=OWN)
+
+
+# What the record says of the networks, and what is said of it
+NETWORK_ODDITIES = [
+    ({"generator": None}, "its generator is None, not a list"),
+    ({"generator": "Dense(4, 8)"}, "its generator is 'Dense"),
+    ({"generator": {"0": "Dense(4, 8)"}}, "its generator is .*, not a list"),
+    ({"generator": [["Dense(4, 8)"]]}, "none of tinygan's layers"),
+    ({"generator": ["Tanh()"] * 40_000}, "has about 40,000 layers, more than the 10,000 that are built"),
+    ({"discriminator": 7}, "its discriminator is 7, not a list"),
+    ({"noise_dim": 0}, "its noise_dim is 0, not a whole number from 1"),
+    ({"noise_dim": 4.0}, "its noise_dim is 4.0, not a whole number"),
+    ({"noise_dim": True}, "its noise_dim is True, not a whole number"),
+    ({"noise_dim": 1 << 40}, "its noise_dim is 1099511627776, not a whole number"),
+    ({"noise_dim": None}, "its noise_dim is None"),
+    ({"range": None}, "its range is None, not two numbers"),
+    ({"range": ["-1", "1"]}, "not two numbers"),
+    ({"range": [-1.0, float("nan")]}, "not two numbers"),
+    ({"range": [True, 2]}, "not two numbers"),
+    ({"range": {"low": -1, "high": 1}}, "not two numbers"),
+    ({"range": [0, 1, 2]}, "not two numbers"),
+    ({"generator_class": 7}, "the generator, 7, is none of tinygan's layers"),
+    ({"generator_class": None}, "the generator, None, is none of tinygan's layers"),
+    ({"generator_class": "Tanh()"}, "the generator could not be made"),
+    ({"generator_class": "exec('x')"}, "is none of tinygan's layers"),
+]
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"), NETWORK_ODDITIES, ids=[str(entries)[:40] for entries, _ in NETWORK_ODDITIES]
+)
+def test_odd_records_of_networks(run, tmp_path, entries, words):
+    with pytest.raises(CheckpointError, match=rf"checkpoint\.safetensors: the networks cannot be built.*{words}"):
+        load_trained(changed(run, tmp_path, lambda arrays, about: about["identity"].update(entries)))
+
+
+def test_many_layers_of_many_numbers(run, tmp_path):
+    """Each is within bounds; all of them are remembered in a pass."""
+
+    def change(arrays, about):
+        up = layers.ConvTranspose2D(1, 1, 1, stride=64)
+        texts = about["identity"]["generator"]
+        for _ in range(2):
+            texts.append(repr(up))
+            arrays.update({f"average.{len(texts) - 1}.{key}": value for key, value in up.params.items()})
+        texts += ["Tanh()"] * 100
+
+    with pytest.raises(CheckpointError, match="numbers of a sample"):
         load_trained(changed(run, tmp_path, change))

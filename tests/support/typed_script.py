@@ -156,7 +156,7 @@ def a_run(folder: Path, rng: np.random.Generator) -> None:
     generator, discriminator = models.dcgan(images.image_shape, noise_dim=4, width=2, rng=0)
     gan = GAN(generator, discriminator, noise_dim=4, loss=losses.Hinge(), seed=1)
     where = train(gan, images, out=folder / "run", steps=2, batch_size=4, settings={"why": "types"}, progress=False)
-    trained = load_trained(where)
+    trained = load_trained(where, classes=[Residual, Scale])
     print(trained.generator(trained.noise(2)).shape)
     generator.save(folder / "generator.safetensors")
     same: Sequential = generator.copy().load(folder / "generator.safetensors")

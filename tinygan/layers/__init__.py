@@ -6,7 +6,7 @@ Any of them can be studied alone::
     y = layer.forward(x)          # x (N, 3) -> y (N, 2)
     dx = layer.backward(dy)       # dy (N, 2) -> dx (N, 3), and layer.grads["W"], layer.grads["b"]
 
-Dense data are (N, C), images (N, H, W, C). Of tinygan, only ``errors`` and ``ops`` are imported here.
+Dense data are (N, C), images (N, H, W, C). Of tinygan, only ``errors``, ``ops`` and ``checkpoints`` are imported here.
 """
 
 from .activations import LeakyReLU, ReLU, Sigmoid, Tanh

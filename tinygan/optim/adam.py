@@ -97,7 +97,7 @@ class Adam(Optimizer):
         θ ← θ − a · M / (√V + eps / c),      a = lr · (1 − β₁) / ((1 − β₁ᵗ) · c)
     """
 
-    state_names = ("M", "V")
+    state_names, never_negative = ("M", "V"), ("V", "t", "lr")
 
     def __init__(
         self,

@@ -40,7 +40,7 @@ class RMSProp(Optimizer):
     θ ← θ − lr · g / (√v + eps)
     """
 
-    state_names = ("v",)
+    state_names, never_negative = ("v",), ("v", "t", "lr")
 
     def __init__(
         self, network: Sequential, lr: Rate = 1e-4, *, rho: float = 0.9, eps: float = 1e-8, **clipping: float | None

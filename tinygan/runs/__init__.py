@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import commandline, plotting, schedules, state
     from .folder import Run, read_checkpoint
-    from .tracing import require_finite
+    from .tracing import require_finite, require_finite_state
     from .trained import Trained, load_trained
     from .training import train
 
@@ -24,6 +24,7 @@ _LOADED_WHEN_USED = {
     "plotting": "",
     "read_checkpoint": "folder",
     "require_finite": "tracing",
+    "require_finite_state": "tracing",
     "schedules": "",
     "state": "",
     "train": "training",
@@ -37,6 +38,7 @@ __all__ = [
     "plotting",
     "read_checkpoint",
     "require_finite",
+    "require_finite_state",
     "schedules",
     "state",
     "train",

@@ -30,9 +30,9 @@ from ..network import Sequential
 from ..parallel import ALONE, Group
 from ..parallel.console import forgiving_streams, say
 from ..parallel.mpi import first_speaks, world
-from .flags import LOSSES, ONCE, OPTIMIZERS, loss_of, optimizer_of, penalties_of
+from .flags import LOSSES, OF_THIS_START, ONCE, OPTIMIZERS, loss_of, optimizer_of, penalties_of
 from .folder import CHECKPOINT, read_checkpoint
-from .recipe import Recipe, make_parser
+from .recipe import Recipe, make_parser, recorded_flags
 from .writer import require_free
 
 
@@ -46,7 +46,7 @@ def parse(doc: str | None, *recipes: Recipe, argv: Sequence[str] | None = None) 
     SystemExit
         A flag is unknown or its value has no meaning; argparse has said so.
     CheckpointError
-        There is nothing to resume, or it is damaged.
+        There is nothing to resume, it is damaged, or what it records of a flag is nothing that the flag may be.
     """
     names = [recipe.name for recipe in recipes] if len(recipes) > 1 else []
     recipe = _named(recipes, argv) if names else recipes[0]
@@ -57,7 +57,8 @@ def parse(doc: str | None, *recipes: Recipe, argv: Sequence[str] | None = None) 
 
     defaults |= _of_optimizer(recipe, typed)
     if "resume" in typed:
-        defaults |= _of_run(typed.get("out", recipe.out), defaults, typed)
+        recorded = _of_run(typed.get("out", recipe.out), typed)
+        defaults |= recorded_flags(make_parser(doc, recipe, names), *recorded)
     flags = argparse.Namespace(**{**defaults, **typed})
     if not (flags.epochs or flags.steps):
         flags.epochs, flags.steps = recipe.epochs, recipe.steps
@@ -84,11 +85,12 @@ def _of_optimizer(recipe: Recipe, typed: dict[str, Any]) -> dict[str, Any]:
     return OPTIMIZERS[name] if name != recipe.optimizer else {}
 
 
-def _of_run(folder: Path, defaults: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
-    """The flags of the run that shall go on; not its length, if another one is typed."""
+def _of_run(folder: Path, typed: dict[str, Any]) -> tuple[dict[str, Any], Path]:
+    """The flags of the run that shall go on, as far as they are not typed anew, and the file that records them."""
     _, about = read_checkpoint(folder / CHECKPOINT)
-    left = {"epochs", "steps"} if {"epochs", "steps"} & typed.keys() else set()
-    return {key: value for key, value in {**ONCE, **about["settings"]}.items() if key in defaults.keys() - left}
+    left = typed.keys() | ({"epochs", "steps"} if {"epochs", "steps"} & typed.keys() else set())
+    flags = {key: value for key, value in {**ONCE, **about["settings"]}.items() if key not in left}
+    return flags, folder / CHECKPOINT
 
 
 def _require_sense(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> None:
@@ -129,9 +131,9 @@ def gan_options(
 
 def training_options(flags: argparse.Namespace) -> dict[str, Any]:
     """Return those keyword arguments of :func:`tinygan.train` that the flags decide."""
-    where = ["out", "resume", "overwrite"]  # and how it was started: nothing that belongs to the run
-    passed = [*where, "epochs", "steps", "batch_size", "seed", "low", "sample_every", "checkpoint_every"]
-    settings = {key: value for key, value in vars(flags).items() if key not in where}
+    passed = ["out", "resume", "overwrite", "epochs", "steps", "batch_size", "seed", "low"]
+    passed += ["sample_every", "checkpoint_every"]
+    settings = {key: value for key, value in vars(flags).items() if key not in OF_THIS_START}
     return {**{key: getattr(flags, key) for key in passed}, "settings": settings}
 
 

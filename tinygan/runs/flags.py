@@ -103,6 +103,9 @@ SCHEDULES: dict[str, Callable[..., Schedule] | None] = {"constant": None, "linea
 #: What runs were made with before there were flags for it; they can be resumed whatever a recipe says now.
 ONCE = {"penalty": "none", "weight_clip": None, "lr_schedule": "constant", "precision": "fp32"}
 
+#: How a program was started and where it writes: said on each command line anew, and neither recorded nor resumed.
+OF_THIS_START = {"out", "cache", "resume", "overwrite"}
+
 
 def loss_of(flags: argparse.Namespace) -> Loss:
     """Return the loss that --loss and --real-label ask for."""

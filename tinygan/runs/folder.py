@@ -42,6 +42,7 @@ from ..parallel.console import say
 from . import plotting, state
 from .identity import as_json, identity, require_same_run
 from .outputs import LossTable, attempt, on_host
+from .record import RUN
 from .writer import Writer
 
 CHECKPOINT = "checkpoint.safetensors"  #: the name of a run's checkpoint in its folder
@@ -115,10 +116,12 @@ class Run:
         self._picture()  # refuses whatever cannot be drawn, before anything is written
         self._take_folder()
         files = [self.checkpoint, self.config, self.csv, self.curves, self.picture, self.film, *self._frames()]
-        existing = [file for file in files if file.exists()]
+        existing = [file for file in files if checkpoints.exists(file)]
         if existing and not overwrite:
             what = (
-                f"a run of {_step_of(self.checkpoint)} steps" if self.checkpoint.exists() else f"a {existing[0].name}"
+                f"a run of {_step_of(self.checkpoint)} steps"
+                if self.checkpoint in existing
+                else f"a {existing[0].name}"
             )
             raise ArgumentError(
                 f"{self.folder} holds {what} already. Go on with it (--resume, resume=True), replace it "
@@ -143,13 +146,13 @@ class Run:
             self._take_folder()
         arrays, about = read_checkpoint(self.checkpoint)
         require_same_run(about["identity"], self.identity, str(self.checkpoint))
-        losses = arrays.pop("losses", None)
+        losses = arrays.pop("losses")
         if about["step"] > last:
             raise CheckpointError(
                 f"{self.checkpoint}: the run is at step {about['step']:,} already, beyond the {last:,} asked for; "
                 "ask for more steps or epochs."
             )
-        if losses is None or losses.shape != (about["step"], len(self.columns)):
+        if losses.shape[1] != len(self.columns) or losses.dtype != self.losses.dtype:
             raise CheckpointError(f"{self.checkpoint}: does not hold the losses of its {about['step']:,} steps.")
         optimizers = self.gan.g_optimizer, self.gan.d_optimizer
         rates = [optimizer.lr for optimizer in optimizers]
@@ -295,19 +298,19 @@ class Run:
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return (arrays, metadata) of a run's checkpoint; CheckpointError if it is not there, damaged, or no run's."""
+    """Return (arrays, metadata) of a run's checkpoint; CheckpointError if it is not there, cannot be read, is damaged,
+    or is no run's."""
     path = Path(path)
-    if not path.exists():
+    if not checkpoints.exists(path):
         raise CheckpointError(f"{path}: there is no checkpoint to go on from. Start without --resume (resume=False).")
     arrays, about = checkpoints.read(path)
-    kind = about.get("kind") if isinstance(about, dict) else None
-    if kind != "run":
-        raise CheckpointError(f"{path}: holds a {kind or 'record of another kind'}, not a training run.")
-    for key, kind in (("step", int), ("identity", dict), ("settings", dict)):
-        if not isinstance(about.get(key), kind):
-            raise CheckpointError(f"{path}: the record of the run is damaged, there is no {key} in it.")
-    if about["step"] < 0:
-        raise CheckpointError(f"{path}: the record of the run is damaged, its step is {about['step']}.")
+    if about.get("kind") != "run":
+        kind = about.get("kind") or "record of another kind"
+        raise CheckpointError(f"{path}: holds a {kind!s:.40}, not a training run.")
+    checkpoints.require_record(about, RUN, f"{path}: the record of the run")
+    losses = arrays.get("losses")
+    if losses is None or losses.ndim != 2 or len(losses) != about["step"]:
+        raise CheckpointError(f"{path}: does not hold the losses of its {about['step']:,} steps.")
     return arrays, about
 
 

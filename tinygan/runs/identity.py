@@ -12,18 +12,21 @@ import numpy as np
 from ..data import ImageData
 from ..errors import ArgumentError, CheckpointError
 from ..gan import GAN
+from ..layers.stored import describe, described
 from ..optim import Optimizer
 
 
 def identity(gan: GAN, data: ImageData, batch_size: int, seed: int, low: float, high: float) -> dict[str, Any]:
     """Whatever must be the same for a resumed run to be the same run; of what may be absent, only what is there."""
-    bounds = {"penalties": [repr(penalty) for penalty in gan.penalties], "weight_clip": gan.weight_clip}
+    bounds = {"penalties": [describe(penalty) for penalty in gan.penalties], "weight_clip": gan.weight_clip}
+    G, D = described(gan.generator), described(gan.discriminator)
+    bounds |= {"generator_class": G.get("network"), "discriminator_class": D.get("network")}
     return {
-        "generator": [repr(layer) for layer in gan.generator.layers],
-        "discriminator": [repr(layer) for layer in gan.discriminator.layers],
+        "generator": G["layers"],
+        "discriminator": D["layers"],
         "noise_dim": gan.noise_dim,
         "dtype": str(gan.generator.theta.dtype),
-        "loss": repr(gan.loss),
+        "loss": describe(gan.loss),
         **{key: value for key, value in bounds.items() if value},
         "g_optimizer": _fixed(gan.g_optimizer),
         "d_optimizer": _fixed(gan.d_optimizer),
@@ -55,7 +58,7 @@ def require_same_run(then: Mapping[str, Any], now: Mapping[str, Any], checkpoint
         if was != is_now:
             was, is_now = _difference(was, is_now)
             raise CheckpointError(
-                f"{checkpoint}: the run was made with another {key}: {was} then, {is_now} now. "
+                f"{checkpoint}: the run was made with another {key!s:.40}: {was!s:.400} then, {is_now!s:.400} now. "
                 "Give the same settings again, or start a run in another folder (--out, out=...)."
             )
 

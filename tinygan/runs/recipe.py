@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ..backends.loading import PRECISIONS
+from ..errors import CheckpointError
 from .flags import (
     LOSSES,
+    OF_THIS_START,
     OPTIMIZERS,
     PENALTIES,
     SCHEDULES,
@@ -38,6 +40,7 @@ interruptions:
   Ctrl-C finishes the step at hand and writes a checkpoint. With --resume a run goes on from its last checkpoint, to the
   very bytes of one that was never interrupted. Flags that are not given again keep their values; --lr, --d-lr,
   --lr-schedule, --clip-norm, --clip-value, the length, the intervals, the backend and its precision may be given anew.
+  Where files are written, --out and --cache, is never taken from a checkpoint.
 """
 
 
@@ -171,3 +174,38 @@ def make_parser(doc: str | None, recipe: Recipe, models: Sequence[str] = ()) -> 
     again.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the output folder")
     return parser
+
+
+def recorded_flags(parser: argparse.ArgumentParser, recorded: dict[str, Any], source: Path) -> dict[str, Any]:
+    """Return those of the ``recorded`` values that are flags, held to what the flags may be as if they were typed.
+
+    Raises
+    ------
+    CheckpointError
+        A value is nothing that its flag may be, such as a loss of a later version. ``source`` is the file named.
+    """
+
+    def refuse(message: str) -> NoReturn:
+        raise CheckpointError(
+            f"{source}: what it records of the run's flags cannot be taken: {message}. Give the flag again, or resume "
+            "with the version of tinygan that the run was made with."
+        )
+
+    parser.error = refuse  # type: ignore[method-assign]  # which is how argparse says what is wrong
+    defaults = vars(parser.parse_args([]))
+    flags = {key: recorded[key] for key in defaults if key in recorded and key not in OF_THIS_START}
+    may_be_none = {field.name for field in fields(Recipe) if field.default is None}
+    line = []
+    for key, value in flags.items():
+        flag = f"--{key.replace('_', '-')}"
+        if key == "backend" and isinstance(value, str):
+            line.append(f"{flag}=auto")  # it may be one that was registered; whoever looks it up refuses what is none
+        elif isinstance(value, bool) and isinstance(defaults[key], bool):
+            line += [flag] if value else []
+        elif value is not None or key not in may_be_none:
+            line.append(f"{flag}={','.join(map(str, value)) if isinstance(value, list) else value}")
+    parsed = vars(parser.parse_args(line, argparse.Namespace(**dict.fromkeys(flags))))
+    for key, value in flags.items():
+        if value is not False and parsed[key] != value and key != "backend":
+            refuse(f"argument --{key.replace('_', '-')}: expected it as it is written there, got {value!r:.80}")
+    return flags

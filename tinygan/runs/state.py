@@ -11,6 +11,9 @@ import numpy as np
 from .. import checkpoints
 from ..errors import CheckpointError
 from ..gan import GAN
+from ..network import Sequential
+from ..ops import Array
+from .record import STATE
 
 
 def state(gan: GAN) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -28,29 +31,29 @@ def load_state(
     Raises
     ------
     CheckpointError
-        It is of other networks or optimisers, or incomplete. Nothing has changed then.
+        It is of other networks or optimisers, incomplete, or not finite. Nothing has changed then.
     """
     current, _ = state(gan)
-    checkpoints.require_same(current, arrays, source)
-    generators = rngs(gan)
+    owners, generators = _owners(gan), rngs(gan)
+    counts = [f"{name}.{key}" for name, part in owners.items() for key in getattr(part, "never_negative", ())]
+    checkpoints.require_same(current, arrays, source, counts)
+    checkpoints.require_record(about, STATE, f"{source}: the record of the run")
+    states = about["rngs"]
     try:
-        step, average_t, states = int(about["step"]), int(about["average_t"]), dict(about["rngs"])
-        if step < 0 or average_t < 0:
-            raise ValueError(f"step {step}")
         if states.keys() != generators.keys():
             raise KeyError(f"random states of {sorted(states)}, not {sorted(generators)}")
         for name, rng in generators.items():  # tried on copies first, so that a bad state changes nothing
             type(rng.bit_generator)().state = states[name]
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{source}: the record of the run is incomplete or damaged ({error}).") from error
-    for name, part in _owners(gan).items():
+    for name, part in owners.items():
         inner = {key.removeprefix(name + "."): a for key, a in arrays.items() if key.startswith(name + ".")}
         part.load_state_arrays(inner, source=source)
     for name, rng in generators.items():
         rng.bit_generator.state = states[name]
-    gan.t = step
+    gan.t = about["step"]
     if gan.average:
-        gan.average.t = average_t
+        gan.average.t = about["average_t"]
 
 
 def checksum(gan: GAN) -> int:
@@ -60,6 +63,18 @@ def checksum(gan: GAN) -> int:
     for key, array in arrays.items():
         crc = zlib.crc32(np.ascontiguousarray(array).data, zlib.crc32(key.encode(), crc))
     return crc
+
+
+def live_arrays(gan: GAN) -> dict[str, Array]:
+    """The very arrays of floats that a state copies, by their names there."""
+    arrays: dict[str, Array] = {}
+    for name, part in _owners(gan).items():
+        if isinstance(part, Sequential):
+            live = {**part.params, **part.buffers}
+        else:
+            live = {key: getattr(part, key) for key in part.state_names}
+        arrays |= {f"{name}.{key}": array for key, array in live.items() if array.dtype.kind == "f"}
+    return arrays
 
 
 def rngs(gan: GAN) -> dict[str, np.random.Generator]:

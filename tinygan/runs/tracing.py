@@ -10,6 +10,7 @@ from ..errors import NonFiniteError
 from ..gan import GAN, Turn
 from ..ops import get_xp, to_numpy
 from ..parallel import ALONE, Group
+from .state import live_arrays
 
 
 def require_finite(gan: GAN, turn: Turn, *, group: Group = ALONE) -> None:
@@ -33,6 +34,23 @@ def require_finite(gan: GAN, turn: Turn, *, group: Group = ALONE) -> None:
         f"step {gan.t + 1}: {who}'s loss is {float(turn.loss):g} or its gradient is not finite; {origin}. {who}'s "
         f"weights are those of the step before.{more} A lower learning rate or clip_norm usually mends it."
     )
+
+
+def require_finite_state(gan: GAN) -> None:
+    """Raise NonFiniteError, naming the array, if anything that the next step or a sample is made from is not finite.
+
+    Losses and gradients do not show it all: a running variance that overflowed only makes its channel 0, and the
+    average of G's weights, which samples are drawn with, takes no part in training. A device waits once.
+    """
+    arrays = live_arrays(gan)
+    xp = get_xp(*arrays.values())
+    finite = to_numpy(xp.stack([xp.isfinite(array).all() for array in arrays.values()]))
+    for name, fine in zip(arrays, finite, strict=True):
+        if not fine:
+            raise NonFiniteError(
+                f"step {gan.t}: its losses and gradients are finite, but {name} is not any more. A lower learning rate "
+                "or clip_norm usually mends it."
+            )
 
 
 def _origin(gan: GAN, turn: Turn) -> tuple[int, str]:

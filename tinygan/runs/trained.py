@@ -6,15 +6,17 @@
     images = run.generator(run.noise(16))       # (16, 28, 28, 1)
 
 A checkpoint holds each layer of both networks as the text that ``repr`` gives of it, such as ``Dense(100, 256)``, and
-its arrays. The text is read as the name of a layer and plain values: no code from a file is ever run, and no layer is
-made larger than its arrays.
+its arrays. The text is read as the name of a layer and plain values: no code from a file is ever run, nothing is
+imported because a file names it, and no layer is made larger than its arrays. Classes of yours are named in the call:
+
+    run = load_trained("runs/mine", classes=[Residual, Scale])
 """
 
 from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -23,15 +25,20 @@ from typing import Any
 import numpy as np
 
 from .. import checkpoints, layers
-from ..errors import CheckpointError, positive_int
+from ..errors import ArgumentError, CheckpointError
 from ..layers import Layer
+from ..layers.stored import name_of
 from ..network import Sequential
 from .folder import CHECKPOINT, read_checkpoint
+from .record import NETWORKS
 
 KINDS = {name: getattr(layers, name) for name in layers.__all__ if name != "Layer"}
 MAX_NUMBERS = 1 << 24  #: in what a layer makes of one sample; a bound on what a foreign file can ask for
 MAX_OPTION = 64  #: the largest stride and padding, for the same reason
+MAX_IN_ALL = 16 * MAX_NUMBERS  #: in what all layers make of one sample together
 MAX_TEXT = 200  #: letters that describe a layer
+MAX_LAYERS = 10_000  #: of a network, those in blocks included
+MAX_NESTED = 8  #: blocks within each other
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,35 +71,57 @@ class Trained:
         return rng.standard_normal((n, self.noise_dim), dtype=self.generator.theta.dtype)
 
 
-def load_trained(folder: str | Path) -> Trained:
+def load_trained(folder: str | Path, *, classes: Iterable[type[Layer]] | Mapping[str, type[Layer]] = ()) -> Trained:
     """Read the checkpoint in the folder of a run, and build its networks, on the CPU.
+
+    Parameters
+    ----------
+    classes : layers and blocks of yours that the networks are made of: ``[Residual]``, or ``{"Residual": Renamed}``.
+        Each is called as its ``repr`` says, with plain values; if it has none of its own, with its public attributes by
+        name; and a block with its layers first, as :class:`tinygan.Sequential` is.
 
     Raises
     ------
     CheckpointError
-        There is no checkpoint, it is damaged, the networks do not make images, or a layer is none of
-        :mod:`tinygan.layers`; then build the networks as the run did, and use ``load_state_arrays``.
+        There is no checkpoint, it cannot be read, is damaged or not finite, the networks do not make images, or a layer
+        is neither one of :mod:`tinygan.layers` nor of ``classes``.
+    ArgumentError
+        ``classes`` holds something else than classes of layers.
     """
     path = Path(folder) / CHECKPOINT
-    if not path.exists():
+    kinds = {**KINDS, "Sequential": Sequential, **_by_name(classes)}
+    if not checkpoints.exists(path):
         raise CheckpointError(f"{path}: there is no checkpoint; give the folder of a run, such as runs/mnist_mlp_gan.")
     arrays, about = read_checkpoint(path)
+    checkpoints.require_sound({key: array for key, array in arrays.items() if key != "losses"}, str(path))
     networks, identity = _grouped(arrays), about["identity"]
     try:
-        G = _network(identity["generator"], networks["average" if "average" in networks else "generator"])
-        D = _network(identity["discriminator"], networks["discriminator"])
-        noise_dim = positive_int(identity["noise_dim"], "noise_dim")
-        low, high = (float(value) for value in identity["range"])
+        for key in NETWORKS:
+            identity[key]  # a KeyError says which is missing
+        checkpoints.require_record(identity, NETWORKS, "The record")
+        G = _network("generator", identity, networks["average" if "average" in networks else "generator"], kinds)
+        D = _network("discriminator", identity, networks["discriminator"], kinds)
+        noise_dim, (low, high) = identity["noise_dim"], map(float, identity["range"])
         image_shape = _output_shape(G, (noise_dim,))
         if len(image_shape) != 3 or _output_shape(D, image_shape) != (1,) or G.theta.dtype != D.theta.dtype:
             raise CheckpointError("G does not make images that D gives one logit")
-        if not -np.inf < low < high < np.inf:
-            raise CheckpointError(f"images range from {low} to {high}")
     except KeyError as error:
         raise CheckpointError(f"{path}: the networks cannot be built, there is no {error} in the record.") from error
-    except (ArithmeticError, TypeError, ValueError) as error:  # such as an ArgumentError or ShapeError
-        raise CheckpointError(f"{path}: the networks cannot be built. {error}") from error
+    except Exception as error:  # such as a ShapeError; classes of yours may raise what they like
+        raise CheckpointError(f"{path}: the networks cannot be built. {error!s:.400}") from error
     return Trained(G, D, noise_dim, image_shape, low, high, about["step"], about["settings"])
+
+
+def _by_name(classes: Iterable[type[Layer]] | Mapping[str, type[Layer]]) -> dict[str, type[Layer]]:
+    try:
+        named = dict(classes) if isinstance(classes, Mapping) else {name_of(kind): kind for kind in classes}
+        if all(isinstance(name, str) and issubclass(kind, Layer) for name, kind in named.items()):
+            return named
+    except (AttributeError, TypeError):
+        pass
+    raise ArgumentError(
+        f"load_trained: classes must be those of layers, [Residual] or {{'Residual': Residual}}, got {classes!r}."
+    )
 
 
 def _grouped(arrays: Mapping[str, np.ndarray]) -> defaultdict[str, dict[str, np.ndarray]]:
@@ -104,30 +133,70 @@ def _grouped(arrays: Mapping[str, np.ndarray]) -> defaultdict[str, dict[str, np.
     return groups
 
 
-def _network(texts: Sequence[str], arrays: Mapping[str, np.ndarray]) -> Sequential:
-    of_layers = _grouped(arrays)
-    network = Sequential(*(_layer(f"layer {i} {text!s:.80}", text, of_layers[str(i)]) for i, text in enumerate(texts)))
-    network.load_state_arrays(dict(arrays), source="the checkpoint")
+def _network(
+    player: str, identity: Mapping[str, Any], arrays: Mapping[str, np.ndarray], kinds: Mapping[str, type[Layer]]
+) -> Sequential:
+    texts, of_layers = identity[player], _grouped(arrays)
+    if (n := sum(str(text).count("(") for text in texts)) > MAX_LAYERS:
+        raise CheckpointError(f"The {player} has about {n:,} layers, more than the {MAX_LAYERS:,} that are built.")
+    layers = [_layer(f"layer {i} {text!s:.80}", text, of_layers[str(i)], kinds) for i, text in enumerate(texts)]
+    text = identity.get(f"{player}_class", "Sequential()")
+    kind, _, options = _read(f"the {player}, {text!s:.80},", _parsed(text), kinds)
+    network: Any = _made(f"the {player}", kind, layers, options, arrays)
+    network.load_state_arrays(dict(arrays), source=f"the {player}")
     return network
 
 
-def _layer(name: str, text: str, arrays: Mapping[str, np.ndarray]) -> Layer:
+def _layer(name: str, text: str, arrays: Mapping[str, np.ndarray], kinds: Mapping[str, type[Layer]] = KINDS) -> Layer:
     """The layer that ``text`` describes, with the weights in ``arrays``."""
-    if "u" in arrays and isinstance(text, str) and text.startswith("SpectralNorm("):
-        rest = {key: array for key, array in arrays.items() if key != "u"}
-        inside: Any = _layer(name, text.removeprefix("SpectralNorm(").removesuffix(")"), rest)
-        return _with_these(name, layers.SpectralNorm(inside), arrays)
+    return _built(name, _parsed(text), arrays, kinds, 0)
+
+
+def _parsed(text: Any) -> Any:
+    """The expression that ``text`` is, or None."""
+    if not isinstance(text, str) or len(text) > MAX_TEXT * max(1, text.count("(")):
+        return None
     try:
-        call: Any = ast.parse(text[:MAX_TEXT], mode="eval").body
-        kind, args = KINDS[call.func.id], [ast.literal_eval(node) for node in call.args]
-        options = {node.arg: ast.literal_eval(node.value) for node in call.keywords}
-    except (AttributeError, KeyError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise CheckpointError(f"{name} is none of tinygan's layers.") from error
+        return ast.parse(text, mode="eval").body
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _read(name: str, call: Any, kinds: Mapping[str, type[Layer]]) -> tuple[Any, list[Any], dict[Any, Any]]:
+    """The class that is called, its arguments, of which layers are calls still, and its options."""
+    try:
+        args = [arg if isinstance(arg, ast.Call) else ast.literal_eval(arg) for arg in call.args]
+        return kinds[call.func.id], args, {node.arg: ast.literal_eval(node.value) for node in call.keywords}
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, MemoryError) as error:
+        raise CheckpointError(
+            f"{name} is none of tinygan's layers. If it is yours, give its class: load_trained(..., classes=[...])."
+        ) from error
+
+
+def _built(
+    name: str, call: Any, arrays: Mapping[str, np.ndarray], kinds: Mapping[str, type[Layer]], nested: int
+) -> Layer:
+    kind, args, options = _read(name, call, kinds)
+    if nested > MAX_NESTED:
+        raise CheckpointError(f"{name} has more than {MAX_NESTED} blocks within each other.")
+    if issubclass(kind, Sequential):
+        of_layers = _grouped(arrays)
+        calls = [arg for arg in args if isinstance(arg, ast.Call)]
+        inside = [_built(f"{name}: {i}", arg, of_layers[str(i)], kinds, nested + 1) for i, arg in enumerate(calls)]
+        return _made(name, kind, inside, options, arrays)
+    if kind is layers.SpectralNorm and len(args) == 1 and isinstance(args[0], ast.Call):
+        rest = {key: array for key, array in arrays.items() if key != "u"}
+        wrapped: Any = _built(name, args[0], rest, kinds, nested + 1)
+        return _with_these(name, layers.SpectralNorm(wrapped), arrays)
+    if any(isinstance(arg, ast.Call) for arg in args):
+        raise CheckpointError(f"{name} is none of tinygan's layers.")
+    if kind not in KINDS.values():
+        return _with_these(name, _made(name, kind, args, options, arrays), arrays)
     # Before any memory is taken for it
     sizes = [1, *(a.size for a in arrays.values())]
-    if kind not in (layers.Reshape, layers.Pack) and _largest(call.args) > max(sizes):
+    if kind not in (layers.Reshape, layers.Pack) and max(_whole_numbers(args), default=0) > max(sizes):
         raise CheckpointError(f"{name} is larger than its arrays.")
-    if _largest(call.keywords) > MAX_OPTION:
+    if max(_whole_numbers(options), default=0) > MAX_OPTION:
         raise CheckpointError(f"{name} has an option above {MAX_OPTION}.")
     if arrays:
         options["dtype"] = next(iter(arrays.values())).dtype
@@ -136,21 +205,46 @@ def _layer(name: str, text: str, arrays: Mapping[str, np.ndarray]) -> Layer:
     return _with_these(name, kind(*args, **options), arrays)
 
 
+def _made(
+    name: str, kind: type[Layer], args: Sequence[Any], options: dict[Any, Any], arrays: Mapping[str, np.ndarray]
+) -> Layer:
+    """A layer of a class of yours, or a block, whose parameters have the dtype of these arrays."""
+    if (n := prod(max(1, value) for value in _whole_numbers([*args, options]))) > MAX_NUMBERS:
+        raise CheckpointError(f"{name} has sizes that multiply to {n:.1e}, more than {MAX_NUMBERS:,}.")
+    try:
+        layer = kind(*args, **options)
+        wanted = next((arrays[key].dtype for key in layer.params if key in arrays), None)
+        same = wanted is None or all(param.dtype == wanted for param in layer.params.values())
+        return layer if same else layer.astype(wanted)
+    except Exception as error:  # a class of yours may raise what it likes
+        raise CheckpointError(
+            f"{name} could not be made ({error!s:.200}). A repr that shows how a layer is made also makes it again."
+        ) from error
+
+
 def _with_these(name: str, layer: Layer, arrays: Mapping[str, np.ndarray]) -> Layer:
     checkpoints.require_same({**layer.params, **layer.buffers}, arrays, name)
     return layer
 
 
-def _largest(nodes: Sequence[ast.AST]) -> int:
-    """The largest whole number in a piece of text, at least 0."""
-    constants = [n.value for node in nodes for n in ast.walk(node) if isinstance(n, ast.Constant)]
-    return max([0, *(value for value in constants if isinstance(value, int))])
+def _whole_numbers(value: Any) -> list[int]:
+    """The whole numbers in a plain value."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return [number for entry in value for number in _whole_numbers(entry)]
+    return [value] if isinstance(value, int) else []
 
 
 def _output_shape(network: Sequential, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that samples of ``shape`` leave with, if they stay within bounds on their way."""
+    total = 0
     for layer in network.layers:
+        if isinstance(layer, Sequential):
+            _output_shape(layer, shape)
         shape = layer.output_shape(shape)
-        if prod(shape) > MAX_NUMBERS:
-            raise CheckpointError(f"{layer.name} makes more than {MAX_NUMBERS:,} numbers of a sample.")
+        total += prod(shape)
+        if prod(shape) > MAX_NUMBERS or total > MAX_IN_ALL:
+            most = f"{MAX_NUMBERS:,} numbers of a sample, or with those before it more than {MAX_IN_ALL:,}"
+            raise CheckpointError(f"{layer.name} makes more than {most}.")
     return shape

@@ -29,7 +29,7 @@ from .outputs import attempt
 from .progress import Progress
 from .signals import Signals
 from .state import checksum, load_state, state
-from .tracing import require_finite
+from .tracing import require_finite, require_finite_state
 
 LOOK_EVERY = 50  # steps between two looks at the losses; on a GPU each look waits for the device
 
@@ -157,6 +157,8 @@ class _Loop:
         self._train(t, real, look or not self.waits)
         if look:
             self._read(t)
+        if sample or keep:
+            self._require_finite_state(t)
         if sample and group.rank == 0:
             run.sample(keep=True)
         if keep:
@@ -179,6 +181,13 @@ class _Loop:
         self.after = self._draws()
         if check:
             self.looked = t
+
+    def _require_finite_state(self, t: int) -> None:
+        """Look at all that a picture or a checkpoint is made of; it is the same in all processes."""
+        try:
+            require_finite_state(self.run.gan)
+        except NonFiniteError as error:
+            raise self._in_vain(t, error) from error
 
     def _draws(self) -> str:
         """The state of the GAN's random numbers, the first thing that a step changes."""

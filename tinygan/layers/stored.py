@@ -1,0 +1,110 @@
+"""How a network is saved and restored, and the text by which a file knows its layers again."""
+
+from __future__ import annotations
+
+import sys
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ..checkpoints import Rule, read, require_record, require_same, write
+from ..errors import CheckpointError
+from ..ops import Array, ops_of, to_numpy
+
+UNSAID = {"name", "layers", "input_shape", "params", "grads", "buffers"}  # attributes of layers that are no settings
+
+#: What the record of a saved network may say.
+RULES: dict[str, Rule] = {
+    "layers": ("a list of texts", lambda x: isinstance(x, list) and all(isinstance(text, str) for text in x)),
+}
+
+
+def describe(part: Any, *, inside: bool = True) -> str:
+    """The text by which a layer, a loss or a penalty is known again: its ``repr``; with ``inside``, also its layers.
+
+    A class of yours that has no ``repr`` of its own is told by its name and its settings: public attributes, without
+    arrays and what is shown by where it lies in memory.
+    """
+    kind, network = type(part), isinstance(part, Stored)
+    writer = next(base for base in kind.__mro__ if "__repr__" in vars(base))
+    ours, inherited = (cls.__module__.partition(".")[0] in ("tinygan", "builtins") for cls in (kind, writer))
+    name = kind.__name__ if ours else name_of(kind)
+    if not inherited or (ours and not network):
+        text = repr(part)
+        return text if text.startswith(name) else f"{name}: {text}"
+    settings = [describe(layer) for layer in part.layers] if network and inside else []
+    for key, value in [] if ours else sorted(vars(part).items()):
+        value = value.item() if getattr(value, "shape", None) == () else value
+        text = f"{key}={getattr(value, '__qualname__', None) or repr(value)}"
+        if not (key.startswith("_") or key in UNSAID or hasattr(value, "dtype") or " at 0x" in text):
+            settings.append(text)
+    return f"{name}({', '.join(settings)})"
+
+
+def name_of(kind: type) -> str:
+    """The name of a class of yours, which is another than that of any of tinygan's."""
+    taken = {*sys.modules[__package__].__all__, *(base.__name__ for base in kind.__mro__[1:])}
+    return kind.__name__ + ("_of_yours" if kind.__name__ in taken else "")
+
+
+def described(network: Any) -> dict[str, Any]:
+    """What a record says of a network: its layers, and its class if that is one of yours."""
+    kind = describe(network, inside=False)
+    known = {} if kind == "Sequential()" else {"network": kind}
+    return {**known, "layers": [describe(layer) for layer in network.layers]}
+
+
+class Stored:
+    """The half of a network that saves and restores its parameters and buffers."""
+
+    params: dict[str, Array]
+    buffers: dict[str, Array]
+    layers: tuple[Any, ...]
+
+    def state_arrays(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers as NumPy arrays: ``{"0.W": ..., "1.running_mean": ...}``."""
+        return {key: to_numpy(value).copy() for key, value in {**self.params, **self.buffers}.items()}
+
+    def load_state_arrays(self, arrays: dict[str, np.ndarray], *, source: str = "the state") -> None:
+        """Copy ``arrays``, as :meth:`state_arrays` gave them, into this network; nothing changes if they do not fit.
+
+        Raises
+        ------
+        CheckpointError
+            A name is missing or too many, or a shape or dtype differs: ``source`` is of another architecture. Or a
+            number is not finite, or a running variance negative.
+        """
+        stored = {**self.params, **self.buffers}
+        require_same(stored, arrays, source)
+        for key, value in stored.items():
+            value[...] = ops_of(value).from_host(arrays[key])
+
+    def save(self, path: str | Path) -> None:
+        """Write parameters and buffers to ``path``, one safetensors file, in one step: whole or not at all."""
+        write(path, self.state_arrays(), {"kind": "network", **described(self)})
+
+    def load(self, path: str | Path) -> Self:
+        """Read what :meth:`save` wrote into this network, which must have the same layers; returns it.
+
+        Raises
+        ------
+        CheckpointError
+            The file is not there, damaged, foreign, or of another architecture.
+        """
+        arrays, metadata = read(path)
+        if metadata.get("kind") != "network":
+            raise CheckpointError(f"{path}: holds a {metadata.get('kind')!s:.40}, not a network.")
+        require_record(metadata, RULES, f"{path}: the record of the network")
+        then, now = ([x.get("network", "Sequential()"), *x["layers"]] for x in (metadata, described(self)))
+        for i, (saved, layer) in enumerate(zip_longest(then, now), start=-1):
+            if layer != saved:
+                what = f"layer {i}" if i >= 0 else "the network"
+                raise CheckpointError(
+                    f"{path} is of another architecture: {what} is {saved!s:.200} there, but {layer!s:.200} here. "
+                    "Build the same layers as then; if only a name has changed since, "
+                    "network.load_state_arrays(tinygan.checkpoints.read(path)[0]) takes the arrays."
+                )
+        self.load_state_arrays(arrays, source=str(path))
+        return self

@@ -1,0 +1,61 @@
+"""What the record in a run's checkpoint may say: whatever a file decides comes through these rules first."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+from ..checkpoints import Rule
+
+#: Where in its memory a generator reads next: MT19937 in 624 words, Philox in 4. NumPy does not look whether it does.
+LAST = {"pos": 624, "buffer_pos": 4}
+
+
+def _whole(least: int, most: int = 2**63 - 1) -> Rule:
+    return f"a whole number from {least} to {most}", lambda x: type(x) is int and least <= x <= most
+
+
+def _of_kind(words: str, kind: type) -> Rule:
+    return words, lambda x: isinstance(x, kind)
+
+
+def _is_range(value: Any) -> bool:
+    numbers = isinstance(value, list) and len(value) == 2 and all(type(x) in (int, float) for x in value)
+    return numbers and all(map(isfinite, value)) and value[0] < value[1]
+
+
+def _are_states(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(state, dict) and _is_state(state) for state in value.values())
+
+
+def _is_state(value: Any, key: str = "") -> bool:
+    """Whether a value is text, a whole number that a generator can hold, or lists and dicts of these."""
+    if isinstance(value, dict):
+        return all(_is_state(entry, key) for key, entry in value.items())
+    if isinstance(value, list):
+        return all(map(_is_state, value))
+    return isinstance(value, str) or (type(value) is int and 0 <= value <= LAST.get(key, 2**128 - 1))
+
+
+#: What the next step of a GAN depends on besides arrays (:mod:`tinygan.runs.state`).
+STATE: dict[str, Rule] = {
+    "step": _whole(0),
+    "average_t": _whole(0),
+    "rngs": ("the states of random generators", _are_states),
+}
+
+#: A training run, whoever reads it. What is in its identity is compared on resuming, and not used.
+RUN: dict[str, Rule] = {
+    "step": STATE["step"],
+    "identity": _of_kind("a dictionary", dict),
+    "settings": _of_kind("a dictionary", dict),
+    **STATE,
+}
+
+#: What networks are built from.
+NETWORKS: dict[str, Rule] = {
+    "generator": _of_kind("a list", list),
+    "discriminator": _of_kind("a list", list),
+    "noise_dim": _whole(1, 1 << 24),
+    "range": ("two numbers, the lower first", _is_range),
+}
