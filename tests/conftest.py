@@ -25,7 +25,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support import counting
 
-import tinygan.testing.device  # noqa: F401  (registers the backend "standin")
+import tinygan.testing.device  # (registers the backend "standin")
 from tinygan.errors import BackendError
 from tinygan.ops import Array, Ops, get_ops
 
@@ -85,6 +85,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         whole = getattr(test, "_hypothesis_internal_use_settings", None)
         if config.getoption("markexpr") == "quick" and whole and whole.max_examples > QUICK_EXAMPLES:
             test._hypothesis_internal_use_settings = settings(whole, max_examples=QUICK_EXAMPLES)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Layers that a test makes without ``rng`` are the same whatever ran before it in this process."""
+    tinygan.seed(0)
 
 
 # ---- where tests run -------------------------------------------------------------------------------------------------

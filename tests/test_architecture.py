@@ -141,7 +141,7 @@ def test_a_file_is_read_in_one_sitting(path):
 
 def test_engine_never_calls_numpy_on_an_array_that_may_be_on_a_device():
     """In layers, losses and optimisers, NumPy is for dtypes, generators and the arrays that layers start with."""
-    allowed = {"float32", "float64", "ndarray", "ndim", "random", "zeros", "ones", "prod", "array"}
+    allowed = {"dtype", "float32", "float64", "ndarray", "ndim", "random", "zeros", "ones", "prod", "array"}
     for path in [p for folder in ("layers", "losses", "optim") for p in (PACKAGE / folder).glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "np":

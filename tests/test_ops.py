@@ -7,9 +7,23 @@ from hypothesis import strategies as st
 from scipy.special import expit, log1p
 from support.reference import convolution, transposed_convolution
 
-from tinygan.errors import BackendError
-from tinygan.layers import Conv2D, ConvTranspose2D
-from tinygan.ops import Ops, Window, get_ops, get_xp, ops_of, register, sigmoid, softplus, to_backend, to_numpy
+from tinygan import GAN, Sequential
+from tinygan.errors import BackendError, DTypeError, ShapeError, TinyGANError
+from tinygan.layers import Conv2D, ConvTranspose2D, Dense, ReLU, Tanh
+from tinygan.ops import (
+    Ops,
+    Window,
+    as_array,
+    get_ops,
+    get_xp,
+    ops_of,
+    register,
+    sigmoid,
+    softplus,
+    to_backend,
+    to_numpy,
+)
+from tinygan.penalties import R1, R2, GradientPenalty
 from tinygan.testing.device import standin
 from tinygan.testing.strategies import geometries, rngs
 
@@ -144,11 +158,32 @@ def test_what_is_mixed_or_no_array_is_refused():
         get_ops("torch")
 
 
-def test_subclasses_belong_to_their_library():
-    class Own(np.ndarray):
-        pass
+class Measured(np.ndarray):
+    """A subclass as users write them."""
 
-    assert ops_of(np.ones(2).view(Own)) is ops_of(np.ones(2))
+
+class Frame:
+    """Holds an array and gives it to NumPy, as data frames and tensors do."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def test_what_is_like_an_array_becomes_a_plain_one():
+    x = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+    for like in (x.view(Measured), x.view(np.matrix), np.ma.array(x), x.view(np.recarray), Frame(x)):
+        plain = as_array(like)
+        assert type(plain) is np.ndarray
+        assert np.shares_memory(plain, x)  # looked at, not copied
+        assert type(to_numpy(like)) is type(to_backend(like, "numpy")) is np.ndarray
+        with pytest.raises(BackendError, match=f"got {type(like).__name__}.*numpy.asarray"):
+            ops_of(like)
+    on_device = standin.from_host(x)
+    assert as_array(x) is x
+    assert as_array(on_device) is on_device
 
 
 def test_the_last_one_registered_computes():
@@ -178,3 +213,91 @@ def test_neither_overflows(device):
         np.testing.assert_allclose(device.get(sigmoid(s)), [0.0, 0.0, 0.5, 1.0, 1.0])
         np.testing.assert_allclose(device.get(softplus(s)), [0.0, 0.0, np.log(2.0), 200.0, 3e38], rtol=1e-6)
     assert device.get(sigmoid(device.put(np.array([-50.0])))).item() == pytest.approx(np.exp(-50.0), rel=1e-12)
+
+
+# ---- what is like an array -------------------------------------------------------------------------------------------
+
+
+def likes(x, folder):
+    """The numbers of x in every dress that people bring them in."""
+    stored = np.memmap(folder / "x", x.dtype, "w+", shape=x.shape)
+    stored[...] = x
+    yield from (stored, stored[:], x.view(Measured), np.ma.array(x), x.view(np.recarray), Frame(x))
+    if x.ndim == 2:
+        yield x.view(np.matrix)
+
+
+def test_layers_networks_penalties_and_gans_take_what_is_like_an_array(tmp_path):
+    x, fake = np.random.default_rng(0).standard_normal((2, 8, 3)).astype(np.float32)
+
+    def results(x, fake):
+        layer, network = Dense(3, 2, rng=0), Sequential(Dense(3, 4, rng=0), Tanh(), Dense(4, 1, rng=1))
+        yield layer.forward(x)
+        yield layer.backward(np.ones((8, 2), np.float32))
+        yield layer(x)
+        yield network.forward(x)
+        yield ReLU()(x)
+        yield R1()(network, x, fake, 0)
+        yield R2()(network, fake, x, 0)
+        yield GradientPenalty()(network, x, fake, 0)
+        yield network.grad.copy()
+        gan = GAN(Sequential(Dense(3, 3, rng=2)), network, noise_dim=3, penalties=[R1(), R2()])
+        yield np.array(gan.step(x))
+        yield gan.discriminator.theta.copy()
+        yield gan.sample(z=x)
+
+    expected = list(results(x, fake))
+    for like in likes(x, tmp_path):
+        for got, plain in zip(results(like, fake), expected, strict=True):
+            assert type(got) is type(plain)
+            np.testing.assert_array_equal(got, plain)
+
+
+def test_a_gradient_may_come_in_any_dress_too(tmp_path):
+    x, dy = np.random.default_rng(0).standard_normal((2, 8, 3)).astype(np.float32)
+    layer = Dense(3, 3, rng=0)
+    layer.forward(x)
+    expected = layer.backward(dy)
+    for like in likes(dy, tmp_path):
+        layer.forward(like)
+        dx = layer.backward(like)
+        assert type(dx) is np.ndarray
+        np.testing.assert_array_equal(dx, expected)
+
+
+class Stubborn:
+    """Refuses to become NumPy's, as a tensor on a GPU does."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("use .cpu() first")
+
+
+MASKED = np.ma.masked_array(np.ones((4, 3), np.float32), np.eye(4, 3))
+ARRAY_ODDITIES = [
+    *((value, BackendError, "masked values.*filled") for value in (MASKED, MASKED[:2])),
+    (Stubborn(), BackendError, "gives no NumPy array .use .cpu.. first"),
+    *(
+        (value, BackendError, "expected an array, got")
+        for value in ([[1.0]], None, 1.0, "x", {}, range(3), b"x", object())
+    ),
+    (np.ones((4, 3), np.float32).view([("a", "f4")]).view(np.recarray), DTypeError, "expected floating-point"),
+    *((np.ones((4, 3)).astype(kind), DTypeError, "expected floating-point") for kind in (object, "U1", bool, complex)),
+    *((Frame(np.ones((4, 3), kind)), DTypeError, str(np.dtype(kind))) for kind in (np.int64, np.float64, np.float16)),
+    (np.float32(1.0), ShapeError, "got shape"),
+    (np.ndarray, DTypeError, "object"),
+]
+
+
+@pytest.mark.parametrize(("value", "error", "words"), ARRAY_ODDITIES, ids=lambda v: repr(v)[:30])
+def test_what_is_no_plain_array_of_numbers_is_refused_on_entry(value, error, words):
+    layer, network = Dense(3, 2), Sequential(Dense(3, 1))
+    for take in (layer, layer.forward, network, network.forward):
+        with pytest.raises(error, match=words):
+            take(value)
+    layer.forward(np.ones((4, 3), np.float32))
+    with pytest.raises(TinyGANError):
+        layer.backward(value)
+    with pytest.raises(TinyGANError):
+        R1()(network, value, value, 0)
+    with pytest.raises(TinyGANError):
+        GAN(Sequential(Dense(2, 3)), network, noise_dim=2).step(value)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import backends, layers, losses, optim
 from .gan import GAN
+from .layers.starting import seed
 from .network import Sequential
 from .ops import get_xp, to_backend, to_numpy
 
@@ -64,6 +65,7 @@ __all__ = [
     "plotting",
     "runs",
     "schedules",
+    "seed",
     "testing",
     "to_backend",
     "to_numpy",

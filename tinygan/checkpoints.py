@@ -23,8 +23,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .errors import CheckpointError
-from .ops import Ops, ops_of, to_backend, to_numpy
+from .errors import ArgumentError, CheckpointError, positive_int
 
 FORMAT = "2"  # raised when a reader of today could not read the files any more
 KINDS = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}  # dtypes that can be stored, and their bytes
@@ -40,6 +39,22 @@ Rule = tuple[str, Callable[[Any], bool]]  # what an entry of a record must be, i
 T = TypeVar("T")
 
 
+def as_path(value: Any, what: str = "the path") -> Path:
+    """Return ``value`` as a path, with ~ for the user's folder; ArgumentError if it is none, or nobody's folder."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ArgumentError(f"{what} must be a path, a text that is not empty and has no NUL, got {value!r:.200}.")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # no such user, or one without a home
+        if os.path.lexists(text):
+            return Path(text)  # a file that is really called so
+        raise ArgumentError(
+            f"{what} is {text!r}, but nobody knows the home folder {Path(text).parts[0]}. Write the whole path, or "
+            f"./{text} for a file of that name."
+        ) from error
+
+
 def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
     """Write ``arrays`` and the JSON-like ``metadata`` to ``path``, whole or not at all.
 
@@ -51,7 +66,9 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
     """
     from safetensors.numpy import save
 
-    path = Path(path)
+    path = as_path(path, "the checkpoint")
+    if not isinstance(arrays, Mapping):
+        raise CheckpointError(f"{path}: expected a dict of arrays by their names, got {type(arrays).__name__}.")
     plain = {key: _plain(f"{path}: {key}", value) for key, value in arrays.items()}
     try:
         about = json.loads(json.dumps(metadata))  # as it will be read: tuples become lists, and all keys text
@@ -166,7 +183,7 @@ def read(path: str | Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path, max_bytes = as_path(path, "the checkpoint"), positive_int(max_bytes, "max_bytes")
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -242,10 +259,12 @@ def _checksum(arrays: Mapping[str, np.ndarray], metadata: Any) -> int:
 
 
 def require_same(
-    expected: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str, never_negative: Collection[str] = ()
+    expected: Mapping[str, Any], arrays: Mapping[str, Any], source: str, never_negative: Collection[str] = ()
 ) -> None:
     """Raise CheckpointError, naming the first difference, unless both hold the same names, shapes and dtypes, and the
     numbers of ``arrays`` are sound (:func:`require_sound`)."""
+    if not isinstance(arrays, Mapping) or not all(isinstance(key, str) for key in arrays):
+        raise CheckpointError(f"{source} must be a dict of arrays by their names, got {type(arrays).__name__}.")
     missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
     if missing or extra:
         lists = [
@@ -258,7 +277,7 @@ def require_same(
         )
     for key, array in expected.items():
         for what in ("shape", "dtype"):
-            want, got = getattr(array, what), getattr(arrays[key], what)
+            want, got = getattr(array, what), getattr(arrays[key], what, "none")
             if want != got:
                 raise CheckpointError(
                     f"{source} is of another architecture: {key} has {what} {got} there, but {want} here. "
@@ -276,40 +295,3 @@ def require_sound(arrays: Mapping[str, np.ndarray], source: str, never_negative:
             wrong = "a number below 0"
         if wrong:
             raise CheckpointError(f"{source}: {key} holds {wrong}, which would spoil all that follows. Use a copy.")
-
-
-class StoredOptimizer:
-    """The half of an optimiser that moves, saves and restores its vectors."""
-
-    state_names: tuple[str, ...]
-    never_negative: tuple[str, ...] = ("t", "lr")  # of the arrays of the state
-    t: int
-    lr: float | Callable[[int], float]
-
-    def rate(self, t: int) -> float:
-        """The learning rate of the step after t others."""
-        raise NotImplementedError
-
-    def to(self, backend: str | Ops) -> None:
-        """Move the optimiser's own vectors; the network moves by itself."""
-        for name in self.state_names:
-            setattr(self, name, to_backend(getattr(self, name), backend))
-
-    def state_arrays(self) -> dict[str, np.ndarray]:
-        """Copies of everything that the next step depends on, as NumPy arrays."""
-        vectors = {name: to_numpy(getattr(self, name)).copy() for name in self.state_names}
-        return {**vectors, "t": np.array(self.t), "lr": np.array(self.rate(self.t), dtype=np.float64)}
-
-    def load_state_arrays(self, arrays: Mapping[str, np.ndarray], *, source: str = "the state") -> None:
-        """Continue from what :meth:`state_arrays` gave; CheckpointError if it is of another optimiser.
-
-        A learning rate that is a number becomes that of the state; one that is a function stays, and goes on at the
-        state's step.
-        """
-        require_same(self.state_arrays(), arrays, source, self.never_negative)
-        for name in self.state_names:
-            vector = getattr(self, name)
-            vector[...] = ops_of(vector).from_host(arrays[name])
-        self.t = int(arrays["t"])
-        if not callable(self.lr):
-            self.lr = float(arrays["lr"])

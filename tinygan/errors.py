@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from math import isfinite
+from math import inf, nan
 from typing import Any
 
 
@@ -67,55 +67,80 @@ class ContractError(TinyGANError, AssertionError):
 # ---- settings: what must hold, what came -----------------------------------------------------------------------------
 
 
-def positive_int(value: Any, what: str, *, least: int = 1) -> int:
-    """Return ``value`` as an int if it is a whole number of at least ``least``, else raise ArgumentError."""
+class _Setting:
+    """An attribute that is checked whenever it is set, also later on: ``rate = Setting(fraction)`` in the class Dropout
+    calls ``fraction(value, "Dropout: rate")`` and keeps what that returns. What is a ``besides`` is kept as it is."""
+
+    def __init__(self, check: Callable[..., Any], *, besides: Any = (), **options: Any) -> None:
+        self.check, self.besides, self.options = check, besides, options
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if not isinstance(value, self.besides):
+            value = self.check(value, f"{type(instance).__name__}: {self.name}", **self.options)
+        vars(instance)[self.name] = value
+
+
+Setting: Any = _Setting  # so that to a type checker an attribute is what it holds
+
+
+def real(value: Any) -> float:
+    """Return ``value`` as a float if it is a number, NumPy's and 0-d arrays included, else NaN: so for True and "1"."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    if isinstance(value, bool | str | bytes) or kind not in "iuf" or getattr(value, "shape", ()) != ():
+        return nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return nan
+
+
+def positive_int(value: Any, what: str, *, least: int = 1, most: float = 2**63 - 1) -> int:
+    """Return ``value`` as an int if it is a whole number from ``least`` to ``most``, else raise ArgumentError."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
+    except (TypeError, ValueError):
         number = None
     if number is None or number < least:
-        raise ArgumentError(f"{what} must be a whole number of at least {least}, got {value!r}.")
+        raise ArgumentError(f"{what} must be a whole number of at least {least}, got {value!r:.200}.")
+    if number > most:
+        raise ArgumentError(f"{what} must be at most {most:,}, got more.")
     return number
 
 
 def positive(value: Any, what: str) -> float:
     """Return ``value`` as a float if it is a finite number above 0, else raise ArgumentError."""
-    if not _is_number(value) or not 0.0 < value < float("inf"):
-        raise ArgumentError(f"{what} must be positive and finite, got {value!r}.")
-    return float(value)
+    if not 0.0 < (number := real(value)) < inf:
+        raise ArgumentError(f"{what} must be positive and finite, got {value!r:.200}.")
+    return number
 
 
 def positive_or_0(value: Any, what: str) -> float:
     """Return ``value`` as a float if it is a finite number of at least 0, else raise ArgumentError."""
-    if not _is_number(value) or not 0.0 <= value < float("inf"):
-        raise ArgumentError(f"{what} must be a finite number of at least 0, got {value!r}.")
-    return float(value)
+    if not 0.0 <= (number := real(value)) < inf:
+        raise ArgumentError(f"{what} must be a finite number of at least 0, got {value!r:.200}.")
+    return number
 
 
 def fraction(value: Any, what: str, *, closed: str = "[)") -> float:
     """Return ``value`` as a float if it lies between 0 and 1; ``closed`` says which ends belong: "[)", "[]", "(]"."""
-    low, high = closed[0], closed[1]
-    inside = _is_number(value) and (value >= 0.0 if low == "[" else value > 0.0)
-    if not (inside and (value <= 1.0 if high == "]" else value < 1.0)):
-        raise ArgumentError(f"{what} must be in {low}0, 1{high}, got {value!r}.")
-    return float(value)
+    number = real(value)
+    if not (0.0 < number < 1.0 or (number == 0.0 and closed[0] == "[") or (number == 1.0 and closed[1] == "]")):
+        raise ArgumentError(f"{what} must be in {closed[0]}0, 1{closed[1]}, got {value!r:.200}.")
+    return number
 
 
 def seed(value: Any, what: str) -> int:
     """Return ``value`` as an int if it can seed a Generator, else raise ArgumentError."""
-    return positive_int(value, f"{what}: the seed", least=0)
+    return positive_int(value, f"{what}: the seed", least=0, most=inf)
 
 
 def value_at(value: float | Callable[[int], float], t: int, what: str) -> float:
-    """Return ``value`` itself if it is a number, and ``value(t)`` if it is a function of the step; ArgumentError if the
-    function gives something that is negative, not finite, or no number."""
-    if not callable(value):
-        return float(value)
-    now = value(t)
-    if _is_number(now) and 0.0 <= now < float("inf"):
-        return float(now)
-    raise ArgumentError(f"{what}: {value!r} gives {now!r} at step {t}; a finite number of at least 0 is needed.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) or (getattr(value, "shape", None) == () and isfinite(float(value)))
+    """Return ``value`` itself if it is a number, and ``value(t)`` if it is a function of the step; ArgumentError if it
+    is negative, not finite, or no number."""
+    now = value(t) if callable(value) else value
+    if not 0.0 <= (number := real(now)) < inf:
+        raise ArgumentError(f"{what}: {value!r} gives {now!r} at step {t}; a finite number of at least 0 is needed.")
+    return number

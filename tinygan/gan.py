@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .errors import ArgumentError, BackendError, DTypeError, ShapeError, positive, positive_int
+from .errors import ArgumentError, BackendError, DTypeError, Setting, ShapeError, fraction, positive, positive_int
 from .errors import seed as check_seed
 from .layers import Flatten, Layer, Reshape, Sigmoid
 from .layers.base import show_shape
+from .layers.starting import as_generator
 from .losses import Loss, NonSaturating
 from .network import Sequential
-from .ops import Array, Ops, get_ops, get_xp, ops_of
+from .ops import Array, Ops, as_array, get_ops, ops_of
 from .optim import Adam, ExponentialMovingAverage, Optimizer
 
 
@@ -80,6 +81,9 @@ class GAN:
     statistics follow every batch that passes, as they do in other frameworks.
     """
 
+    noise_dim, d_steps = Setting(positive_int), Setting(positive_int)
+    weight_clip = Setting(positive, besides=type(None))
+
     def __init__(
         self,
         generator: Sequential,
@@ -100,15 +104,16 @@ class GAN:
                 raise ArgumentError(f"GAN: the {what} must be a tinygan.Sequential, got {type(network).__name__}.")
         if generator is discriminator:
             raise ArgumentError("GAN: the generator and the discriminator are the same network; they need one each.")
-        if isinstance(loss, type) or not (loss is None or hasattr(loss, "discriminator")):
-            raise ArgumentError(f"GAN: loss must be an object such as tinygan.losses.NonSaturating(), got {loss!r}.")
+        if isinstance(loss, type) or not (loss is None or hasattr(loss, "compares")):
+            raise ArgumentError(f"GAN: loss must be an object such as losses.NonSaturating(), got {loss!r:.200}.")
         self.generator, self.discriminator = generator, discriminator
-        self.noise_dim = positive_int(noise_dim, "GAN: noise_dim")
-        self.d_steps = positive_int(d_steps, "GAN: d_steps")
+        self.noise_dim, self.d_steps, self.weight_clip = noise_dim, d_steps, weight_clip
         self.loss = NonSaturating() if loss is None else loss
         self.penalties = penalties
-        self.weight_clip = None if weight_clip is None else positive(weight_clip, "GAN: weight_clip")
         self.sample_shape = self._check_fit()
+        ops_of(generator.theta, discriminator.theta)  # refuses networks that live in two places
+        if (g := generator.theta.dtype) != (d := discriminator.theta.dtype):
+            raise DTypeError(f"GAN: G computes in {g} and D in {d}; network.astype({str(d)!r}) makes them alike.")
         if isinstance(_last(discriminator), Sigmoid) and getattr(self.loss, "from_logits", False):
             raise ArgumentError(
                 f"GAN: D ends in Sigmoid(), but {self.loss!r} takes logits, free to lie anywhere: it applies σ itself "
@@ -117,12 +122,17 @@ class GAN:
         self.g_optimizer = Adam(generator) if g_optimizer is None else g_optimizer
         self.d_optimizer = Adam(discriminator) if d_optimizer is None else d_optimizer
         for what, optimizer, network in (("g", self.g_optimizer, generator), ("d", self.d_optimizer, discriminator)):
-            if optimizer.network is not network:
-                raise ArgumentError(f"GAN: {what}_optimizer was made for another network; make it for this one.")
+            if getattr(optimizer, "network", None) is not network:
+                got = f"got {optimizer!r:.200}. Make it for this one: Adam(network)"
+                raise ArgumentError(f"GAN: {what}_optimizer was made for another network, or is none; {got}.")
+        average = fraction(average, "GAN: average, a decay,")
         self.average = ExponentialMovingAverage(generator, average) if average else None
         self.t = 0  # adversarial steps taken
         training, sampling = np.random.SeedSequence(check_seed(seed, "GAN")).spawn(2)
         self.rng, self.sample_rng = np.random.default_rng(training), np.random.default_rng(sampling)
+
+    def __repr__(self) -> str:
+        return f"GAN({self.generator.size:,} and {self.discriminator.size:,} parameters, {self.loss!r}, t={self.t})"
 
     @property
     def penalties(self) -> tuple[Any, ...]:
@@ -156,7 +166,7 @@ class GAN:
         real : (N · d_steps, ...) real samples, of the networks' dtype and backend: N for each step of D.
         watch : called with this GAN and every :class:`Turn`; :func:`tinygan.runs.require_finite` looks for NaN.
         """
-        self.check_real(real)
+        self.check_real(real := as_array(real))
         draws = self.draw(len(real) // self.d_steps)
         losses = self.play(real, ops_of(real).place(draws, self.generator.theta), watch)
         self.t += 1
@@ -220,19 +230,22 @@ class GAN:
 
     def noise(self, n: int, *, rng: np.random.Generator | None = None) -> Array:
         """Draw z (n, noise_dim) on the host, the same numbers whatever the backend, and move it to the networks'."""
-        return ops_of(self.generator.theta).from_host(self._draw_noise(n, self.rng if rng is None else rng))
+        n = positive_int(n, "GAN.noise: n", least=0, most=2**30 // self.noise_dim)
+        rng = self.rng if rng is None else as_generator(rng)
+        return ops_of(self.generator.theta).from_host(self._draw_noise(n, rng))
 
     def sample(self, n: int | None = None, *, z: Array | None = None) -> Array:
         """Return n generated samples, or those of the noise ``z`` (n, noise_dim), from the averaged G if there is one.
 
         They are made a few hundred at a time with ``train=False``; training is not affected in any way.
         """
+        G = self.average.network if self.average else self.generator
         if z is None:
             z = self.noise(positive_int(n, "GAN.sample: n"), rng=self.sample_rng)
-        elif n is not None and n != len(z):
+        G.check_input(z := as_array(z))
+        if n is not None and positive_int(n, "GAN.sample: n") != len(z):
             raise ArgumentError(f"GAN.sample: n = {n}, but z has {len(z)} rows; give one of the two.")
-        G = self.average.network if self.average else self.generator
-        return get_xp(z).concatenate([G(z[i : i + 500]) for i in range(0, max(len(z), 1), 500)])
+        return ops_of(z).xp.concatenate([G(z[i : i + 500]) for i in range(0, len(z), 500)])
 
     def to(self, backend: str | Ops) -> GAN:
         """Move both networks, their optimisers and the average to ``"numpy"`` or ``"cupy"``; returns the GAN."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from .errors import ArgumentError, DTypeError, ShapeError
-from .layers.base import Layer, Shape, SharedArrays, show_shape
+from .layers.base import Layer, Shape, SharedArrays, float_dtype, show_shape
 from .layers.stored import Stored
 from .ops import Array, Ops, get_ops, get_xp, ops_of, to_backend
 
@@ -80,7 +80,7 @@ class Sequential(Stored, Layer):
                 f"{type(self).__name__}: the layers hold {' and '.join(dtypes)} parameters; give all the same dtype."
             )
         xp = get_xp(*arrays) if arrays else np
-        size, dtype = sum(p.size for p in arrays), arrays[0].dtype if arrays else np.float32
+        size, dtype = sum(p.size for p in arrays), float_dtype(dtypes[0] if dtypes else "float32", self.name)
         self._bind(xp.empty(size, dtype=dtype), xp.empty(size, dtype=dtype))
 
     def _bind(self, theta: Array, grad: Array) -> None:

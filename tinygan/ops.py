@@ -183,8 +183,8 @@ def get_ops(name: str | Ops) -> Ops:
     there is none of that name, or what is missing for it to run here."""
     if isinstance(name, Ops):
         return name
-    if name not in _by_name:
-        if name not in LOADERS:
+    if not isinstance(name, str) or name not in _by_name:
+        if not isinstance(name, str) or name not in LOADERS:
             known = ", ".join(sorted({*_by_name, *LOADERS} - {"auto"}))
             raise BackendError(f"unknown backend {name!r}; there are: {known}, or 'auto' for the best of them.")
         return LOADERS[name]()
@@ -193,20 +193,31 @@ def get_ops(name: str | Ops) -> Ops:
 
 def to_backend(x: Array, name: str | Ops) -> Array:
     """Copy ``x`` to the backend called ``name``; an array that is there already is returned as it is."""
-    target, source = get_ops(name), ops_of(x)
-    return x if target is source else target.from_host(source.to_host(x))
+    target, x = get_ops(name), as_array(x)
+    return x if target is ops_of(x) else target.from_host(ops_of(x).to_host(x))
 
 
 def to_numpy(x: Array) -> np.ndarray:
     """Return ``x`` as a NumPy array, waiting for the device if it lives on one."""
-    return ops_of(x).to_host(x)
+    return ops_of(x := as_array(x)).to_host(x)
+
+
+def as_array(x: Any) -> Array:
+    """Return ``x`` as a plain array of its library, with which all computes: what a memory map or another subclass of
+    NumPy's holds, or a data frame, or a tensor on the CPU. BackendError if it holds none, or has masked values."""
+    if type(x) not in _by_type and hasattr(x, "__array__") and type(x).__module__.split(".")[0] not in LOADERS:
+        if np.ma.is_masked(x):
+            raise BackendError("the array has masked values, which have no meaning here. Fill them: x.filled(0.0).")
+        try:
+            x = np.asarray(x)
+        except Exception as error:  # a tensor on a GPU, say
+            raise BackendError(f"{type(x).__name__} gives no NumPy array ({error}). Convert it first.") from error
+    ops_of(x)  # refuses what is no array
+    return x
 
 
 def _of_unseen(x: object) -> Ops:
-    """The owner of an array type met for the first time: a subclass, or that of a library loaded elsewhere."""
-    for ops in _by_name.values():
-        if isinstance(x, ops.array_type):
-            return ops
+    """The owner of an array of a library that is loaded elsewhere; what is like an array must become one first."""
     module = type(x).__module__.split(".")[0]
     if module in LOADERS:
         return get_ops(module)

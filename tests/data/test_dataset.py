@@ -97,10 +97,10 @@ def test_bad_data_is_refused(case):
 
 
 BAD_ARGUMENTS = {
-    "batch of 0": (lambda: batches(10, 0, seed=0), "batch size: expected at least 1, got 0"),
-    "start before 0": (lambda: batches(10, 2, seed=0, start=-1), "start=-1"),
-    "negative seed": (lambda: batches(10, 2, seed=-3), "seed=-3"),
-    "negative epoch": (lambda: epoch_order(10, seed=0, epoch=-1), "epoch=-1"),
+    "batch of 0": (lambda: batches(10, 0, seed=0), "batch size must be a whole number of at least 1, got 0"),
+    "start before 0": (lambda: batches(10, 2, seed=0, start=-1), "start must be a whole number of at least 0, got -1"),
+    "negative seed": (lambda: batches(10, 2, seed=-3), "seed must be a whole number of at least 0, got -3"),
+    "negative epoch": (lambda: epoch_order(10, seed=0, epoch=-1), "epoch must be a whole number of at least 0, got -1"),
     "range upside down": (lambda: ImageData(GREY).batch(np.array([0]), low=1, high=-1), "low=1, high=-1"),
     "endless range": (lambda: ImageData(GREY).batch(np.array([0]), high=np.inf), "both finite"),
     "range that is NaN": (lambda: ImageData.from_floats(float_images(0.0), low=np.nan), "low=nan"),

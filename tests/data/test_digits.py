@@ -164,8 +164,8 @@ def test_there_are_several_styles_of_every_digit():
 
 
 BAD_ARGUMENTS = {
-    "none": (lambda: digits(0), "digits: expected n of at least 1, got 0"),
-    "seed": (lambda: digits(5, seed=-1), "expected a seed of 0 or more, got -1"),
+    "none": (lambda: digits(0), "digits: n must be a whole number of at least 1, got 0"),
+    "seed": (lambda: digits(5, seed=-1), "the seed must be a whole number of at least 0, got -1"),
     "split": (lambda: digits(5, split="dev"), "expected split 'train' or 'test', got 'dev'"),
     "no such style": (lambda: plain(2, style=np.array([0, 99])), r"there are styles 0 to \d+, got \[ 0 99\]"),
     "negative style": (lambda: plain(1, style=np.array([-1])), "there are styles 0 to"),

@@ -232,7 +232,7 @@ BAD_SETTINGS = {
     "fit": ({"fit": "stretch"}, "fit: expected 'crop' or 'letterbox', got 'stretch'"),
     "background": ({"background": 256}, "background: expected a colour, whole numbers from 0 to 255, got 256"),
     "two colours": ({"background": (0, 0)}, r"got \(0, 0\)"),
-    "no pixels": ({"max_pixels": 0}, "max_pixels: expected a whole number of at least 1, got 0"),
+    "no pixels": ({"max_pixels": 0}, "max_pixels must be a whole number of at least 1, got 0"),
 }
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinygan.checkpoints import as_path
 from tinygan.data import load, load_folder
-from tinygan.data.paths import whole_path
 from tinygan.errors import ArgumentError
 
 
@@ -23,12 +23,12 @@ def _at_home(tmp_path, monkeypatch):
     [("~", "."), ("~/x", "x"), ("~/x/~/y", "x/~/y"), (Path("~/写真"), "写真"), ("~/caf\udce9", "caf\udce9")],
 )
 def test_a_home_folder(path, whole, tmp_path):
-    assert whole_path(path) == tmp_path / whole
+    assert as_path(path) == tmp_path / whole
 
 
 @pytest.mark.parametrize("path", ["x", "./~", "a~", "a/~b", ".", "..", " ", "~/../x"])
 def test_other_paths_are_what_they_are(path):
-    assert whole_path(path) == Path(path).expanduser()
+    assert as_path(path) == Path(path).expanduser()
 
 
 PATH_ODDITIES = [
@@ -50,12 +50,12 @@ PATH_ODDITIES = [
 @pytest.mark.parametrize(("path", "message"), PATH_ODDITIES, ids=[repr(row[0])[:20] for row in PATH_ODDITIES])
 def test_what_is_no_path_is_refused(path, message):
     with pytest.raises(ArgumentError, match=message.replace(".", r"\.")):
-        whole_path(path)
+        as_path(path)
 
 
 def test_a_file_that_is_called_like_a_user_is_itself(tmp_path):
     np.save(tmp_path / "~x.npy", np.zeros((9, 6, 6, 1), np.uint8))
-    assert whole_path("~x.npy") == Path("~x.npy")
+    assert as_path("~x.npy") == Path("~x.npy")
     assert len(load("~x.npy")) == 9
 
 
@@ -64,7 +64,7 @@ def test_without_a_home_it_is_said(monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", unknown)
-    for read in (whole_path, load, load_folder):
+    for read in (as_path, load, load_folder):
         with pytest.raises(ArgumentError, match="~/x: nobody knows the home folder ~"):
             read("~/x")
 

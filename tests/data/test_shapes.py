@@ -210,8 +210,8 @@ def test_load_knows_them():
 
 
 BAD_ARGUMENTS = {
-    "none": (lambda: shapes(0), "shapes: expected n of at least 1, got 0"),
-    "seed": (lambda: shapes(5, seed=-1), "expected a seed of 0 or more, got -1"),
+    "none": (lambda: shapes(0), "shapes: n must be a whole number of at least 1, got 0"),
+    "seed": (lambda: shapes(5, seed=-1), "the seed must be a whole number of at least 0, got -1"),
     "split": (lambda: shapes(5, split="dev"), "expected split 'train' or 'test', got 'dev'"),
     "too small": (lambda: shapes(5, size=7), "expected a size of 8 to 1024 pixels, got 7"),
     "too many": (lambda: shapes(10**6, size=512), "1,000,000 images of 512x512x3 take more than"),

@@ -59,9 +59,9 @@ def test_the_ends_of_the_range_are_black_and_white(device):
         (np.zeros((4, 28, 28, 2)), {}, ShapeError, r"got \(4, 28, 28, 2\)"),
         (np.zeros((0, 28, 28, 1)), {}, ShapeError, r"got \(0, 28, 28, 1\)"),
         (np.full((2, 3, 3, 1), np.nan), {}, DataError, "image 0 holds NaN or infinity"),
-        (np.zeros((2, 3, 3, 1)), {"columns": 0}, ArgumentError, "columns must be at least 1"),
-        (np.zeros((2, 3, 3, 1)), {"padding": -1}, ArgumentError, "padding must be at least 0"),
-        (np.zeros((2, 3, 3, 1)), {"scale": 0}, ArgumentError, "scale must be at least 1"),
+        (np.zeros((2, 3, 3, 1)), {"columns": 0}, ArgumentError, "columns must be a whole number of at least 1"),
+        (np.zeros((2, 3, 3, 1)), {"padding": -1}, ArgumentError, "padding must be a whole number of at least 0"),
+        (np.zeros((2, 3, 3, 1)), {"scale": 0}, ArgumentError, "scale must be a whole number of at least 1"),
         (np.zeros((2, 3, 3, 1)), {"low": 1.0, "high": 1.0}, ArgumentError, "expected low below high"),
     ],
 )

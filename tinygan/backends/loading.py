@@ -57,7 +57,7 @@ def set_precision(name: str, backend: str | Ops = "cupy") -> None:
         There is no precision of that name, or ``"tf32"`` is asked of a backend that has no such units or is not there.
     """
     global _precision
-    if name not in PRECISIONS:
+    if not isinstance(name, str) or name not in PRECISIONS:
         raise BackendError(f"unknown precision {name!r}; there are: {', '.join(PRECISIONS)}.")
     if name == "tf32" and not getattr(ops := get_ops(backend), "tf32", False):
         raise BackendError(

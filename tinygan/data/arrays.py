@@ -12,10 +12,13 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..checkpoints import as_path
 from ..errors import DataError
+from ..ops import to_numpy
 from .dataset import MAX_BYTES, ImageData
 
 ROWS = 256  #: images looked at together
@@ -37,7 +40,7 @@ def read_arrays(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> 
     DataError
         The file cannot be read, is damaged, needs more than ``max_bytes`` of memory, or holds something else.
     """
-    path = Path(path)
+    path = as_path(path, "read_arrays: path")
     try:
         with path.open("rb") as file:
             start = file.read(6)
@@ -59,6 +62,19 @@ def read_arrays(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> 
     images = _as_bytes(_arranged(images, path), path, max_bytes)
     text = f"{len(images):,} images of {'x'.join(map(str, images.shape[1:]))} from {path}"
     return ImageData(images, labels, path.stem, text)
+
+
+def from_array(images: Any, name: str = "array") -> ImageData:
+    """Return images that are in memory, arranged and scaled as :func:`read_arrays` takes them from a file.
+
+    Raises
+    ------
+    BackendError, DataError
+        It is no array, or holds something else than images.
+    """
+    images = to_numpy(images)
+    images = _as_bytes(_arranged(images, Path(name)), Path(name), MAX_BYTES)
+    return ImageData(images, None, name, f"{len(images):,} images of {'x'.join(map(str, images.shape[1:]))} in memory")
 
 
 def _read_npy(path: Path) -> np.ndarray:

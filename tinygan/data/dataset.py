@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, positive_int, real
+from ..errors import seed as check_seed
+from ..layers.starting import flag
+from ..ops import as_array
 
 MAX_BYTES = 4 << 30  #: of images that are made or unpacked in memory; a memory map may hold more
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageData:
     """Images as bytes, with or without labels. Training sees floats, but only of the batch at hand.
 
@@ -41,6 +44,9 @@ class ImageData:
     mirrored: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.images, np.ndarray) and not isinstance(self.images, np.memmap):  # no subclass but this
+            object.__setattr__(self, "images", as_array(self.images))
+        object.__setattr__(self, "mirrored", flag(self.mirrored, f"{self.name}: mirrored"))
         _check_layout(self.images, self.name)
         if self.images.dtype != np.uint8:
             mend = (
@@ -50,8 +56,8 @@ class ImageData:
             )
             raise DataError(f"{self.name}: expected images of uint8, got {self.images.dtype}; {mend}.")
         if self.labels is not None:
-            labels = np.asarray(self.labels)
-            if self.mirrored and labels.shape == (len(self.images),):
+            labels = self.labels
+            if self.mirrored and np.shape(labels) == (len(self.images),):
                 labels = np.concatenate([labels, labels])
             labels = _checked_labels(labels, len(self), self.name)
             object.__setattr__(self, "labels", labels)  # frozen for everybody else
@@ -74,7 +80,7 @@ class ImageData:
         DataError
             The shape is another, the dtype is no float, or a value is NaN, infinite, or outside [low, high].
         """
-        _check_range(low, high)
+        low, high = check_range(low, high)
         _check_layout(images, name)
         if images.dtype.kind != "f":
             raise DataError(f"{name}: from_floats expects floats, got {images.dtype}; uint8 goes to ImageData itself.")
@@ -96,6 +102,10 @@ class ImageData:
 
     def __len__(self) -> int:
         return len(self.images) * (2 if self.mirrored else 1)
+
+    def __repr__(self) -> str:
+        labels = "" if self.labels is None else ", with labels"
+        return f"ImageData({self.name!r}, {len(self):,} images of {'x'.join(map(str, self.image_shape))}{labels})"
 
     def with_mirror_images(self) -> ImageData:
         """Return the same images, each followed later by its mirror image; this takes no memory."""
@@ -123,6 +133,7 @@ class ImageData:
             ``low`` is not below ``high``, or ``dtype`` is no float.
         """
         indices, dtype = self.check_batch(indices, low=low, high=high, dtype=dtype)
+        low, high = check_range(low, high)
         # From the middle outward, so that -1, 0 and 1 come out exact; Python floats, so that dtype stays.
         middle, half = (high + low) / 2, (high - low) / 2
         n = len(self.images)
@@ -136,11 +147,17 @@ class ImageData:
 
     def check_batch(self, indices: np.ndarray, *, low: float, high: float, dtype: Any) -> tuple[np.ndarray, np.dtype]:
         """Refuse what :meth:`batch` refuses; return the indices as int64, and the dtype as such."""
-        _check_range(low, high)
-        dtype = np.dtype(dtype)
+        check_range(low, high)
+        try:
+            dtype = np.dtype(dtype)
+        except Exception as error:  # NumPy has several for it
+            raise ArgumentError(f"{self.name}: {dtype!r:.200} is no dtype; use numpy.float32.") from error
         if dtype.kind != "f":
             raise ArgumentError(f"{self.name}: a batch is made of floats, got dtype {dtype}; use numpy.float32.")
-        indices = np.asarray(indices)
+        try:
+            indices = np.asarray(indices)
+        except ValueError as error:  # rows of several lengths
+            raise DataError(f"{self.name}: expected a row of integer indices, got {indices!r:.200}.") from error
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
             raise DataError(
                 f"{self.name}: expected a row of integer indices, got {indices.dtype} of shape {indices.shape}; "
@@ -160,10 +177,10 @@ def epoch_order(n: int, *, seed: int, epoch: int) -> np.ndarray:
 
     It depends on nothing else, so a resumed run finds its place without any stored state.
     """
-    if seed < 0 or epoch < 0:
-        raise ArgumentError(f"epoch order: expected seed and epoch of 0 or more, got seed={seed}, epoch={epoch}.")
+    n, epoch = positive_int(n, "epoch_order: n", most=MAX_BYTES), positive_int(epoch, "epoch_order: epoch", least=0)
+    seed = check_seed(seed, "epoch_order")
     # One seed serves a whole run. Of its keys, (0,) and (1,) are the GAN's noise, (0, i) and (1, i) images that tinygan
-    # draws, (3, 0) the noise of a run's pictures
+    # draws, (3, 0) the noise of a run's pictures, (4, i) layers that are made without a Generator
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, epoch))).permutation(n)
 
 
@@ -181,8 +198,8 @@ def batches(n: int, batch_size: int, *, seed: int, start: int = 0) -> Iterator[n
         ``batch_size``, ``seed`` or ``start`` has no meaning.
     """
     per_epoch = steps_per_epoch(n, batch_size)
-    if start < 0 or seed < 0:
-        raise ArgumentError(f"batches: expected start and seed of 0 or more, got start={start}, seed={seed}.")
+    start, seed = positive_int(start, "batches: start", least=0), check_seed(seed, "batches")
+    n, batch_size = int(n), int(batch_size)
 
     def steps() -> Iterator[np.ndarray]:  # a generator of its own, so that the checks above run at the call
         epoch, step = divmod(start, per_epoch)
@@ -197,8 +214,7 @@ def batches(n: int, batch_size: int, *, seed: int, start: int = 0) -> Iterator[n
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
     """Return how many whole batches n images make; raise if not even one."""
-    if batch_size < 1:
-        raise ArgumentError(f"batch size: expected at least 1, got {batch_size}.")
+    n, batch_size = positive_int(n, "the number of images", least=0), positive_int(batch_size, "the batch size")
     if batch_size > n:
         raise DataError(
             f"a batch of {batch_size} is larger than the data, which has {n} image{'' if n == 1 else 's'}. "
@@ -207,9 +223,11 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     return n // batch_size
 
 
-def _check_range(low: float, high: float) -> None:
-    if not -np.inf < low < high < np.inf:
-        raise ArgumentError(f"range: expected low below high, both finite, got low={low}, high={high}.")
+def check_range(low: Any, high: Any) -> tuple[float, float]:
+    """Return ``low`` and ``high`` as floats if they are finite and in this order, else raise ArgumentError."""
+    if not -np.inf < real(low) < real(high) < np.inf:
+        raise ArgumentError(f"range: expected low below high, both finite, got low={low!r:.200}, high={high!r:.200}.")
+    return real(low), real(high)
 
 
 def _check_layout(images: np.ndarray, name: str) -> None:
@@ -231,7 +249,10 @@ def _check_layout(images: np.ndarray, name: str) -> None:
 
 def _checked_labels(labels: np.ndarray, n: int, name: str) -> np.ndarray:
     """Return ``labels`` as (n,) int64."""
-    labels = np.asarray(labels)
+    try:
+        labels = np.asarray(labels)
+    except ValueError as error:  # rows of several lengths
+        raise DataError(f"{name}: expected one label per image, got {labels!r:.200}.") from error
     if labels.shape != (n,):
         raise DataError(
             f"{name}: expected one label per image, shape ({n},), got {labels.shape}; "

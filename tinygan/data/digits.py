@@ -18,8 +18,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from ..errors import ArgumentError
-from .dataset import ImageData
+from ..errors import ArgumentError, positive_int
+from ..errors import seed as check_seed
+from ..layers.starting import as_generator, one_of
+from .dataset import MAX_BYTES, ImageData
 from .skeletons import skeletons
 
 SIZE = 28  #: height and width of a picture, in pixels
@@ -29,7 +31,7 @@ CHUNK = 256  #: images made together: one random stream, and arrays that stay in
 _SIGMAS_PER_WIDTH = 0.5 / np.sqrt(2 * np.log(2))  # a Gaussian whose full width at half its height is 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Factors:
     """Everything that decides how N digits look.
 
@@ -60,6 +62,7 @@ class Factors:
     shift: np.ndarray
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         n, styles = len(self.style), len(skeletons().digit)
         tails = {"bend": (4,), "shake": skeletons().control.shape[1:], "shift": (2,)}
         for field in fields(self):
@@ -68,6 +71,9 @@ class Factors:
                 raise ArgumentError(f"factors of {n} digits: expected {field.name} of shape {expected}, got {shape}.")
         if n and not 0 <= np.min(self.style) <= np.max(self.style) < styles:
             raise ArgumentError(f"factors: there are styles 0 to {styles - 1}, got {self.style}.")
+
+    def __repr__(self) -> str:
+        return f"Factors(of {len(self):,} digits)"
 
     def __len__(self) -> int:
         return len(self.style)
@@ -81,9 +87,20 @@ class Factors:
         return skeletons().digit[self.style]
 
 
+def _check_numbers(factors: Factors) -> None:
+    """Refuse what is no array of numbers, nor like one; shapes are looked at by whoever knows them."""
+    for field in fields(factors):
+        try:
+            value = np.asarray(getattr(factors, field.name))
+        except ValueError as error:  # rows of several lengths
+            raise ArgumentError(f"factors: {field.name} is no array ({error}).") from error
+        if value.dtype.kind not in "iuf" or (value.ndim == 0 and field.name == "style"):
+            raise ArgumentError(f"factors: expected an array of numbers for {field.name}, got {value!r:.200}.")
+
+
 def random_factors(n: int, *, rng: np.random.Generator | int) -> Factors:
     """Draw the factors of n digits: labels evenly, styles as common as they are, the rest as people's hands differ."""
-    rng = np.random.default_rng(rng)
+    n, rng = positive_int(n, "random_factors: n", most=1 << 24), as_generator(rng)
     table = skeletons()
     style = np.searchsorted(np.cumsum(table.weight), rng.random(n) * 10, side="right")
     style = np.minimum(style, len(table.digit) - 1)  # in case the last sum is a hair below 10
@@ -116,12 +133,8 @@ def digits(n: int, *, seed: int = 0, split: str = "train") -> ImageData:
     ArgumentError
         ``n`` or ``seed`` is out of range, or there is no such split.
     """
-    if n < 1:
-        raise ArgumentError(f"digits: expected n of at least 1, got {n}.")
-    if seed < 0:
-        raise ArgumentError(f"digits: expected a seed of 0 or more, got {seed}.")
-    if split not in ("train", "test"):
-        raise ArgumentError(f"digits: expected split 'train' or 'test', got {split!r}.")
+    n, seed = positive_int(n, "digits: n", most=MAX_BYTES // SIZE**2), check_seed(seed, "digits")
+    split = one_of(split, "digits: expected split 'train' or 'test'", ("train", "test"))
     images = np.empty((n, SIZE, SIZE, 1), np.uint8)
     labels = np.empty(n, np.int64)
     for chunk, first in enumerate(range(0, n, CHUNK)):
@@ -153,6 +166,8 @@ def draw(factors: Factors) -> np.ndarray:
     which is one matrix product, as each dot is a column times a row. Grey is a ramp through ink = 1/2, steep enough
     that a thick line is white with an edge of about one pixel.
     """
+    if not isinstance(factors, Factors):
+        raise ArgumentError(f"draw: expected Factors of digits, got {type(factors).__name__}.")
     images = np.empty((len(factors), SIZE, SIZE, 1), np.uint8)
     for first in range(0, len(factors), CHUNK):
         rows = slice(first, first + CHUNK)

@@ -18,9 +18,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..errors import ArgumentError, DataError
+from ..checkpoints import as_path
+from ..errors import DataError, positive_int
+from ..layers.starting import flag, one_of
 from .dataset import ImageData
-from .paths import whole_path
 from .pictures import MAX_PIXELS, SUFFIXES, Form
 from .store import digest, known, make, place
 
@@ -70,13 +71,14 @@ def load_folder(
     ArgumentError
         A setting has no meaning.
     """
-    folder = whole_path(path)
+    folder, mirror = as_path(path, "load_folder: path"), flag(mirror, "mirror")
     if folder.is_file():
         raise DataError(f"{folder}: this is a file; give the folder that holds the pictures.")
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; check the path.")
-    if not isinstance(max_pixels, int) or max_pixels < 1:
-        raise ArgumentError(f"max_pixels: expected a whole number of at least 1, got {max_pixels!r}.")
+    max_pixels = positive_int(max_pixels, "max_pixels")
+    if channels is not None:
+        channels = one_of(channels, "channels: expected 1 for grey or 3 for colour", (1, 3))
     form = Form(size, 3 if channels is None else channels, fit, background)
     listing = list_pictures(folder)
     if not listing.pictures:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..checkpoints import as_path
 from ..errors import DataError
 
 _TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
@@ -49,7 +50,7 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int | None = None, max_bytes
         The file cannot be read, is no IDX file, holds something else than expected, or is longer or shorter than
         its header says.
     """
-    path = Path(path)
+    path = as_path(path, "read_idx: path")
     try:
         with path.open("rb") as raw:
             stored = os.fstat(raw.fileno()).st_size

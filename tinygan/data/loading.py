@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from ..errors import ArgumentError, DataError
-from .arrays import read_arrays
+from ..checkpoints import as_path
+from ..errors import DataError
+from ..layers.starting import flag, one_of
+from .arrays import from_array, read_arrays
 from .dataset import ImageData
 from .digits import digits
 from .folder import load_folder
 from .mnist import SOURCES, Unavailable, holds_idx, load_idx_file, load_idx_folder, load_public
-from .paths import whole_path
 from .pictures import SUFFIXES, refit
 from .shapes import shapes
 
@@ -29,7 +31,7 @@ def at_once(work: Callable[[], ImageData]) -> ImageData:
 
 
 def load(
-    name: str | os.PathLike[str] = "auto",
+    name: Any = "auto",
     *,
     split: str = "train",
     size: int | tuple[int, int] | None = None,
@@ -57,6 +59,7 @@ def load(
           read if they lie beside them.
         - the path of a folder of pictures, see :func:`load_folder`.
         - the path of a .npy or .npz file, see :func:`read_arrays`.
+        - an array of images in memory, arranged and scaled as such a file would hold them.
     split : ``"train"`` or ``"test"``; pictures and files given by their path are what they are.
     size : (height, width) that the images shall have, or one number for both; by default as they are, and 64 for a
         folder of pictures.
@@ -76,12 +79,14 @@ def load(
     ArgumentError
         A setting has no meaning.
     """
-    if split not in ("train", "test"):
-        raise ArgumentError(f"split: expected 'train' or 'test', got {split!r}.")
-    path = whole_path(name)
-    if name in ("auto", *_COUNT, *SOURCES):
+    split, mirror = one_of(split, "split: expected 'train' or 'test'", ("train", "test")), flag(mirror, "mirror")
+    if channels is not None:
+        channels = one_of(channels, "channels: expected 1 for grey or 3 for colour", (1, 3))
+    if hasattr(name, "__array__"):
+        data = from_array(name)
+    elif name in ("auto", *_COUNT, *SOURCES):
         data = _named(str(name), split, cache, seed, size, in_turn)
-    elif path.is_dir() and not holds_idx(path):
+    elif (path := as_path(name, "load: the name of a data set, if it is no array,")).is_dir() and not holds_idx(path):
         data = in_turn(
             lambda: load_folder(
                 path, size=64 if size is None else size, channels=channels, fit=fit, background=background, cache=cache
@@ -103,13 +108,18 @@ def _named(
     split: str,
     cache: str | os.PathLike[str] | None,
     seed: int,
-    size: object,
+    size: Any,
     in_turn: Callable[[Callable[[], ImageData]], ImageData],
 ) -> ImageData:
     if name == "digits":
         return digits(_COUNT[name][split], seed=seed, split=split)
     if name == "shapes":
-        return shapes(_COUNT[name][split], seed=seed, split=split, size=size if isinstance(size, int) else 64)
+        return shapes(
+            _COUNT[name][split],
+            seed=seed,
+            split=split,
+            size=64 if size is None or isinstance(size, tuple | list) else size,
+        )
     if name != "auto":
         return in_turn(lambda: load_public(name, split, cache))
     try:

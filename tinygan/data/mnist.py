@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..checkpoints import as_path
 from ..errors import DataError
 from .dataset import ImageData
 from .idx import read_idx
-from .paths import whole_path
 
 FOLDER_VARIABLE = "TINYGAN_DATA"  #: environment variable that names a folder of IDX files
 CONNECT_SECONDS = 2.0  #: how long to wait for a server to answer the call
@@ -97,7 +97,7 @@ def _folder_of_user(name: str) -> Path | None:
     value = os.environ.get(FOLDER_VARIABLE)
     if not value:
         return None
-    folder = whole_path(value)
+    folder = as_path(value)
     if not folder.is_dir():
         raise DataError(f"{FOLDER_VARIABLE}={value}: there is no such folder; correct the variable or unset it.")
     if (folder / name).is_dir():
@@ -108,7 +108,7 @@ def _folder_of_user(name: str) -> Path | None:
 def _cache_folder(cache: str | os.PathLike[str] | None) -> Path:
     import pooch  # here, because whoever has the files in a folder does not need it
 
-    return whole_path(cache) if cache is not None else Path(pooch.os_cache("tinygan"))
+    return as_path(cache) if cache is not None else Path(pooch.os_cache("tinygan"))
 
 
 def _fetch(file: str, source: Source, folder: Path) -> Path:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ArgumentError, fraction
 from ..ops import Array, Ops, get_ops, get_xp
-from .dataset import ImageData
+from .dataset import ImageData, check_range
 
 SHARE = 0.25  #: of a device's free memory that images may take; the rest is for networks and what backward needs
 PIECE = 64 << 20  # bytes copied to the device at a time, so that a memory map never has to be read as a whole
@@ -31,10 +32,16 @@ class OnDevice:
     """
 
     def __init__(self, data: ImageData, backend: str | Ops, *, share: float = SHARE) -> None:
+        if not isinstance(data, ImageData):
+            raise ArgumentError(f"OnDevice: expected tinygan.data.ImageData, got {type(data).__name__}.")
+        share = fraction(share, "OnDevice: share", closed="[]")
         self.data, self.backend = data, get_ops(backend)
         self.kept = self.backend.name != "numpy" and data.images.nbytes <= share * self._free_memory()
         self._images: Any = self._copy() if self.kept else None  # (N, H, W, C) uint8
         self._gather = getattr(self.backend, "minibatch", minibatch)  # a GPU has a kernel for it
+
+    def __repr__(self) -> str:
+        return f"OnDevice({self.data!r}, {self.backend.name!r})"
 
     def batch(self, indices: np.ndarray, *, low: float = -1.0, high: float = 1.0, dtype: Any = np.float32) -> Array:
         """Return the images at ``indices`` (B,), on the host, as floats (B, H, W, C) in [low, high] on the backend.
@@ -44,6 +51,7 @@ class OnDevice:
         if not self.kept:
             return self.backend.from_host(self.data.batch(indices, low=low, high=high, dtype=dtype))
         indices, dtype = self.data.check_batch(indices, low=low, high=high, dtype=dtype)
+        low, high = check_range(low, high)
         return self._gather(self._images, self.backend.from_host(indices), low, high, dtype)
 
     def _free_memory(self) -> float:

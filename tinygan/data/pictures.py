@@ -19,6 +19,7 @@ import numpy as np
 
 from ..backends.cpu.threads import share_out
 from ..errors import ArgumentError, DataError
+from ..layers.starting import one_of
 from .dataset import MAX_BYTES, ImageData
 
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ class Form:
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _whole_numbers(self.size, 2, "size", "a height and a width", 1, 8192))
         object.__setattr__(self, "background", _whole_numbers(self.background, 3, "background", "a colour", 0, 255))
-        if self.channels not in (1, 3):
-            raise ArgumentError(f"channels: expected 1 for grey or 3 for colour, got {self.channels!r}.")
-        if self.fit not in ("crop", "letterbox"):
-            raise ArgumentError(f"fit: expected 'crop' or 'letterbox', got {self.fit!r}.")
+        object.__setattr__(
+            self, "channels", one_of(self.channels, "channels: expected 1 for grey or 3 for colour", (1, 3))
+        )
+        object.__setattr__(self, "fit", one_of(self.fit, "fit: expected 'crop' or 'letterbox'", ("crop", "letterbox")))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -152,6 +153,8 @@ def refit(
     ArgumentError
         A setting has no meaning.
     """
+    if not isinstance(data, ImageData):
+        raise ArgumentError(f"refit: expected ImageData, got {type(data).__name__}.")
     height, width, c = data.image_shape
     if c not in (1, 3):
         raise DataError(f"{data.name}: only grey or colour images can be resized, these have {c} channels.")

@@ -15,10 +15,13 @@ The label is the shape of the body. The same creature can be drawn in any size.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, positive_int
+from ..errors import seed as check_seed
+from ..layers.starting import as_generator, one_of
 from .dataset import MAX_BYTES, ImageData
 from .outlines import ANGLES, KINDS, outlines
 
@@ -28,7 +31,7 @@ CHUNK = 64  #: images made from one random stream
 _TOGETHER = 1 << 15  # pixels drawn at a time: their layers stay in the cache
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Factors:
     """Everything that decides how N creatures look. The picture reaches from −1 to 1, x to the right and y down.
 
@@ -65,6 +68,7 @@ class Factors:
     smile: np.ndarray
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         n = len(self.kind)
         for field in fields(self):
             expected = (n, 2) if field.name in ("place", "backdrop", "gaze") else (n,)
@@ -75,6 +79,9 @@ class Factors:
             values = np.asarray(getattr(self, name))
             if values.dtype.kind not in "iu" or (n and not 0 <= values.min() <= values.max() < len(names)):
                 raise ArgumentError(f"factors: {name} must be integers 0 to {len(names) - 1}, got {values}.")
+
+    def __repr__(self) -> str:
+        return f"Factors(of {len(self):,} shapes)"
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -88,9 +95,21 @@ class Factors:
         return np.asarray(self.kind, np.int64)
 
 
+def _check_numbers(factors: Factors) -> None:
+    """Refuse what is no array of numbers, nor like one; shapes are looked at by whoever knows them."""
+    for field in fields(factors):
+        try:
+            value = np.asarray(getattr(factors, field.name))
+        except ValueError as error:  # rows of several lengths
+            raise ArgumentError(f"factors: {field.name} is no array ({error}).") from error
+        named = field.name in ("kind", "pattern")  # which their own check refuses
+        if value.dtype.kind not in ("iufU" if named else "iuf") or (value.ndim == 0 and field.name == "kind"):
+            raise ArgumentError(f"factors: expected an array of numbers for {field.name}, got {value!r:.200}.")
+
+
 def random_factors(n: int, *, rng: np.random.Generator | int) -> Factors:
     """Draw the factors of n creatures, all kinds equally often; the body always lies within the picture."""
-    rng = np.random.default_rng(rng)
+    n, rng = positive_int(n, "random_factors: n", most=1 << 24), as_generator(rng)
     kind = rng.integers(len(KINDS), size=n)
     size = rng.uniform(0.48, 0.7, n)
     hue = rng.random(n)
@@ -121,13 +140,9 @@ def shapes(n: int, *, seed: int = 0, split: str = "train", size: int = 64) -> Im
     ArgumentError
         ``n``, ``seed`` or ``size`` is out of range, or there is no such split.
     """
-    if n < 1:
-        raise ArgumentError(f"shapes: expected n of at least 1, got {n}.")
-    if seed < 0:
-        raise ArgumentError(f"shapes: expected a seed of 0 or more, got {seed}.")
-    if split not in ("train", "test"):
-        raise ArgumentError(f"shapes: expected split 'train' or 'test', got {split!r}.")
-    _check_size(size)
+    n, seed = positive_int(n, "shapes: n"), check_seed(seed, "shapes")
+    split = one_of(split, "shapes: expected split 'train' or 'test'", ("train", "test"))
+    size = _checked_size(size)
     if n * size * size * 3 > MAX_BYTES:
         raise ArgumentError(
             f"shapes: {n:,} images of {size}x{size}x3 take more than {MAX_BYTES:,} bytes; ask for fewer."
@@ -158,7 +173,9 @@ def draw(factors: Factors, *, size: int = 64) -> np.ndarray:
 
         w_k = a_k Π_{j<k} (1 − a_j)        image[i,j] = Σ_k w_k[i,j] c_k
     """
-    _check_size(size)
+    size = _checked_size(size)
+    if not isinstance(factors, Factors):
+        raise ArgumentError(f"draw: expected Factors of shapes, got {type(factors).__name__}.")
     images = np.empty((len(factors), size, size, 3), np.uint8)
     step = max(1, _TOGETHER // size**2)
     for first in range(0, len(factors), step):
@@ -275,9 +292,11 @@ def _length(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.sqrt(out, out=out)  # three passes, and faster than numpy.hypot
 
 
-def _check_size(size: int) -> None:
-    if not isinstance(size, (int, np.integer)) or not 8 <= size <= 1024:
-        raise ArgumentError(f"shapes: expected a size of 8 to 1024 pixels, got {size!r}.")
+def _checked_size(size: Any) -> int:
+    try:
+        return positive_int(size, "size", least=8, most=1024)
+    except ArgumentError:
+        raise ArgumentError(f"shapes: expected a size of 8 to 1024 pixels, got {size!r:.200}.") from None
 
 
 def _column(a: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import DataError, positive_int
+from ..layers.starting import as_generator
 from .dataset import MAX_BYTES, ImageData
 
 CHANNELS, DIGITS = 3, 10
@@ -41,6 +42,8 @@ class Stacked:
     """
 
     def __init__(self, digits: ImageData) -> None:
+        if not isinstance(digits, ImageData):
+            raise DataError(f"Stacked: expected tinygan.data.ImageData, got {type(digits).__name__}.")
         *_, channels = digits.image_shape
         if channels != 1:
             raise DataError(
@@ -53,9 +56,12 @@ class Stacked:
         self.digits, self._labels = digits, digits.labels
         self.image_shape = (*digits.image_shape[:2], CHANNELS)
 
+    def __repr__(self) -> str:
+        return f"Stacked({self.digits!r})"
+
     def draw(self, n: int, rng: np.random.Generator, *, low: float = -1.0, high: float = 1.0) -> np.ndarray:
         """Return n new images (n, H, W, 3) as float32: black is ``low``, and full colour ``high``."""
-        rows = self._rows(n, rng)
+        rows = self._rows(positive_int(n, "Stacked: n", most=MAX_BYTES), rng)
         flat = self.digits.batch(rows.ravel(), low=low, high=high)[..., 0]  # (n · 3, H, W)
         return np.ascontiguousarray(np.moveaxis(flat.reshape(n, CHANNELS, *flat.shape[1:]), 1, -1))
 
@@ -83,7 +89,7 @@ class Stacked:
 
     def _rows(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Which digits (n, 3) make the images: each drawn evenly from all, with repetition."""
-        return rng.integers(0, len(self.digits), (positive_int(n, "Stacked: n"), CHANNELS))
+        return as_generator(rng).integers(0, len(self.digits), (positive_int(n, "Stacked: n"), CHANNELS))
 
 
 def channels(images: np.ndarray) -> np.ndarray:

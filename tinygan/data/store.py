@@ -24,10 +24,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..backends.cpu.threads import workers
-from ..checkpoints import replace_file
+from ..checkpoints import as_path, replace_file
 from ..errors import DataError
 from ..parallel.console import Console
-from .paths import whole_path
 from .pictures import Form, TooLarge, is_grey, own_limits, read_picture, reason
 
 FORMAT = 1  #: raised when the same pictures would come out as other bytes
@@ -45,7 +44,7 @@ def place(folder: Path, settings: dict[str, Any], cache: str | os.PathLike[str] 
         cache = pooch.os_cache("tinygan")
     folder = folder.resolve()
     readable = re.sub(r"[^A-Za-z0-9-]+", "_", folder.name)[:40]
-    return whole_path(cache) / "folders" / f"{readable}-{digest([os.fspath(folder), settings])[:16]}.npy"
+    return as_path(cache) / "folders" / f"{readable}-{digest([os.fspath(folder), settings])[:16]}.npy"
 
 
 def digest(value: Any) -> str:

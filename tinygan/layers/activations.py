@@ -5,7 +5,7 @@ Each keeps what its slope is cheapest from, which is most often y.
 
 from __future__ import annotations
 
-from ..errors import fraction
+from ..errors import Setting, fraction
 from ..ops import Array, get_xp, sigmoid
 from .base import Layer
 
@@ -23,9 +23,11 @@ class LeakyReLU(Layer):
     Backward  dx = dy · (1 if x > 0 else slope); at x = 0, where there is no derivative, the left one is taken
     """
 
+    slope = Setting(fraction)
+
     def __init__(self, slope: float = 0.2) -> None:
         super().__init__()
-        self.slope = fraction(slope, "LeakyReLU: slope")
+        self.slope = slope
 
     def apply(self, x: Array, train: bool) -> tuple[Array, Array]:
         y = get_xp(x).maximum(x, self.slope * x)

@@ -8,8 +8,10 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from ..errors import ArgumentError, BackendError, DTypeError, PassError, ShapeError
-from ..ops import Array, Ops, get_ops, get_xp, ops_of, to_backend
+from ..errors import BackendError, DTypeError, PassError, ShapeError
+from ..ops import Array, Ops, as_array, get_ops, get_xp, ops_of, to_backend
+from .shared import SharedArrays
+from .starting import float_dtype
 
 Shape: TypeAlias = tuple[Any, ...]  # sizes; None is one that is not known
 
@@ -116,7 +118,7 @@ class Layer:
         either: backward may need it, and it may be x itself or a view of it. ``train`` says whether layers that behave
         differently in training (BatchNorm, Dropout) do so.
         """
-        self.check_input(x)
+        self.check_input(x := as_array(x))
         y, cache = self.apply(x, train)
         self._passes = [*self._passes[-1:], (cache, y)]  # two are an error already; the memory of more is not held
         return y
@@ -135,7 +137,7 @@ class Layer:
                 "to. Call backward() right after its forward(); or look with layer(x), which opens no pass; or drop "
                 "them with forget()."
             )
-        [(cache, y)] = self._passes
+        [(cache, y)], dy = self._passes, as_array(dy)
         if ops_of(dy) is not ops_of(y):
             raise BackendError(
                 f"{self.name}: dy is a {ops_of(dy).name} array, but the layer's output was a {ops_of(y).name} one. "
@@ -150,7 +152,7 @@ class Layer:
 
     def __call__(self, x: Array) -> Array:
         """Evaluate (``train=False``) and remember nothing: for looking, sampling, testing. An open pass stays open."""
-        self.check_input(x)
+        self.check_input(x := as_array(x))
         return self.apply(x, False)[0]
 
     def forget(self) -> None:
@@ -180,7 +182,7 @@ class Layer:
                 else f"{self.name}: expected floating-point input, got {x.dtype}. Convert it first: "
                 "x.astype('float32'), with images scaled to the range that the network expects."
             )
-        for key, param in list(self.params.items())[:1]:  # they share one dtype and one backend
+        for key, param in self.params.items():
             if ops_of(param) is not ops:
                 backend = ops_of(param).name
                 raise BackendError(
@@ -201,10 +203,10 @@ class Layer:
 
     def add_param(self, key: str, value: Array, shape: tuple[int, ...] | None = None) -> None:
         """Register a parameter and its gradient, zero so far; ``shape`` is what it must have."""
+        value = as_array(value)
         if shape is not None and value.shape != shape:
             raise ShapeError(f"{self.name}: init must return an array of shape {shape} for {key}, got {value.shape}.")
-        if value.dtype.kind != "f" or value.dtype.itemsize not in (4, 8):
-            raise DTypeError(f"{self.name}: parameters are float32 or float64, got dtype {value.dtype} for {key}.")
+        float_dtype(value.dtype, f"{self.name}: {key}")
         self.params[key] = value
         self.grads[key] = get_xp(value).zeros_like(value)
 
@@ -239,12 +241,12 @@ class Layer:
     def astype(self, dtype: Any) -> Self:
         """Return a copy of the layer whose arrays have ``dtype``: float64 for gradient checks, float32 for speed."""
         new = self.copy()
-        new._cast(dtype)
+        new._cast(float_dtype(dtype, self.name))
         return new
 
     def _cast(self, dtype: Any) -> None:
         for arrays in (self.params, self.grads, self.buffers):
-            arrays.update({key: value.astype(dtype) for key, value in arrays.items()})
+            arrays.update({key: value.astype(dtype) for key, value in arrays.items() if value.dtype.kind == "f"})
 
     def copy(self) -> Self:
         """Return a copy with memory of its own and no open pass, which belongs to no network."""
@@ -271,32 +273,6 @@ class Layer:
             start += value.size
         self.params, self.grads = SharedArrays(self.name, params), SharedArrays(self.name, grads)
         self.buffers = SharedArrays(self.name, {key: to_backend(value, ops) for key, value in self.buffers.items()})
-
-
-class SharedArrays(dict):
-    """The params, grads or buffers of a layer inside a network, which shares these very arrays: they must stay."""
-
-    def __init__(self, owner: str, arrays: dict[str, Array]) -> None:
-        super().__init__(arrays)
-        self._owner = owner
-
-    def __setitem__(self, key: str, value: Array) -> None:
-        if value is not self.get(key):
-            self._refuse(key)
-
-    def _refuse(self, key: Any = "name", *_: Any, **__: Any) -> None:
-        raise ArgumentError(
-            f"{self._owner}: {key!r} is memory that the network shares (params and grads are views of its flat "
-            f"vectors); no optimiser or checkpoint would see a new array there. Write into it: [{key!r}][...] = value."
-        )
-
-    __delitem__ = update = pop = popitem = clear = setdefault = __ior__ = _refuse  # type: ignore[assignment]
-
-    def __deepcopy__(self, memo: dict) -> dict:
-        return {key: copy.deepcopy(value, memo) for key, value in self.items()}
-
-    def __reduce__(self) -> tuple:
-        return dict, (dict(self),)
 
 
 def show_shape(shape: Shape) -> str:

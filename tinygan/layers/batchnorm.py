@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError, fraction, positive, positive_int
+from ..errors import Setting, ShapeError, fraction, positive, positive_int
 from ..ops import Array, get_xp
 from .base import Layer, Shape
+from .starting import MAX_NUMBERS, float_dtype
 
 
 class BatchNorm(Layer):
@@ -42,15 +43,15 @@ class BatchNorm(Layer):
     """
 
     couples_samples = True
+    eps, momentum = Setting(positive), Setting(fraction, closed="[]")
 
     def __init__(self, c: int, *, eps: float = 1e-5, momentum: float = 0.9, dtype: Any = np.float32) -> None:
         super().__init__()
-        self.c, self.eps = positive_int(c, "BatchNorm: c"), positive(eps, "BatchNorm: eps")
-        self.momentum = fraction(momentum, "BatchNorm: momentum", closed="[]")
-        self.add_param("gamma", np.ones(c, dtype=dtype))
-        self.add_param("beta", np.zeros(c, dtype=dtype))
-        self.buffers["running_mean"] = np.zeros(c, dtype=dtype)
-        self.buffers["running_var"] = np.ones(c, dtype=dtype)
+        self.c, self.eps, self.momentum = positive_int(c, "BatchNorm: c", most=MAX_NUMBERS), eps, momentum
+        self.add_param("gamma", np.ones(self.c, dtype=float_dtype(dtype, self.name)))
+        self.add_param("beta", np.zeros(self.c, dtype=dtype))
+        self.buffers["running_mean"] = np.zeros(self.c, dtype=dtype)
+        self.buffers["running_var"] = np.ones(self.c, dtype=dtype)
 
     @property
     def running_mean(self) -> Array:

@@ -8,17 +8,16 @@ is the middle one read as a forward pass.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError, positive_int
+from ..errors import ShapeError, positive_int
 from ..ops import Array, Window, ops_of
 from .base import Layer, Shape
-from .initializers import Initializer, Rng, as_generator, he_normal
-
-Pair = int | tuple[int, int]
-Padding = str | int | tuple[tuple[int, int], tuple[int, int]]
+from .initializers import Initializer, he_normal
+from .starting import Padding, Pair, Rng, check_padding, flag, pair, weights
 
 
 class Conv2D(Layer):
@@ -59,18 +58,18 @@ class Conv2D(Layer):
         padding: Padding = "same",
         bias: bool = True,
         init: Initializer = he_normal,
-        rng: Rng = 0,
+        rng: Rng = None,
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
         self.c_in, self.c_out = positive_int(c_in, f"{self.name}: c_in"), positive_int(c_out, f"{self.name}: c_out")
         self.input_shape = (None, None, self.c_in)
-        self.kernel_size, self.stride = _pair(kernel_size, self.name, "kernel_size"), _pair(stride, self.name, "stride")
-        self.padding = _check_padding(padding, self.name)
-        shape, fan_in, fan_out = self._weights_shape(), self._fan_in(), self.c_out * np.prod(self.kernel_size)
-        W = init(shape, fan_in=fan_in, fan_out=int(fan_out), rng=as_generator(rng), dtype=dtype)
+        self.kernel_size, self.stride = pair(kernel_size, self.name, "kernel_size"), pair(stride, self.name, "stride")
+        self.padding = check_padding(padding, self.name)
+        shape, fan_in, fan_out = self._weights_shape(), self._fan_in(), self.c_out * prod(self.kernel_size)
+        W = weights(self.name, init, shape, fan_in=fan_in, fan_out=fan_out, rng=rng, dtype=dtype)
         self.add_param("W", W, shape)
-        if bias:
+        if flag(bias, f"{self.name}: bias"):
             self.add_param("b", np.zeros(self.c_out, dtype=dtype))
 
     def _weights_shape(self) -> tuple[int, ...]:
@@ -189,26 +188,3 @@ def _pads_along(padding: Padding, size: int, k: int, s: int, axis: int) -> tuple
     if padding == "valid":
         return 0, 0
     return (padding, padding) if isinstance(padding, int) else padding[axis]  # type: ignore[return-value]
-
-
-def _pair(value: Any, name: str, what: str) -> tuple[int, int]:
-    if not isinstance(value, tuple | list):
-        value = (value, value)
-    elif len(value) != 2:
-        raise ArgumentError(f"{name}: {what} must be an int or a pair (vertical, horizontal), got {value!r}.")
-    return positive_int(value[0], f"{name}: {what}"), positive_int(value[1], f"{name}: {what}")
-
-
-def _check_padding(padding: Any, name: str) -> Padding:
-    try:
-        if padding in ("same", "valid"):
-            return padding
-        if np.ndim(padding) == 0:
-            return positive_int(padding, "padding", least=0)
-        (top, bottom), (left, right) = padding
-        sizes = [positive_int(p, "padding", least=0) for p in (top, bottom, left, right)]
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"{name}: padding must be 'same', 'valid', an int >= 0 or ((top, bottom), (left, right)), got {padding!r}."
-        ) from error
-    return (sizes[0], sizes[1]), (sizes[2], sizes[3])

@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import positive_int
 from ..ops import Array
 from .base import Layer, Shape
-from .initializers import Initializer, Rng, as_generator, he_normal
+from .initializers import Initializer, he_normal
+from .starting import Rng, flag, weights
 
 
 class Dense(Layer):
@@ -20,7 +21,7 @@ class Dense(Layer):
     n_in, n_out : sizes of a row of x and of y.
     bias : whether b is added; before BatchNorm, which subtracts it again with the mean, it would only cost time.
     init : how W starts (:mod:`tinygan.layers.initializers`); b starts at 0.
-    rng : Generator or seed that W is drawn from.
+    rng : Generator or seed that W is drawn from; if None, W is like that of no other layer.
     dtype : of the parameters, and so of x and y.
 
     Notes
@@ -43,16 +44,15 @@ class Dense(Layer):
         *,
         bias: bool = True,
         init: Initializer = he_normal,
-        rng: Rng = 0,
+        rng: Rng = None,
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
         self.n_in, self.n_out = positive_int(n_in, "Dense: n_in"), positive_int(n_out, "Dense: n_out")
-        self.input_shape = (self.n_in,)
-        shape = (self.n_in, self.n_out)
-        W = init(shape, fan_in=self.n_in, fan_out=self.n_out, rng=as_generator(rng), dtype=dtype)
+        self.input_shape, shape = (self.n_in,), (self.n_in, self.n_out)
+        W = weights("Dense", init, shape, fan_in=self.n_in, fan_out=self.n_out, rng=rng, dtype=dtype)
         self.add_param("W", W, shape)
-        if bias:
+        if flag(bias, "Dense: bias"):
             self.add_param("b", np.zeros(self.n_out, dtype=dtype))
 
     def apply(self, x: Array, train: bool) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import fraction
+from ..errors import Setting, fraction
 from ..ops import Array, ops_of
 from .base import Layer
 from .initializers import Rng, as_generator
@@ -14,7 +14,8 @@ class Dropout(Layer):
     Parameters
     ----------
     rate : in [0, 1).
-    rng : Generator or seed that the masks are drawn from, on the host whatever the backend, so both see the same ones.
+    rng : Generator or seed that the masks are drawn from, on the host whatever the backend, so both see the same ones;
+        if None, they are like those of no other layer.
 
     Notes
     -----
@@ -23,9 +24,11 @@ class Dropout(Layer):
     With ``train=False``, m = 1. (Srivastava et al., 2014, in the form scaled at training time.)
     """
 
-    def __init__(self, rate: float, *, rng: Rng = 0) -> None:
+    rate = Setting(fraction)
+
+    def __init__(self, rate: float, *, rng: Rng = None) -> None:
         super().__init__()
-        self.rate = fraction(rate, "Dropout: rate")
+        self.rate = rate
         self.rng = as_generator(rng)
 
     def apply(self, x: Array, train: bool) -> tuple[Array, Array | None]:

@@ -10,20 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import ArgumentError
+from .starting import Rng, as_generator
 
 Initializer = Callable[..., np.ndarray]
-Rng = np.random.Generator | int
-
-
-def as_generator(rng: Rng) -> np.random.Generator:
-    """Return ``rng`` if it is a Generator, else a new one with this seed. Equal seeds draw equal numbers: give the
-    layers of one network one Generator, so that each draws its own."""
-    if isinstance(rng, np.random.Generator):
-        return rng
-    if isinstance(rng, bool) or not hasattr(rng, "__index__") or rng.__index__() < 0:
-        raise ArgumentError(f"rng must be a numpy.random.Generator or a seed, got {rng!r}.")
-    return np.random.default_rng(rng)
 
 
 def he_normal(shape, *, fan_in: int, fan_out: int, rng: Rng, dtype=np.float32) -> np.ndarray:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import positive, positive_int
+from ..errors import Setting, positive, positive_int
 from ..ops import Array, get_xp
 from .base import Layer, Shape
+from .starting import MAX_NUMBERS, float_dtype
 
 
 class LayerNorm(Layer):
@@ -37,11 +38,13 @@ class LayerNorm(Layer):
     References: Ba et al., 2016, section 3.
     """
 
+    eps = Setting(positive)
+
     def __init__(self, c: int, *, eps: float = 1e-5, dtype: Any = np.float32) -> None:
         super().__init__()
-        self.c, self.eps = positive_int(c, "LayerNorm: c", least=2), positive(eps, "LayerNorm: eps")
-        self.add_param("gamma", np.ones(c, dtype=dtype))
-        self.add_param("beta", np.zeros(c, dtype=dtype))
+        self.c, self.eps = positive_int(c, "LayerNorm: c", least=2, most=MAX_NUMBERS), eps
+        self.add_param("gamma", np.ones(self.c, dtype=float_dtype(dtype, self.name)))
+        self.add_param("beta", np.zeros(self.c, dtype=dtype))
 
     def apply(self, x: Array, train: bool) -> tuple[Array, Any]:
         rows = x.reshape(-1, self.c)  # (M, C)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ShapeError, positive, positive_int
+from ..errors import Setting, ShapeError, positive, positive_int
 from ..ops import Array, get_xp
 from .base import Layer, Shape
 
@@ -35,9 +35,11 @@ class MinibatchStdDev(Layer):
 
     couples_samples = True
 
+    eps = Setting(positive)
+
     def __init__(self, *, eps: float = 1e-8) -> None:
         super().__init__()
-        self.eps = positive(eps, "MinibatchStdDev: eps")
+        self.eps = eps
 
     def apply(self, x: Array, train: bool) -> tuple[Array, Any]:
         xp, c = get_xp(x), x.shape[-1]

@@ -21,7 +21,7 @@ class Reshape(Layer):
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
-        if len(shape) < 1 or not isinstance(shape[0], int):
+        if len(shape) < 1 or isinstance(shape[0], tuple | list):
             raise ArgumentError(f"Reshape: expected sizes, as in Reshape(7, 7, 16), got {shape}.")
         self.shape = tuple(positive_int(s, "Reshape: each size") for s in shape)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import positive
+from ..errors import Setting, positive
 from ..ops import Array, get_xp, sigmoid, softplus
 from .base import Layer
 
@@ -20,9 +20,11 @@ class ELU(Layer):
     Backward  dx = dy                 where x > 0, else dy · (y + alpha), because alpha e^x = y + alpha
     """
 
+    alpha = Setting(positive)
+
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
-        self.alpha = positive(alpha, "ELU: alpha")
+        self.alpha = alpha
 
     def apply(self, x: Array, train: bool) -> tuple[Array, Array]:
         xp = get_xp(x)

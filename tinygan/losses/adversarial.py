@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import DTypeError, ShapeError, fraction
+from ..errors import DTypeError, Setting, ShapeError, fraction
 from ..ops import Array, get_xp, sigmoid, softplus
 
 
@@ -46,8 +46,10 @@ class Labelled(Loss):
         growing ever surer (Salimans et al., 2016, section 3.4). The label of generated samples stays 0.
     """
 
+    real_label = Setting(fraction, closed="(]")
+
     def __init__(self, *, real_label: float = 1.0) -> None:
-        self.real_label = fraction(real_label, f"{type(self).__name__}: real_label", closed="(]")
+        self.real_label = real_label
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({'' if self.real_label == 1.0 else f'real_label={self.real_label}'})"

@@ -25,6 +25,7 @@ import numpy as np
 from ..errors import ArgumentError, positive_int
 from ..layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Sigmoid, Tanh
 from ..layers.initializers import Rng, as_generator, dcgan_normal
+from ..layers.starting import MAX_NUMBERS, flag
 from ..network import Sequential
 
 Pair = tuple[Sequential, Sequential]
@@ -55,7 +56,9 @@ def mlp(
     generator : z (N, noise_dim) -> images (N, H, W, C) in (−1, 1).
     discriminator : images (N, H, W, C) -> logits (N, 1).
     """
-    image_shape = _image_shape(image_shape, "mlp")
+    image_shape, g_hidden = _image_shape(image_shape, "mlp"), _sizes(g_hidden, "mlp")
+    d_hidden = _sizes(d_hidden, "mlp")
+    noise_dim, batch_norm = positive_int(noise_dim, "mlp: noise_dim"), flag(batch_norm, "mlp: batch_norm")
     common = {"rng": as_generator(rng), "dtype": dtype}
     generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
     generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), **common), Tanh(), Reshape(*image_shape)]
@@ -91,7 +94,8 @@ def mlp_conv(
     generator : z (N, noise_dim) -> images (N, H, W, C) in (0, 1), by a sigmoid.
     discriminator : images (N, H, W, C) -> logits (N, 1).
     """
-    image_shape = _image_shape(image_shape, "mlp_conv")
+    image_shape, g_hidden = _image_shape(image_shape, "mlp_conv"), _sizes(g_hidden, "mlp_conv")
+    noise_dim, batch_norm = positive_int(noise_dim, "mlp_conv: noise_dim"), flag(batch_norm, "mlp_conv: batch_norm")
     common = {"rng": as_generator(rng), "dtype": dtype}
     generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
     generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), **common), Sigmoid(), Reshape(*image_shape)]
@@ -125,7 +129,8 @@ def lsgan(
         number rather than a probability, pulls its images into the range of the real ones.
     discriminator : images (N, H, W, C) -> scores (N, 1), for :class:`tinygan.losses.LeastSquares`.
     """
-    image_shape = _image_shape(image_shape, "lsgan")
+    image_shape, g_hidden = _image_shape(image_shape, "lsgan"), _sizes(g_hidden, "lsgan")
+    noise_dim, batch_norm = positive_int(noise_dim, "lsgan: noise_dim"), flag(batch_norm, "lsgan: batch_norm")
     common = {"rng": as_generator(rng), "dtype": dtype}
     generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
     # No function at the end bounds the images: they must start small, or D's gradients are as large as its errors
@@ -159,7 +164,7 @@ def dcgan(
     generator : z (N, noise_dim) -> images (N, H, W, C) in (−1, 1).
     discriminator : images (N, H, W, C) -> logits (N, 1). Its BatchNorm sees real and generated batches apart.
     """
-    image_shape = _image_shape(image_shape, "dcgan")
+    image_shape, noise_dim = _image_shape(image_shape, "dcgan"), positive_int(noise_dim, "dcgan: noise_dim")
     common = {"rng": as_generator(rng), "init": dcgan_normal, "dtype": dtype}
     h, w, strides = _growth(image_shape, 3, "dcgan")
     c = _doubling(width, 3, "dcgan")[::-1]  # 256, 128, 64
@@ -194,7 +199,7 @@ def dcgan64(
     generator : z (N, noise_dim) -> images (N, H, W, C) in (−1, 1).
     discriminator : images (N, H, W, C) -> logits (N, 1). Its BatchNorm sees real and generated batches apart.
     """
-    image_shape = _image_shape(image_shape, "dcgan64")
+    image_shape, noise_dim = _image_shape(image_shape, "dcgan64"), positive_int(noise_dim, "dcgan64: noise_dim")
     common = {"rng": as_generator(rng), "init": dcgan_normal, "dtype": dtype}
     h, w, strides = _growth(image_shape, 4, "dcgan64")
     c = _doubling(width, 4, "dcgan64")[::-1]  # 512, 256, 128, 64
@@ -245,15 +250,24 @@ def _growth(image_shape: tuple[int, int, int], levels: int, name: str) -> tuple[
 
 
 def _doubling(width: int, levels: int, name: str) -> list[int]:
-    width = positive_int(width, f"{name}: width")
+    width = positive_int(width, f"{name}: width", most=MAX_NUMBERS)
     return [width << level for level in range(levels)]
 
 
 def _image_shape(image_shape: Sequence[int], name: str) -> tuple[int, int, int]:
     if not isinstance(image_shape, Sequence) or len(image_shape) != 3:
-        raise ArgumentError(f"{name}: image_shape must be (H, W, C), got {image_shape}; a grey image has C = 1.")
+        raise ArgumentError(f"{name}: image_shape must be (H, W, C), got {image_shape!r:.200}; a grey image has C = 1.")
     h, w, c = (positive_int(s, f"{name}: each size of image_shape") for s in image_shape)
     return h, w, c
+
+
+def _sizes(hidden: Sequence[int], name: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(hidden)
+    except TypeError:
+        text = f"{name}: the hidden widths must be a sequence such as (256, 512), got {hidden!r:.200}."
+        raise ArgumentError(text) from None
+    return tuple(positive_int(size, f"{name}: each hidden width") for size in sizes)
 
 
 def _last(first: int, hidden: Sequence[int]) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..checkpoints import StoredOptimizer
-from ..errors import ArgumentError, fraction, positive, value_at
+from ..errors import ArgumentError, Setting, fraction, positive, positive_or_0, value_at
 from ..network import Sequential
 from ..ops import Array, get_xp, ops_of
+from .stored import StoredOptimizer
 
 Rate = float | Callable[[int], float]  # of learning
 
@@ -29,16 +29,16 @@ class Optimizer(StoredOptimizer):
     """
 
     state_names: tuple[str, ...] = ()  # attributes that are flat vectors as long as theta, zero at first
+    lr = Setting(positive_or_0, besides=Callable)
+    clip_norm, clip_value = Setting(positive, besides=type(None)), Setting(positive, besides=type(None))
 
     def __init__(
         self, network: Sequential, lr: Rate, *, clip_norm: float | None = None, clip_value: float | None = None
     ) -> None:
         if not isinstance(network, Sequential):
             raise ArgumentError(f"{type(self).__name__}: expected a tinygan.Sequential, got {type(network).__name__}.")
-        name = type(self).__name__
-        self.network, self.lr = network, lr if callable(lr) else positive(lr, f"{name}: lr")
-        self.clip_norm = None if clip_norm is None else positive(clip_norm, f"{name}: clip_norm")
-        self.clip_value = None if clip_value is None else positive(clip_value, f"{name}: clip_value")
+        self.network, self.lr = network, lr if callable(lr) else positive(lr, f"{type(self).__name__}: lr")
+        self.clip_norm, self.clip_value = clip_norm, clip_value
         self.t = 0  # steps taken
         self.rate(0)  # a function that gives none is refused now
         for name in self.state_names:
@@ -65,6 +65,10 @@ class Optimizer(StoredOptimizer):
         numbers = ops_of(theta).place(self.numbers(self.t), theta) if numbers is None else numbers
         ops_of(theta).update(self, numbers, theta, g, *state)
         self.t += 1
+
+    def __repr__(self) -> str:
+        shown = (f"{k}={getattr(v, '__name__', v)}" for k, v in vars(self).items() if isinstance(v, float) or k == "lr")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def _clip(self, g: Array) -> None:
         xp = get_xp(g)
@@ -98,6 +102,7 @@ class Adam(Optimizer):
     """
 
     state_names, never_negative = ("M", "V"), ("V", "t", "lr")
+    beta1, beta2, eps = Setting(fraction), Setting(fraction), Setting(positive)
 
     def __init__(
         self,
@@ -109,8 +114,7 @@ class Adam(Optimizer):
         **clipping: float | None,
     ) -> None:
         super().__init__(network, lr, **clipping)
-        self.beta1, self.beta2 = fraction(beta1, "Adam: beta1"), fraction(beta2, "Adam: beta2")
-        self.eps = positive(eps, "Adam: eps")
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
 
     def numbers(self, t: int) -> tuple[float, float]:
         """a and eps / c of the step after t others."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import fraction
+from ..errors import ArgumentError, Setting, fraction
 from ..network import Sequential
 from ..ops import ops_of
 
@@ -29,9 +29,17 @@ class ExponentialMovingAverage:
     θ̄ ← d · θ̄ + (1 − d) · θ,   d = min(decay, t / (t + 9)) at step t: the average forgets its random start at first.
     """
 
+    decay = Setting(fraction)
+
     def __init__(self, network: Sequential, decay: float = 0.999) -> None:
-        self.decay = fraction(decay, "ExponentialMovingAverage: decay")
+        if not isinstance(network, Sequential):
+            name = type(network).__name__
+            raise ArgumentError(f"ExponentialMovingAverage: expected a tinygan.Sequential, got {name}.")
+        self.decay = decay
         self.source, self.network, self.t = network, network.copy(), 0
+
+    def __repr__(self) -> str:
+        return f"ExponentialMovingAverage(decay={self.decay}, t={self.t})"
 
     def part(self, t: int) -> float:
         """1 − d of the step after t others."""

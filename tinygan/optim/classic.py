@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import fraction, positive
+from ..errors import Setting, fraction, positive
 from ..network import Sequential
 from ..ops import Array, get_xp
 from .adam import Optimizer, Rate
@@ -18,12 +18,13 @@ class SGD(Optimizer):
     """
 
     state_names = ("u",)
+    momentum = Setting(fraction)
 
     def __init__(
         self, network: Sequential, lr: Rate = 1e-2, *, momentum: float = 0.0, **clipping: float | None
     ) -> None:
         super().__init__(network, lr, **clipping)
-        self.momentum = fraction(momentum, "SGD: momentum")
+        self.momentum = momentum
 
     def update(self, lr: float, theta: Array, g: Array, u: Array) -> None:
         u *= self.momentum
@@ -41,12 +42,14 @@ class RMSProp(Optimizer):
     """
 
     state_names, never_negative = ("v",), ("v", "t", "lr")
+    rho = Setting(fraction)
+    eps = Setting(positive)
 
     def __init__(
         self, network: Sequential, lr: Rate = 1e-4, *, rho: float = 0.9, eps: float = 1e-8, **clipping: float | None
     ) -> None:
         super().__init__(network, lr, **clipping)
-        self.rho, self.eps = fraction(rho, "RMSProp: rho"), positive(eps, "RMSProp: eps")
+        self.rho, self.eps = rho, eps
 
     def update(self, lr: float, theta: Array, g: Array, v: Array) -> None:
         v *= self.rho

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError, positive_int, positive_or_0, value_at
-from ..layers.initializers import Rng, as_generator
+from ..errors import ArgumentError, Setting, ShapeError, positive_int, positive_or_0, value_at
+from ..layers.starting import Rng, as_generator, flag
 from ..network import Pass, Sequential
-from ..ops import Array, get_xp, ops_of
+from ..ops import Array, as_array, get_xp, ops_of
 from .gradient import pay, penalise, points_of
 
 
@@ -60,7 +60,8 @@ class _Payable:
         penalties, D = self.terms(), discriminator
         if not isinstance(D, Sequential):
             raise ArgumentError(f"{penalties[0]!r}: D must be a tinygan.Sequential, got {type(D).__name__}.")
-        ops = ops_of(real, fake)  # refuses what is no array
+        real, fake = as_array(real), as_array(fake)
+        ops = ops_of(real, fake)
         if real.shape != fake.shape:
             raise ShapeError(
                 f"{penalties[0]!r}: real samples {real.shape} and generated ones {fake.shape} must be alike."
@@ -85,10 +86,10 @@ class Penalty(_Payable):
         (*lazy* regularisation: Karras et al., 2020, appendix B). P and its gradient have that factor.
     """
 
-    every = 1
+    every = Setting(positive_int)
 
     def __init__(self, *, every: int = 1) -> None:
-        self.every = positive_int(every, f"{type(self).__name__}: every")
+        self.every = every
 
     # ---- what a penalty of one's own writes --------------------------------------------------------------------------
 
@@ -176,9 +177,11 @@ class R1(Penalty):
     every : see :class:`Penalty`.
     """
 
+    gamma = Setting(positive_or_0, besides=Callable)
+
     def __init__(self, gamma: float | Callable[[int], float] = 10.0, *, every: int = 1) -> None:
         super().__init__(every=every)
-        self.gamma = gamma if callable(gamma) else positive_or_0(gamma, f"{type(self).__name__}: gamma")
+        self.gamma = gamma
 
     def decide(self, n: int, rng: np.random.Generator, t: int) -> float:
         return 0.5 * value_at(self.gamma, t, f"{type(self).__name__}: gamma")
@@ -219,6 +222,10 @@ class GradientPenalty(Penalty):
     The norm is over all axes of a sample: one number for each, whatever its shape.
     """
 
+    weight = Setting(positive_or_0, besides=Callable)
+    target = Setting(positive_or_0)
+    one_sided = Setting(flag)
+
     def __init__(
         self,
         weight: float | Callable[[int], float] = 10.0,
@@ -228,9 +235,7 @@ class GradientPenalty(Penalty):
         every: int = 1,
     ) -> None:
         super().__init__(every=every)
-        self.weight = weight if callable(weight) else positive_or_0(weight, "GradientPenalty: weight")
-        self.target = positive_or_0(target, "GradientPenalty: target")
-        self.one_sided = bool(one_sided)
+        self.weight, self.target, self.one_sided = weight, target, one_sided
 
     def decide(self, n: int, rng: np.random.Generator, t: int) -> tuple[float, np.ndarray]:
         return value_at(self.weight, t, "GradientPenalty: weight"), rng.random(n)

@@ -89,7 +89,7 @@ def register(
     if not isinstance(kind, type):
         raise ArgumentError(f"register: expected a class of layers, got {kind!r}; write type(layer).")
     if like is not None:
-        if like not in RULES:
+        if not isinstance(like, type) or like not in RULES:
             raise ArgumentError(f"register: nothing is registered for {like!r}, which {kind.__name__} shall be like.")
         RULES[kind] = RULES[like]
     elif not callable(second_order) or callable(tangent) == symmetric:

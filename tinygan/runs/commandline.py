@@ -31,8 +31,8 @@ from ..parallel import ALONE, Group
 from ..parallel.console import forgiving_streams, say
 from ..parallel.mpi import first_speaks, world
 from .flags import LOSSES, OF_THIS_START, ONCE, OPTIMIZERS, loss_of, optimizer_of, penalties_of
-from .folder import CHECKPOINT, read_checkpoint
 from .recipe import Recipe, make_parser, recorded_flags
+from .record import CHECKPOINT, read_checkpoint
 from .writer import require_free
 
 

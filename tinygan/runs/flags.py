@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..data.paths import whole_path
+from ..checkpoints import as_path
 from ..errors import ArgumentError
 from ..losses import Hinge, Labelled, LeastSquares, Loss, Minimax, NonSaturating, Relativistic, Wasserstein
 from ..network import Sequential
@@ -61,7 +61,7 @@ def colour(text: str) -> int | list[int]:
 def path(text: str) -> Path:
     """Convert a path, in which ~ stands for a home folder."""
     try:
-        return whole_path(text)
+        return as_path(text)
     except ArgumentError as error:
         raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
 

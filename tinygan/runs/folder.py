@@ -34,18 +34,16 @@ import numpy as np
 from .. import __version__, checkpoints
 from ..backends import device_of
 from ..data import ImageData
-from ..data.paths import whole_path
-from ..errors import ArgumentError, CheckpointError
+from ..data.dataset import check_range
+from ..errors import ArgumentError, CheckpointError, positive_int
 from ..errors import seed as check_seed
 from ..gan import GAN, Losses
 from ..parallel.console import say
 from . import plotting, state
 from .identity import as_json, identity, require_same_run
 from .outputs import LossTable, attempt, on_host
-from .record import RUN
+from .record import CHECKPOINT, read_checkpoint
 from .writer import Writer
-
-CHECKPOINT = "checkpoint.safetensors"  #: the name of a run's checkpoint in its folder
 
 
 class Run:
@@ -81,7 +79,17 @@ class Run:
         high: float = 1.0,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self.folder, self.gan, self.low, self.high = whole_path(folder), gan, low, high
+        if not isinstance(gan, GAN) or not isinstance(data, ImageData):
+            made = f"got {type(gan).__name__} and {type(data).__name__}"
+            raise ArgumentError(f"Run: expected a tinygan.GAN and tinygan.data.ImageData, {made}.")
+        if not (settings is None or isinstance(settings, Mapping)):
+            raise ArgumentError(f"Run: settings must be a dict of what to record, got {settings!r:.200}.")
+        batch_size = positive_int(batch_size, "Run: batch_size")
+        self.folder, self.gan, (self.low, self.high) = (
+            checkpoints.as_path(folder, "Run: folder"),
+            gan,
+            check_range(low, high),
+        )
         self.checkpoint, self.csv = self.folder / CHECKPOINT, self.folder / "losses.csv"
         self.film, self.curves = self.folder / "film.gif", self.folder / "losses.png"
         self.picture, self.frames = self.folder / "samples.png", self.folder / "samples"
@@ -107,12 +115,18 @@ class Run:
     def __exit__(self, *exception: object) -> None:
         self.writer.leave()
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {self.gan!r}, {self.identity['data']['name']!r})"
+
     # ---- beginning -------------------------------------------------------------------------------------------------
 
     def start(self, *, overwrite: bool = False) -> None:
         """Begin in an empty folder, or one without a run; ``overwrite`` removes the files of an earlier run first."""
         if self.gan.t:
-            raise ArgumentError(f"the GAN has taken {self.gan.t} steps already; a run starts with a new one.")
+            raise ArgumentError(
+                f"the GAN has taken {self.gan.t} steps already; a run starts with a new one. Make the networks and the "
+                f"GAN anew (run their cell again), or go on with the run in {self.folder}: resume=True."
+            )
         self._picture()  # refuses whatever cannot be drawn, before anything is written
         self._take_folder()
         files = [self.checkpoint, self.config, self.csv, self.curves, self.picture, self.film, *self._frames()]
@@ -295,23 +309,6 @@ class Run:
             **{name: table.splitlines() for name, table in tables.items()},
             "versions": {"tinygan": __version__, "numpy": np.__version__, "python": platform.python_version()},
         }
-
-
-def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return (arrays, metadata) of a run's checkpoint; CheckpointError if it is not there, cannot be read, is damaged,
-    or is no run's."""
-    path = Path(path)
-    if not checkpoints.exists(path):
-        raise CheckpointError(f"{path}: there is no checkpoint to go on from. Start without --resume (resume=False).")
-    arrays, about = checkpoints.read(path)
-    if about.get("kind") != "run":
-        kind = about.get("kind") or "record of another kind"
-        raise CheckpointError(f"{path}: holds a {kind!s:.40}, not a training run.")
-    checkpoints.require_record(about, RUN, f"{path}: the record of the run")
-    losses = arrays.get("losses")
-    if losses is None or losses.ndim != 2 or len(losses) != about["step"]:
-        raise CheckpointError(f"{path}: does not hold the losses of its {about['step']:,} steps.")
-    return arrays, about
 
 
 def _step_in(frame: Path) -> int:

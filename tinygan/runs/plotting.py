@@ -20,18 +20,19 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from ..checkpoints import replace_file
+from ..checkpoints import as_path, replace_file
 from ..data.pictures import own_limits
-from ..errors import ArgumentError, DataError, ShapeError
+from ..errors import ArgumentError, DataError, ShapeError, positive_int, positive_or_0, real
 from ..losses import Loss
 from ..ops import Array, to_numpy
+from .equilibrium import equilibrium
 from .outputs import attempt
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ __all__ = ["attempt", "equilibrium", "figure", "grid", "png", "save_film", "save
 
 COLOURS = {"D": "#1f77b4", "G": "#d95f02", "P": "#59a14f"}  # told apart by most colour-blind people
 MAX_SIDE = 2100  # pixels: a grid as large as this is not enlarged
+MAX_OPTION = 1024  #: the largest padding and scale of a grid
 MAX_FRAMES = 120  # of a film; more are thinned out evenly
 MAX_FRAME_SIDE = 1100  # pixels: larger frames are shrunk
 MAX_FILM = 45_000_000  # pixels of all frames of a film: about 25 MB, and half a minute, where nothing is alike
@@ -80,9 +82,8 @@ def grid(
         raise ShapeError(f"grid: expected images (N, H, W, 1) or (N, H, W, 3), got {images.shape}.")
     n, h, w, c = images.shape
     columns = math.ceil(math.sqrt(n)) if columns is None else columns
-    for what, value, least in (("columns", columns, 1), ("padding", padding, 0), ("scale", scale, 1)):
-        if value is not None and value < least:
-            raise ArgumentError(f"grid: {what} must be at least {least}, got {value!r}.")
+    columns, scale = positive_int(columns, "grid: columns"), positive_int(scale, "grid: scale", most=MAX_OPTION)
+    padding = positive_int(padding, "grid: padding", least=0, most=MAX_OPTION)
     rows, columns = math.ceil(n / columns), min(columns, n)
     if scale is None:
         scale = 2 if 2 * max(rows * (h + padding), columns * (w + padding)) <= MAX_SIDE else 1
@@ -105,8 +106,9 @@ def _bytes(images: np.ndarray, low: float, high: float) -> np.ndarray:
     """Map [low, high] to 0..255; what lies outside is cut off."""
     if images.dtype == np.uint8:
         return images
-    if not -math.inf < low < high < math.inf:
-        raise ArgumentError(f"grid: expected low below high, both finite, got low={low}, high={high}.")
+    if not -math.inf < real(low) < real(high) < math.inf:
+        raise ArgumentError(f"grid: expected low below high, both finite, got low={low!r:.99}, high={high!r:.99}.")
+    low, high = real(low), real(high)
     if not np.isfinite(images).all():
         first = int(np.argmax(~np.isfinite(images).all(axis=(1, 2, 3))))
         raise DataError(f"grid: image {first} holds NaN or infinity; there is no colour for that.")
@@ -117,6 +119,16 @@ def png(picture: np.ndarray) -> bytes:
     """Return ``picture``, uint8 (height, width) or (height, width, 3), as what a PNG file holds."""
     from PIL import Image
 
+    picture = to_numpy(picture)
+    if (
+        picture.dtype != np.uint8
+        or picture.ndim not in (2, 3)
+        or picture.shape[2:] not in ((), (3,))
+        or not picture.size
+    ):
+        raise ShapeError(
+            f"save_png: expected uint8 (H, W) or (H, W, 3), got {picture.dtype} {picture.shape}; see grid()."
+        )
     data = io.BytesIO()
     Image.fromarray(picture).save(data, format="PNG")
     return data.getvalue()
@@ -124,7 +136,7 @@ def png(picture: np.ndarray) -> bytes:
 
 def save_png(path: str | Path, picture: np.ndarray) -> None:
     """Write ``picture``, uint8 (height, width) or (height, width, 3), as a PNG file."""
-    replace_file(Path(path), png(picture))
+    replace_file(as_path(path, "save_png: path"), png(picture))
 
 
 def save_film(
@@ -150,6 +162,11 @@ def save_film(
     ArgumentError, DataError
         There are no frames, or the last one cannot be read.
     """
+    path = as_path(path, "save_film: path")
+    seconds, hold = positive_or_0(seconds, "save_film: seconds"), positive_or_0(hold, "save_film: hold")
+    if not isinstance(frames, Sequence) or isinstance(frames, str | bytes):
+        raise ArgumentError(f"save_film: frames must be a list of picture files, got {frames!r:.200}.")
+    frames = [as_path(frame, "save_film: each of the frames") for frame in frames]
     if not frames:
         raise ArgumentError("save_film: there are no frames; give at least one picture file.")
     pictures: list[Image] = []
@@ -166,7 +183,7 @@ def save_film(
     durations = [round(1000 * seconds)] * (len(pictures) - 1) + [round(1000 * hold)]
     data = io.BytesIO()
     pictures[0].save(data, format="GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
-    replace_file(Path(path), data.getvalue())
+    replace_file(path, data.getvalue())
     return left_out
 
 
@@ -240,7 +257,13 @@ def save_loss_curves(path: str | Path, losses: np.ndarray, *, loss: Loss | None 
         is NaN in steps where it was not due; its curve leaves them out.
     loss : if given, dashed lines show where both losses would lie at :func:`equilibrium`.
     """
-    losses = np.asarray(losses, dtype=np.float64)
+    path = as_path(path, "save_loss_curves: path")
+    try:
+        losses = np.asarray(losses, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"save_loss_curves: expected numbers (steps, 2 or 3), got {losses!r:.200}.") from error
+    if losses.ndim != 2 or losses.shape[1] not in (2, 3):
+        raise ShapeError(f"save_loss_curves: expected losses (steps, 2) or (steps, 3), got {losses.shape}.")
     steps = np.arange(1, len(losses) + 1)
     levels = (None, None) if loss is None else equilibrium(loss)
     roles = "discriminator", "generator", "penalty"
@@ -270,33 +293,3 @@ def _smoothed(values: np.ndarray, steps: np.ndarray, points: int = 150) -> tuple
     size = max(1, -(-len(values) // points))
     spans = [slice(start, start + size) for start in range(0, len(values), size)]
     return np.array([steps[span].mean() for span in spans]), np.array([np.median(values[span]) for span in spans])
-
-
-def equilibrium(loss: Loss) -> tuple[float, float | None]:
-    r"""Return (L_D, L_G) where G's samples are as the real ones and D answers as well as it then can.
-
-    D cannot tell the two apart, so it gives every sample the same logit s, one that minimises L_D(s, s); that is where
-    ∂L_D/∂r + ∂L_D/∂f = 0, a sum that grows with s for a convex loss and is found by bisection. For
-    :class:`~tinygan.losses.NonSaturating` s = 0, L_D = 2 log 2 ≈ 1.386 and L_G = log 2 ≈ 0.693.
-
-    A critic may have a choice: any s from −1 to 1 with :class:`~tinygan.losses.Hinge`, any at all with
-    :class:`~tinygan.losses.Wasserstein` and :class:`~tinygan.losses.Relativistic`. L_G is None if it depends on that s.
-    """
-
-    def at(s: float) -> tuple[Any, ...]:
-        logit = np.full((1, 1), s)
-        return loss.discriminator(logit, logit), loss.generator(logit, logit)
-
-    def edge(beyond: Callable[[float], bool]) -> float:
-        """Where the slope of L_D(s, s) begins to lie beyond 0."""
-        lower, upper = -50.0, 50.0
-        for _ in range(60):
-            s = (lower + upper) / 2
-            (_, d_real, d_fake), _ = at(s)
-            lower, upper = (lower, s) if beyond(float(d_real[0, 0] + d_fake[0, 0])) else (s, upper)
-        return s
-
-    first, last = edge(lambda slope: slope >= 0.0), edge(lambda slope: slope > 0.0)
-    (d_loss, *_), (g_loss, _) = at((first + last) / 2)
-    choice = abs(float(at(last)[1][0] - at(first)[1][0]))
-    return float(d_loss), float(g_loss) if choice < 1e-6 else None

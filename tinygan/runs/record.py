@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from .. import checkpoints
 from ..checkpoints import Rule
+from ..errors import CheckpointError
+
+CHECKPOINT = "checkpoint.safetensors"  #: the name of a run's checkpoint in its folder
 
 #: Where in its memory a generator reads next: MT19937 in 624 words, Philox in 4. NumPy does not look whether it does.
 LAST = {"pos": 624, "buffer_pos": 4}
@@ -59,3 +66,20 @@ NETWORKS: dict[str, Rule] = {
     "noise_dim": _whole(1, 1 << 24),
     "range": ("two numbers, the lower first", _is_range),
 }
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return (arrays, metadata) of a run's checkpoint; CheckpointError if it is not there, cannot be read, is damaged,
+    or is no run's."""
+    path = checkpoints.as_path(path, "read_checkpoint: path")
+    if not checkpoints.exists(path):
+        raise CheckpointError(f"{path}: there is no checkpoint to go on from. Start without --resume (resume=False).")
+    arrays, about = checkpoints.read(path)
+    if about.get("kind") != "run":
+        kind = about.get("kind") or "record of another kind"
+        raise CheckpointError(f"{path}: holds a {kind!s:.40}, not a training run.")
+    checkpoints.require_record(about, RUN, f"{path}: the record of the run")
+    losses = arrays.get("losses")
+    if losses is None or losses.ndim != 2 or len(losses) != about["step"]:
+        raise CheckpointError(f"{path}: does not hold the losses of its {about['step']:,} steps.")
+    return arrays, about

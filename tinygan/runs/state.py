@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import checkpoints
-from ..errors import CheckpointError
+from ..errors import ArgumentError, CheckpointError
 from ..gan import GAN
 from ..network import Sequential
 from ..ops import Array
@@ -79,6 +79,8 @@ def live_arrays(gan: GAN) -> dict[str, Array]:
 
 def rngs(gan: GAN) -> dict[str, np.random.Generator]:
     """Every source of random numbers, by the name it has in a checkpoint."""
+    if not isinstance(gan, GAN):
+        raise ArgumentError(f"expected a tinygan.GAN, got {type(gan).__name__}.")
     generators = {"training": gan.rng, "sampling": gan.sample_rng}
     for name, network in (("generator", gan.generator), ("discriminator", gan.discriminator)):
         generators |= {f"{name}.{key}": rng for key, rng in network.rngs()}
@@ -87,6 +89,8 @@ def rngs(gan: GAN) -> dict[str, np.random.Generator]:
 
 def _owners(gan: GAN) -> dict[str, Any]:
     """Everything that holds arrays, by the name it has in a checkpoint."""
+    if not isinstance(gan, GAN):
+        raise ArgumentError(f"expected a tinygan.GAN, got {type(gan).__name__}.")
     owners = {
         "generator": gan.generator,
         "discriminator": gan.discriminator,

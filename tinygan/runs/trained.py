@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 
 from .. import checkpoints, layers
-from ..errors import ArgumentError, CheckpointError
+from ..errors import ArgumentError, CheckpointError, positive_int
 from ..layers import Layer
+from ..layers.starting import as_generator
 from ..layers.stored import name_of
 from ..network import Sequential
-from .folder import CHECKPOINT, read_checkpoint
-from .record import NETWORKS
+from .record import CHECKPOINT, NETWORKS, read_checkpoint
 
 KINDS = {name: getattr(layers, name) for name in layers.__all__ if name != "Layer"}
 MAX_NUMBERS = 1 << 24  #: in what a layer makes of one sample; a bound on what a foreign file can ask for
@@ -67,7 +67,7 @@ class Trained:
 
     def noise(self, n: int, *, seed: int = 0) -> np.ndarray:
         """Draw z (n, noise_dim)."""
-        rng = np.random.default_rng(seed)
+        n, rng = positive_int(n, "noise: n", least=0, most=2**30 // self.noise_dim), as_generator(seed)
         return rng.standard_normal((n, self.noise_dim), dtype=self.generator.theta.dtype)
 
 
@@ -88,7 +88,7 @@ def load_trained(folder: str | Path, *, classes: Iterable[type[Layer]] | Mapping
     ArgumentError
         ``classes`` holds something else than classes of layers.
     """
-    path = Path(folder) / CHECKPOINT
+    path = checkpoints.as_path(folder, "load_trained: folder") / CHECKPOINT
     kinds = {**KINDS, "Sequential": Sequential, **_by_name(classes)}
     if not checkpoints.exists(path):
         raise CheckpointError(f"{path}: there is no checkpoint; give the folder of a run, such as runs/mnist_mlp_gan.")

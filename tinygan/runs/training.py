@@ -15,11 +15,15 @@ from typing import Any
 import numpy as np
 
 from ..backends.loading import out_of_memory
+from ..checkpoints import as_path
 from ..data import ImageData, OnDevice, batches, steps_per_epoch
+from ..data.arrays import from_array
+from ..data.dataset import check_range
 from ..errors import ArgumentError, NonFiniteError, ShapeError, positive_int
 from ..errors import seed as check_seed
 from ..gan import GAN, Losses
 from ..layers.base import show_shape
+from ..layers.starting import flag
 from ..ops import Array, ops_of, to_backend
 from ..parallel import Group, Together, joined, require_alike
 from ..parallel.console import say
@@ -36,7 +40,7 @@ LOOK_EVERY = 50  # steps between two looks at the losses; on a GPU each look wai
 
 def train(
     gan: GAN,
-    data: ImageData,
+    data: ImageData | Array,
     *,
     out: str | Path,
     epochs: int | None = None,
@@ -51,6 +55,7 @@ def train(
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
+    callback: Callable[[GAN, Losses], object] | None = None,
     group: Group | None = None,
 ) -> Path:
     """Train ``gan`` on ``data`` up to a number of steps; return the folder with all that came of it.
@@ -60,6 +65,8 @@ def train(
 
     Parameters
     ----------
+    data : the images, as :func:`tinygan.data.load` gives them; or an array of them, which that function takes as well:
+        (N, H, W) or (N, H, W, C), uint8, or floats in [0, 1], or in [−1, 1] if any is negative.
     out : folder for the output; made if it is not there.
     epochs, steps : when to stop, counted from the very start of the run; one of the two. A step shows D ``batch_size``
         real images, ``gan.d_steps`` times, and trains G once. An epoch visits the images once, in an order of its own;
@@ -72,6 +79,10 @@ def train(
     overwrite : remove an earlier run in ``out``, rather than refuse to start.
     settings : JSON-like values to record with the run, such as command-line flags.
     progress : whether to show progress on stderr: a bar, or a line now and then where that is no terminal.
+    callback : called as ``callback(gan, losses)`` after every step, in each process, before what is due then is drawn
+        or written: ``gan.t`` is the number of the step; reading a loss on a GPU waits for it. Its result is ignored,
+        and an exception ends the run. It may change what it likes; whether a resumed run is then the same is its own
+        affair.
     group : the processes that train together; None: all that mpiexec started, or this one alone.
 
     Raises
@@ -96,6 +107,25 @@ def train(
         Ctrl-C, SIGTERM or SIGHUP (a closed terminal) came. The step at hand was finished and a checkpoint written; a
         second signal does not wait.
     """
+    if not isinstance(gan, GAN):
+        raise ArgumentError(f"train: expected a tinygan.GAN, got {type(gan).__name__}.")
+    if not isinstance(data, ImageData):
+        if not hasattr(data, "__array__"):
+            made = (
+                f"train: data must be what tinygan.data.load gives, or an array of images, got {type(data).__name__}."
+            )
+            raise ArgumentError(made)
+        data = from_array(data)
+    if not (callback is None or callable(callback)):
+        raise ArgumentError(f"train: callback must be a function of (gan, losses), got {callback!r:.200}.")
+    if not (group is None or isinstance(group, Group)):
+        raise ArgumentError(f"train: group must be a tinygan.parallel.Group, got {group!r:.200}.")
+    out, (low, high) = as_path(out, "train: out"), check_range(low, high)
+    resume, overwrite, progress = (
+        flag(resume, "train: resume"),
+        flag(overwrite, "train: overwrite"),
+        flag(progress, "train: progress"),
+    )
     sample_every = positive_int(sample_every, "train: sample_every")
     checkpoint_every = positive_int(checkpoint_every, "train: checkpoint_every")
     seed, batch_size = check_seed(seed, "train"), positive_int(batch_size, "train: batch_size")
@@ -111,7 +141,7 @@ def train(
             load_state(gan, *group.first(lambda: state(gan)))
         rows, shown = batch_size * gan.d_steps, progress and group.rank == 0
         bar = Progress(gan.t, last, rows=rows, per_epoch=run.steps_per_epoch, shown=shown)
-        loop = _Loop(run, group, _stepper(gan, together), bar, last, sample_every, checkpoint_every)
+        loop = _Loop(run, group, _stepper(gan, together), bar, last, sample_every, checkpoint_every, callback)
         samples = _real_samples(gan, data, group, batch_size, seed, low, high)
         with bar, Signals() as signals:
             try:
@@ -139,9 +169,10 @@ class _Loop:
         last: int,
         sample_every: int,
         checkpoint_every: int,
+        callback: Callable[[GAN, Losses], object] | None,
     ) -> None:
         self.run, self.group, self.take, self.bar, self.last = run, group, take, bar, last
-        self.sample_every, self.checkpoint_every = sample_every, checkpoint_every
+        self.sample_every, self.checkpoint_every, self.callback = sample_every, checkpoint_every, callback
         self.ops = ops_of(run.gan.discriminator.theta)
         self.waits = self.ops.name != "numpy"  # where looking makes the host wait, only some steps are looked at
         self.looked = run.gan.t  # the latest step whose losses and gradients were looked at
@@ -155,6 +186,8 @@ class _Loop:
         sample, keep = t % self.sample_every == 0, stop or t % self.checkpoint_every == 0 or t == self.last
         look = sample or keep or t % LOOK_EVERY == 0
         self._train(t, real, look or not self.waits)
+        if self.callback:
+            self.callback(run.gan, self.unread[-1])
         if look:
             self._read(t)
         if sample or keep:

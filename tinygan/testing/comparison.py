@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import ArgumentError, GradientError, UndecidedError
+from ..errors import ArgumentError, GradientError, UndecidedError, positive_int, real
 from ..ops import Array, to_numpy
 from .differences import Slopes, Undecided, slope, slopes
 
@@ -57,6 +57,14 @@ class Claim(Protocol):
         ...
 
 
+def checked(tolerance: Any, exhaustive: Any, directions: Any) -> tuple[float, int, int]:
+    """Return how exactly and how often is compared, as numbers; ArgumentError if that has no meaning."""
+    if not 0.0 < real(tolerance) <= 1e-6:
+        raise ArgumentError(f"tolerance must be in (0, 1e-6], got {tolerance!r:.200}: in float64, more proves nothing.")
+    most = positive_int(exhaustive, "exhaustive", least=0)
+    return real(tolerance), most, positive_int(directions, "directions", most=1 << 16)
+
+
 def verify(
     claim: Claim,
     dys: np.ndarray,
@@ -66,8 +74,9 @@ def verify(
     directions: int = 8,
 ) -> GradientReport:
     """Compare every claimed gradient with finite differences, array by array."""
-    if not 0.0 < tolerance <= 1e-6:
-        raise ArgumentError(f"tolerance must be in (0, 1e-6], got {tolerance!r}: in float64, more proves nothing.")
+    tolerance, exhaustive, directions = checked(tolerance, exhaustive, directions)
+    if not claim.points:
+        raise ArgumentError(f"{claim.where}: there is no array to check a gradient for; give at least one.")
     first = next(iter(claim.points))
     y = claim.evaluate(first, claim.points[first])
     if not np.isfinite(y).all():

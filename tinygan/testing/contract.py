@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import ArgumentError, ContractError, GradientError
 from ..layers.base import Layer
 from ..layers.initializers import Rng
+from ..layers.starting import flag
 from ..ops import Array
 from . import etiquette, mathematics, remembering
 from .trial import Rule, Trial
@@ -40,6 +41,7 @@ def check_layer(layer: Layer, x: Array, *, gradients: bool = True, rng: Rng = 0)
     """
     if not isinstance(layer, Layer):
         raise ArgumentError(f"check_layer: expected a tinygan Layer, got {type(layer).__name__}. Derive from Layer.")
+    gradients = flag(gradients, "check_layer: gradients")
     trial = Trial(layer, x, rng)
     for rule in RULES:
         if rule is mathematics.gradients_are_right and not gradients:

@@ -21,12 +21,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import GradientError, ShapeError
+from ..errors import ArgumentError, GradientError, ShapeError
 from ..layers.base import Layer
-from ..layers.initializers import Rng, as_generator
-from ..ops import Array, ops_of, to_numpy
+from ..layers.starting import Rng, as_generator, flag
+from ..ops import Array, as_array, ops_of, to_numpy
 from .comparison import GradientReport, verify
-from .trial import keeps_a_trace, require_initialised, rewinder
+from .trial import keeps_a_trace, numbers, require_initialised, rewinder
 
 
 def check_gradients(
@@ -84,7 +84,7 @@ def check_gradients(
     >>> check_gradients(Dense(3, 2), x).comparisons
     160
     """
-    rng = as_generator(rng)
+    rng, params = as_generator(rng), flag(params, "check_gradients: params")
     claim = LayerClaim(layer, x, train, params)
     y = claim.evaluate(None, claim.x)
     if not np.isfinite(y).all():
@@ -97,7 +97,7 @@ def check_gradients(
     if dy is None:
         dys = rng.standard_normal((min(y.size, 16), y.size))
     else:
-        dys = to_numpy(dy).astype(np.float64).reshape(1, -1)
+        dys = numbers(dy).reshape(1, -1)
         if dys.size != y.size:
             raise GradientError(f"{claim.where}: dy has {dys.size} numbers, the output {y.size}.")
     return verify(claim, dys, rng, tolerance, exhaustive, directions)
@@ -154,6 +154,11 @@ def check_generator_gradient(
     GradientError
         As for :func:`check_gradients`, or ``D.input_gradient`` touched D's gradients.
     """
+    for what, layer in (("generator", generator), ("discriminator", discriminator)):
+        if not isinstance(layer, Layer):
+            raise ArgumentError(f"check_generator_gradient: the {what} must be a Layer, got {type(layer).__name__}.")
+    if not hasattr(loss, "compares"):
+        raise ArgumentError(f"check_generator_gradient: loss must be one of tinygan.losses, got {loss!r:.200}.")
     return check_gradients(_ThroughTheDiscriminator(generator, discriminator, loss, real_logits), z, **options)
 
 
@@ -166,8 +171,8 @@ class LayerClaim:
     def __init__(self, layer: Layer, x: Array, train: bool, params: bool) -> None:
         require_initialised(layer)
         self.where, self.train = layer.name, train
-        self.layer, self.put = layer.astype(np.float64), ops_of(x).from_host
-        self.x = np.array(to_numpy(x), dtype=None if layer.takes_integers else np.float64)
+        self.layer, self.put = layer.astype(np.float64), ops_of(x := as_array(x)).from_host
+        self.x = np.array(to_numpy(x)) if layer.takes_integers else numbers(x)
         self.points: dict[Hashable, np.ndarray] = {} if layer.takes_integers else {None: self.x}
         if params:
             self.points |= {key: np.array(to_numpy(value)) for key, value in self.layer.params.items()}

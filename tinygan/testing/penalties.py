@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, GradientError, UndecidedError
+from ..errors import seed as check_seed
 from ..layers.base import Layer
-from ..layers.initializers import as_generator
+from ..layers.starting import as_generator
 from ..network import Sequential
-from ..ops import Array, ops_of, to_numpy
+from ..ops import Array, as_array, ops_of, to_numpy
 from ..penalties import register
 from ..penalties.derivative import NETWORK
 from ..penalties.rules import RULES
-from .comparison import GradientReport, verify
+from .comparison import GradientReport, checked, verify
 from .differences import Undecided, slopes
 from .trial import keeps_a_trace, rewinder
 
@@ -56,8 +57,13 @@ def check_penalty(
         It looks elsewhere, at points of one ratio for all or several within a sample; its value is another function of
         the norms; its gradient is not that of its value, or is not added.
     """
-    if where not in ("real", "fake", "between"):
-        raise ArgumentError(f"check_penalty: where must be 'real', 'fake' or 'between', got {where!r}.")
+    if not isinstance(where, str) or where not in ("real", "fake", "between"):
+        raise ArgumentError(f"check_penalty: where must be 'real', 'fake' or 'between', got {where!r:.200}.")
+    tolerance, exhaustive, directions = checked(tolerance, exhaustive, directions)
+    seed, real, fake = check_seed(seed, "check_penalty"), as_array(real), as_array(fake)
+    for what, function in (("penalty", penalty), ("value", value)):
+        if not callable(function):
+            raise ArgumentError(f"check_penalty: {what} must be a function, got {function!r:.200}.")
     if real.shape != fake.shape or len(real) < 2:
         raise ArgumentError(
             f"check_penalty: real and fake must be two batches of one shape and at least 2 samples, got {real.shape} "

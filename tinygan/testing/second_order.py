@@ -23,7 +23,7 @@ from ..layers.base import Layer
 from ..layers.initializers import Rng, as_generator
 from ..ops import Array, to_numpy
 from ..penalties.rules import rule_of
-from .comparison import GradientReport, verify
+from .comparison import GradientReport, checked, verify
 from .differences import Undecided, slopes
 from .gradients import LayerClaim
 
@@ -71,7 +71,7 @@ def check_second_order(
     >>> check_second_order(SiLU(), x).zero
     ()
     """
-    rng = as_generator(rng)
+    rng, (tolerance, exhaustive, directions) = as_generator(rng), checked(tolerance, exhaustive, directions)
     claim = SecondOrderClaim(layer, x, train, rng)
     claim.check_tangent(rng, tolerance, directions)
     claim.check_adjoint(rng, directions)

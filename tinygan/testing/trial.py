@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layers.base import Layer
 from ..layers.initializers import Rng, as_generator
-from ..ops import Array, ops_of, to_numpy
+from ..ops import Array, as_array, ops_of, to_numpy
 
 
 class Run(NamedTuple):
@@ -32,12 +32,13 @@ class Trial:
 
     def __init__(self, layer: Layer, x: Array, rng: Rng) -> None:
         require_initialised(layer)
-        self.layer, self.put, rng = layer, ops_of(x).from_host, as_generator(rng)
+        x, rng = as_array(x), as_generator(rng)
+        self.layer, self.put = layer, ops_of(x).from_host
         if layer.takes_integers:
             self.x = np.array(to_numpy(x))
             self.other = rng.permutation(self.x.ravel()).reshape(self.x.shape)  # indices that the layer knows
         else:
-            self.x = np.array(to_numpy(x), dtype=np.float64)
+            self.x = numbers(x)
             self.other = self.x[::-1] + 0.1 * rng.standard_normal(self.x.shape)  # near the range of x
         self.fresh().check_input(self.batch(self.x))  # a batch that does not fit is no fault of the layer
         self.rng = rng
@@ -94,9 +95,21 @@ class Trial:
         return np.array(to_numpy(a))
 
 
+def numbers(x: Array) -> np.ndarray:
+    """A float64 copy of ``x`` on the host; DTypeError if it holds no numbers, ShapeError if it is a single one."""
+    host = to_numpy(x)
+    if host.dtype.kind not in "biuf":
+        raise DTypeError(f"expected an array of numbers, got {host.dtype}.")
+    if host.ndim == 0:
+        raise ShapeError("expected a batch (N, ...), got a single number of shape ().")
+    return np.array(host, dtype=np.float64)
+
+
 def require_initialised(layer: Layer) -> None:
     """Refuse a layer whose class forgot the first line of ``__init__``."""
-    if isinstance(layer, Layer) and not hasattr(layer, "_bound"):
+    if not isinstance(layer, Layer):
+        raise ArgumentError(f"expected a tinygan Layer, got {type(layer).__name__}; derive from Layer.")
+    if not hasattr(layer, "_bound"):
         raise ArgumentError(f"{type(layer).__name__}: __init__ must call super().__init__().")
 
 

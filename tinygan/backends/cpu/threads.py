@@ -7,9 +7,10 @@ convolutions, whose products then use one thread each.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
 from itertools import pairwise
@@ -30,10 +31,6 @@ def workers() -> int:
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, workers() - 1), thread_name_prefix="tinygan")
-
-
-if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def share_out(work: Callable[[int, int], None], size: int, *, least: int) -> None:
@@ -66,12 +63,59 @@ def share_images(work: Callable[[int, int], None], n: int, products: int) -> Non
 
 
 @cache
-def _blas() -> Any:
+def _blas() -> list[Any]:
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
 
 
-def one_blas_thread() -> AbstractContextManager:
-    """Within the ``with`` block, matrix products use one thread each: for work that is shared out already."""
-    return _blas().limit(limits=1, user_api="blas")
+_lock, _users = threading.Lock(), 0  # how many blocks run with one thread each
+_before: list[int] = []  # how many threads each BLAS had when there were none
+_of_thread = threading.local()  # its ``users``: how many of the blocks are this thread's
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Within the ``with`` block, matrix products use one thread each: for work that is shared out already.
+
+    The number of threads belongs to the whole process, or with OpenMP to each thread of Python. So of all blocks that
+    run at once, the first one in looks what it was, and the last one out puts that back; or each one, with OpenMP.
+    """
+    global _users, _before
+    with _lock:
+        if _users == 0:
+            _before = [library.num_threads for library in _blas()]
+        for library in _blas():
+            _set_threads(library, 1)
+        _users += 1
+        _of_thread.users = getattr(_of_thread, "users", 0) + 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            _of_thread.users -= 1
+            for library, threads in zip(_blas(), _before, strict=True):
+                if (_of_thread.users if getattr(library, "threading_layer", "") == "openmp" else _users) == 0:
+                    _set_threads(library, threads)
+
+
+def _set_threads(library: Any, threads: int) -> None:
+    """Set the number of threads, also from another thread of Python than the one that has set it before: from 3.8 on
+    threadpoolctl would do nothing then."""
+    if hasattr(library, "clear_controlling_thread"):
+        library.clear_controlling_thread(force=True)
+    library.set_num_threads(threads)
+    if hasattr(library, "clear_controlling_thread"):
+        library.clear_controlling_thread(force=True)
+
+
+def _start_anew() -> None:
+    """Forget what belongs to threads that a forked child does not have."""
+    global _lock, _users
+    _lock, _users = threading.Lock(), 0
+    _pool.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
