@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, log1p
+from support.ids import brief
 from support.reference import convolution, transposed_convolution
 
 from tinygan import GAN, Sequential
@@ -288,7 +289,7 @@ ARRAY_ODDITIES = [
 ]
 
 
-@pytest.mark.parametrize(("value", "error", "words"), ARRAY_ODDITIES, ids=lambda v: repr(v)[:30])
+@pytest.mark.parametrize(("value", "error", "words"), ARRAY_ODDITIES, ids=brief)
 def test_what_is_no_plain_array_of_numbers_is_refused_on_entry(value, error, words):
     layer, network = Dense(3, 2), Sequential(Dense(3, 1))
     for take in (layer, layer.forward, network, network.forward):

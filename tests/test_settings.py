@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.ids import brief
 
 from tinygan import GAN, Sequential, losses, optim, penalties
 from tinygan.data import ImageData, OnDevice
@@ -114,7 +115,7 @@ OPTIONAL = {"clip_norm", "weight_clip"}
 ASSIGNED_ODDITIES = [(name, value) for name in SETTINGS for value in BAD if not (value is None and name in OPTIONAL)]
 
 
-@pytest.mark.parametrize(("name", "value"), ASSIGNED_ODDITIES, ids=lambda v: repr(v)[:20])
+@pytest.mark.parametrize(("name", "value"), ASSIGNED_ODDITIES, ids=brief)
 def test_what_has_no_meaning_is_refused_at_assignment_and_changes_nothing(name, value):
     owner = SETTINGS[name]()
     before = getattr(owner, name)
@@ -156,7 +157,7 @@ GAN_ODDITIES = [
 ]
 
 
-@pytest.mark.parametrize(("options", "words"), GAN_ODDITIES, ids=lambda v: repr(v)[:40])
+@pytest.mark.parametrize(("options", "words"), GAN_ODDITIES, ids=brief)
 def test_settings_of_a_gan_without_meaning(options, words):
     with pytest.raises(ArgumentError, match=words):
         gan(**options)

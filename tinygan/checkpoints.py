@@ -39,19 +39,26 @@ Rule = tuple[str, Callable[[Any], bool]]  # what an entry of a record must be, i
 T = TypeVar("T")
 
 
-def as_path(value: Any, what: str = "the path") -> Path:
-    """Return ``value`` as a path, with ~ for the user's folder; ArgumentError if it is none, or nobody's folder."""
-    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+def as_path(value: Any, what: str = "") -> Path:
+    """Return ``value`` as a path, with a home folder for ~ or ~user; a file that is really called ~something is itself.
+
+    Raises
+    ------
+    ArgumentError
+        It is no path, or an empty one, or nobody knows that home folder. The message begins with ``what``.
+    """
+    text, what = os.fspath(value) if isinstance(value, str | os.PathLike) else None, f"{what}: " if what else ""
     if not isinstance(text, str) or not text or "\0" in text:
-        raise ArgumentError(f"{what} must be a path, a text that is not empty and has no NUL, got {value!r:.200}.")
+        got = f"the text {text!r:.200}" if isinstance(text, str) else f"{value!r:.200}"
+        raise ArgumentError(f"{what}expected a path, got {got}; '.' is the current folder.")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:  # no such user, or one without a home
         if os.path.lexists(text):
-            return Path(text)  # a file that is really called so
+            return Path(text)
         raise ArgumentError(
-            f"{what} is {text!r}, but nobody knows the home folder {Path(text).parts[0]}. Write the whole path, or "
-            f"./{text} for a file of that name."
+            f"{what}{text}: nobody knows the home folder {Path(text).parts[0]}. Write the whole path, or ./{text} for "
+            "a file of that name."
         ) from error
 
 

@@ -114,7 +114,7 @@ class GAN:
         ops_of(generator.theta, discriminator.theta)  # refuses networks that live in two places
         if (g := generator.theta.dtype) != (d := discriminator.theta.dtype):
             raise DTypeError(f"GAN: G computes in {g} and D in {d}; network.astype({str(d)!r}) makes them alike.")
-        if isinstance(_last(discriminator), Sigmoid) and getattr(self.loss, "from_logits", False):
+        if isinstance(last_layer(discriminator), Sigmoid) and getattr(self.loss, "from_logits", False):
             raise ArgumentError(
                 f"GAN: D ends in Sigmoid(), but {self.loss!r} takes logits, free to lie anywhere: it applies σ itself "
                 "where one belongs, and with two of them D could not call a sample fake; leave the layer out."
@@ -283,7 +283,7 @@ class GAN:
             )
 
 
-def _last(network: Sequential) -> Layer:
+def last_layer(network: Sequential) -> Layer:
     """The layer that computes a network's output: not one that only arranges it, and inside of nested networks."""
     layers = [layer for layer in network.layers if not isinstance(layer, Flatten | Reshape)] or network.layers
-    return _last(layers[-1]) if isinstance(layers[-1], Sequential) else layers[-1]
+    return last_layer(layers[-1]) if isinstance(layers[-1], Sequential) else layers[-1]

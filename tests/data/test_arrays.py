@@ -1,6 +1,7 @@
 """Arrays that people saved with NumPy: the right ones come back as they were, no other one gets further."""
 
 import io
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from support.pictures import noise
 
-from tinygan.data import load, read_arrays
+from tinygan.data import ImageData, load, read_arrays
 from tinygan.errors import DataError
 
 IMAGES = noise(0, 5, 6, 7, 3)
@@ -164,6 +165,144 @@ BAD_FILES = {
     "float labels": ("a.npz", saved(IMAGES, labels=np.zeros(5)), "expected integer labels"),
     "encrypted": ("a.npz", lambda p: p.write_bytes(b"PK\3\4" + bytes(99)), "not a whole"),
 }
+
+
+def spread(low, high, dtype=np.float64):
+    """Images whose values go from ``low`` to ``high``."""
+    return np.linspace(low, high, 600, dtype=np.float64).reshape(50, 4, 3, 1).astype(dtype)
+
+
+TINY = np.finfo(np.float32).eps
+
+#: (the smallest and the largest value, dtype, the range that is meant): rounding at the ends means nothing
+RANGE_ODDITIES = [
+    (-1e-9, 1.0, np.float64, 0.0),
+    (0.0, 1.0 + 1e-6, np.float64, 0.0),
+    (-1e-9, 1.0 + 1e-6, np.float32, 0.0),
+    (-1e-300, 1.0, np.float64, 0.0),
+    (-0.0, 1.0, np.float64, 0.0),
+    (-1e-3, 1.0009765625, np.float16, 0.0),
+    (-0.0019, 1.0019, np.float64, 0.0),
+    (-TINY, 1.0 + TINY, np.float32, 0.0),
+    (0.25, 0.5, np.float32, 0.0),
+    (-1.0 - 1e-6, 1.0, np.float64, -1.0),
+    (-1.0 - 1e-6, 1.0 + 1e-6, np.float32, -1.0),
+    (-1.0009765625, 1.0009765625, np.float16, -1.0),
+    (-1.0 - 1e-12, 0.5, np.float64, -1.0),
+    (-1.0039, 1.0039, np.float64, -1.0),
+    (-0.5, 0.5, np.float64, -1.0),
+]
+
+
+@pytest.mark.parametrize(("low", "high", "dtype", "black"), RANGE_ODDITIES)
+def test_rounding_at_the_ends_of_a_range_is_none_of_its_values(tmp_path, low, high, dtype, black):
+    images = spread(low, high, dtype)
+    np.save(tmp_path / "a.npy", images)
+    expected = np.rint(np.clip((images.astype(np.float64) - black) * 255 / (1 - black), 0, 255))
+    np.testing.assert_array_equal(load(tmp_path / "a.npy").images, expected)
+    floats = ImageData.from_floats(images, low=black, high=1.0)
+    np.testing.assert_array_equal(floats.images, expected)
+
+
+#: (values, words of the answer, words that would lead astray)
+BEYOND_ODDITIES = [
+    (spread(-0.05, 1.04), r"got \[-0.05, 1.04\]; .*clip\(images, 0, 1\)", "uint8"),
+    (spread(-0.05, 1.0), r"got \[-0.05, 1\]; .*clip\(images, 0, 1\)", "uint8"),
+    (spread(0.0, 1.002), r"got \[0, 1.002\]; .*clip\(images, 0, 1\)", "uint8"),
+    (spread(-0.002, 1.0), r"got \[-0.002, 1\]; .*clip\(images, 0, 1\)", "uint8"),
+    (spread(-1.004, 1.0), r"got \[-1.004, 1\]; scale them", "uint8"),
+    (spread(-0.49, 1.0), r"got \[-0.49, 1\]", "uint8"),
+    (spread(-1.0, 1.5), r"got \[-1, 1.5\]; scale them", "uint8"),
+    (spread(0.0, 2.0), r"got \[0, 2\]; scale them", "uint8"),
+    (spread(-2.1, 2.6), r"got \[-2.1, 2.6\]; scale them", "uint8|clip"),
+    (spread(0.0, 255.0), r"got \[0, 255\]; images.astype\(numpy.uint8\)", "clip"),
+    (spread(-1e-4, 255.0), r"got \[-0.0001, 255\]; images.astype", "clip"),
+    (spread(0.0, 65535.0), r"got \[0, 65535\]; scale them", "uint8"),
+    (spread(0, 1).round().astype(np.int64), r"from 0 to 1, so \(images \* 255\)", None),
+    (spread(0, 1).round().astype(np.uint16), r"from 0 to 1, so \(images \* 255\)", None),
+    (spread(0, 255).astype(np.uint32), "from 0 to 255, so images.astype", None),
+    (spread(0, 1023).astype(np.uint16), r"from 0 to 1,023, so \(images >> 2\)", None),
+    (spread(0, 4095).astype(np.uint16), r"from 0 to 4,095, so \(images >> 4\)", None),
+    (spread(0, 16383).astype(np.int32), r"from 0 to 16,383, so \(images >> 6\)", None),
+    (spread(0, 65535).astype(np.uint16), r"\(images // 257\).* go from 0 to 65,535\.", "so"),
+    (spread(-1, 1).round().astype(np.int8), "from -1 to 1, so shift and scale", None),
+    (spread(-1024, 3071).astype(np.int16), "from -1,024 to 3,071, so shift and scale", None),
+]
+
+
+@pytest.mark.parametrize(("images", "words", "astray"), BEYOND_ODDITIES, ids=range(len(BEYOND_ODDITIES)))
+def test_no_advice_makes_images_black(tmp_path, images, words, astray):
+    np.save(tmp_path / "a.npy", images)
+    with pytest.raises(DataError, match=words) as caught:
+        load(tmp_path / "a.npy")
+    assert not (astray and re.search(rf"; .*\b({astray})\b", str(caught.value)))
+
+
+@pytest.mark.parametrize(("beyond", "clip"), [(0.01, True), (0.2, True), (254.0, False)])
+def test_from_floats_advises_to_clip_only_where_little_is_cut_off(beyond, clip):
+    with pytest.raises(DataError, match="pass the low and high") as caught:
+        ImageData.from_floats(spread(0.0, 1.0 + beyond))
+    assert ("numpy.clip" in str(caught.value)) == clip
+
+
+def test_digits_of_a_message_tell_what_is_wrong():
+    with pytest.raises(DataError, match=r"in \[1000000.0, 1000001.0\], got \[1000000, 1000001.0625\]"):
+        ImageData.from_floats(spread(1e6, 1e6 + 1.0625), low=1e6, high=1e6 + 1)
+
+
+#: (values, what their brightest is): images that are nearly black though nobody meant them to be
+DARK_ODDITIES = [
+    (np.eye(8, dtype=np.uint8)[None, ..., None], "1 of 255"),
+    ((IMAGES // 16), r"1[45] of 255 \(in 16 bits: (3,839|4,095) of 65,535\)"),
+    (IMAGES.astype(np.float32) / 255 / 8, "3[12] of 255"),
+]
+
+
+@pytest.mark.parametrize(("images", "words"), DARK_ODDITIES, ids=range(len(DARK_ODDITIES)))
+def test_nearly_black_images_are_told_of(tmp_path, images, words):
+    np.save(tmp_path / "a.npy", images)
+    assert re.search(f"nearly black, their brightest value is {words}", load(tmp_path / "a.npy").description)
+    np.save(tmp_path / "b.npy", IMAGES)
+    assert "black, their" not in load(tmp_path / "b.npy").description
+
+
+def test_a_description_says_whether_there_are_labels(tmp_path):
+    np.save(tmp_path / "a.npy", IMAGES)
+    np.savez(tmp_path / "b.npz", images=IMAGES, y=np.arange(5))
+    np.savez(tmp_path / "c.npz", images=IMAGES, labels=np.arange(5))
+    assert load(tmp_path / "a.npy").description.endswith("no labels: a .npy file holds nothing but images")
+    assert load(tmp_path / "b.npz").description.endswith("no labels: no array is called 'labels' but 'y'")
+    assert load(tmp_path / "c.npz").description.endswith("labels: its array 'labels'")
+
+
+def spoiled(method, at):
+    """A .npz file packed with this method, with damage in the middle of its member."""
+
+    def save(path):
+        content = io.BytesIO()
+        np.save(content, IMAGES)
+        zipped(content.getvalue(), method)(path)
+        packed = bytearray(path.read_bytes())
+        for i in range(at, at + 20):
+            packed[i] ^= 0x55
+        path.write_bytes(packed)
+
+    return save
+
+
+#: (how the member is packed, where the damage begins)
+PACKED_ODDITIES = [
+    (method, at)
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+    for at in (42, 51, 90, 300)
+]
+
+
+@pytest.mark.parametrize(("method", "at"), PACKED_ODDITIES)
+def test_damage_in_any_packing_is_one_error(tmp_path, method, at):
+    spoiled(method, at)(tmp_path / "a.npz")
+    with pytest.raises(DataError, match=r"not a whole .npy or .npz file|holds Python objects"):
+        load(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("case", BAD_FILES)

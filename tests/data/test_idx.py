@@ -153,3 +153,17 @@ def test_memory_stays_bounded_whatever_a_file_says(tmp_path, content, message):
     finally:
         tracemalloc.stop()
     assert peak < 2**19
+
+
+def test_unpacking_takes_the_memory_of_the_array_and_little_more(tmp_path):
+    """Zeros, which gzip packs a thousandfold."""
+    path = tmp_path / "zeros"
+    path.write_bytes(bomb(b"\0\0\x08\x03" + struct.pack(">3I", 16, 1024, 1024), 16))
+    assert path.stat().st_size < 20_000
+    tracemalloc.start()
+    try:
+        assert read_idx(path, ndim=3).nbytes == 16 << 20
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 << 20

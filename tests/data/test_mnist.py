@@ -132,7 +132,9 @@ def test_one_file_is_read_with_the_labels_beside_it(tmp_path):
 
 def test_a_folder_without_labels_is_enough_for_a_gan(tmp_path):
     (write_set(tmp_path) / "train-labels-idx1-ubyte.gz").unlink()
-    assert load(tmp_path).labels is None
+    data = load(tmp_path)
+    assert data.labels is None
+    assert data.description.endswith("; no labels: no file of them lies beside it")
 
 
 def test_the_environment_names_a_folder(tmp_path, monkeypatch):
@@ -334,13 +336,103 @@ def test_a_download_without_end_is_cut_off(tmp_path, shop, mirrors, monkeypatch)
     assert not any(path.suffix == ".gz" and "images" in path.name for path in (tmp_path / "cache").rglob("*"))
 
 
-def test_a_trickle_is_cut_off(monkeypatch):
-    brake = mnist._Brake()
-    brake.update(1000)
-    monkeypatch.setattr(mnist, "PATIENCE_SECONDS", -1.0)
-    brake.started -= 10
-    with pytest.raises(DataError, match="only 1,001 bytes came in 10 seconds"):
-        brake.update(1)
+def drip(talk, reply, piece, ended):
+    """Send ``reply``, then ``piece`` again and again, as slowly as nobody would wait for."""
+    with contextlib.suppress(OSError), talk:
+        talk.recv(1 << 16)
+        talk.sendall(reply)
+        while not ended.wait(0.03):
+            talk.sendall(piece)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+#: (what a server sends at once, what it sends every 30 ms): none of it ever ends
+DRIP_ODDITIES = [
+    (b"", b"H"),
+    (b"HTTP/1.1 200 O", b"K"),
+    (OK, b"a"),
+    (OK, b"a: b\r\n"),
+    (OK + b"Content-Length: 1000000\r\n\r\n", b"a"),
+    (OK + b"\r\n", b"a"),
+    (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+    (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+    (OK + b"Transfer-Encoding: chunked\r\n\r\n400\r\n" + b"a" * 1024 + b"\r\n", b"1\r\na\r\n"),
+    (OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"")[:10], b"\0"),
+    (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    (b"HTTP/1.1 302 Found\r\nLocation: /", b"a"),
+    (b"HTTP/1.1 503 Busy\r\n", b"a"),
+]
+
+
+@pytest.mark.parametrize(("reply", "piece"), DRIP_ODDITIES, ids=range(len(DRIP_ODDITIES)))
+def test_whatever_drips_is_cut_off(tmp_path, mirrors, monkeypatch, reply, piece):
+    write_set(tmp_path / "shop")
+    monkeypatch.setattr(mnist, "PATIENCE_SECONDS", 0.15)
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        mirrors(f"http://127.0.0.1:{server.getsockname()[1]}/")
+
+        def serve():
+            drip(server.accept()[0], reply, piece, ended)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        started = time.monotonic()
+        with pytest.raises(DataError, match=r"bytes came in 0\.\d seconds|ConnectionError|HTTPError"):
+            load("mnist", cache=tmp_path / "cache")
+        assert time.monotonic() - started < 2
+    ended.set()
+    thread.join()
+    for left in [thread for thread in threading.enumerate() if thread.name == "tinygan fetches"]:
+        left.join(2)  # they end with the connection
+        assert not left.is_alive()
+    assert not any(path.is_file() for path in (tmp_path / "cache").rglob("*"))
+
+
+class Redirector(Shop):
+    """Sends everybody on, for ever, each time a little later."""
+
+    def do_GET(self):
+        time.sleep(0.05)
+        self.send_response(302)
+        self.send_header("Location", f"{self.path}x")
+        self.end_headers()
+
+
+def test_redirects_count_as_well(tmp_path, mirrors, monkeypatch):
+    write_set(tmp_path / "shop")
+    monkeypatch.setattr(mnist, "PATIENCE_SECONDS", 0.2)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirector) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        mirrors(f"http://127.0.0.1:{server.server_port}/")
+        with pytest.raises(DataError, match=r"only 0 bytes came in 0\.[2-9] seconds"):
+            load("mnist", cache=tmp_path / "cache")
+        server.shutdown()
+        thread.join()
+
+
+def test_a_slow_line_that_gets_on_is_waited_for(tmp_path, mirrors, monkeypatch):
+    """Longer than patience lasts, but with as many bytes as are asked for."""
+    monkeypatch.setattr(mnist, "PATIENCE_SECONDS", 0.1)
+    write_set(tmp_path / "shop", count=30)
+
+    class Slow(Shop):
+        def copyfile(self, source, outputfile):
+            while piece := source.read(2048):
+                outputfile.write(piece)
+                outputfile.flush()
+                time.sleep(0.02)
+
+    handler = functools.partial(Slow, directory=str(tmp_path / "shop"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.asked = []
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        mirrors(f"http://127.0.0.1:{server.server_port}/")
+        assert len(load("mnist", cache=tmp_path / "cache")) == 30
+        server.shutdown()
+        thread.join()
 
 
 def test_fetching_is_silent(tmp_path, shop, mirrors, capfd):

@@ -109,7 +109,7 @@ def test_cropping_takes_the_middle_and_a_letterbox_keeps_all(tmp_path):
 def test_any_picture_fits_any_form(tmp_path_factory, width, height, size, channels, fit, mode):
     path = tmp_path_factory.mktemp("picture") / "a.png"
     Image.new(mode, (width, height)).save(path)
-    image, enlarged = read_picture(path, Form(size, channels, fit, background=0))
+    image, enlarged, _ = read_picture(path, Form(size, channels, fit, background=0))
     assert (image.shape, image.dtype, image.max()) == ((*size, channels), np.uint8, 0)
     assert enlarged == (height < size[0] or width < size[1])
 

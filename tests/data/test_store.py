@@ -2,8 +2,10 @@
 
 import importlib
 import io
+import json
 import os
 import sys
+import threading
 import time
 
 import numpy as np
@@ -163,3 +165,204 @@ def test_a_bar_is_for_terminals_only(tmp_path, capsys, monkeypatch):
     assert "1/1" in capsys.readouterr().err
     load_folder(tmp_path, size=9, progress=False)
     assert capsys.readouterr() == ("", "")
+
+
+# ---------------------------------------------------------------- damage of every kind
+
+
+def rewritten(**changes):
+    """The .json file says something else, or says less where the new value is None."""
+
+    def spoil(path):
+        about = {**json.loads(path.read_text()), **changes}
+        path.write_text(json.dumps({key: value for key, value in about.items() if value is not None}))
+
+    return spoil
+
+
+def header(shape, descr="|u1"):
+    def spoil(path):
+        pixels = path.read_bytes()[128:]
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+            file.write(pixels)
+
+    return spoil
+
+
+def flipped(at, *, keep_time=False):
+    def spoil(path):
+        before, content = path.stat(), bytearray(path.read_bytes())
+        content[at] ^= 4
+        path.write_bytes(content)
+        if keep_time:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    return spoil
+
+
+def replaced(make):
+    def spoil(path):
+        path.unlink()
+        make(path)
+
+    return spoil
+
+
+#: (which file, what happens to it)
+CACHE_ODDITIES = [
+    *((".npy", flipped(at)) for at in (0, 7, 9, 30, 60, 127, 128, 200, 300, -1)),
+    *((".npy", flipped(at, keep_time=True)) for at in (7, 128, -1)),
+    *(
+        (".npy", header(shape))
+        for shape in ((2**62, 8, 8, 3), (-1, 8, 8, 3), (2, 8, 8), (2, 8, 8, 1), (0, 8, 8, 3), ())
+    ),
+    *((".npy", header((2, 8, 8, 3), descr)) for descr in ("|i1", "<f8", "|O", "|S1")),
+    (".npy", lambda p: p.write_bytes(b"\x93NUMPY\1\0\xff\xff" + b"(" * 70_000)),
+    (".npy", lambda p: p.write_bytes(p.read_bytes() + b"\0")),
+    (".npy", lambda p: p.write_bytes(b"\0" * p.stat().st_size)),
+    (".npy", replaced(lambda p: p.symlink_to("/dev/zero"))),
+    (".npy", replaced(lambda p: p.symlink_to(p))),
+    (".npy", replaced(lambda p: p.symlink_to("nowhere"))),
+    (".json", replaced(lambda p: p.symlink_to("/dev/zero"))),
+    (".json", replaced(lambda p: p.symlink_to(p))),
+    *(
+        (".json", rewritten(**{key: None}))
+        for key in ("fingerprint", "shape", "enlarged", "skipped", "checksum", "crc32")
+    ),
+    *((".json", rewritten(shape=shape)) for shape in ([3, 8, 8, 3], "2, 8, 8, 3", [2**70, 8, 8, 3], [], None, [[2]])),
+    *((".json", rewritten(skipped=skipped)) for skipped in ("a.png", [["a.png", "?"]], {}, [1], 7)),
+    *((".json", rewritten(enlarged=value)) for value in ("2", -1, 1.5, [])),
+    (".json", rewritten(fingerprint=["a list"])),
+    (".json", rewritten(stamp="now", crc32="7")),
+    (".json", lambda p: p.write_text("[" * 100_000)),
+    (".json", lambda p: p.write_text('{"a":' * 100_000)),
+    (".json", lambda p: p.write_text("null")),
+    (".json", lambda p: p.write_text("1e999")),
+    (".json", lambda p: p.write_text('"text"')),
+    (".json", lambda p: p.write_text("9" * 5000)),
+    (".json", lambda p: p.write_bytes(bytes(5000))),
+    (".json", lambda p: p.write_text(p.read_text().replace("0", "1", 1))),
+]
+if sys.platform != "win32":
+    CACHE_ODDITIES += [(suffix, replaced(os.mkfifo)) for suffix in (".npy", ".json")]
+
+
+@pytest.fixture(scope="module")
+def two_pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    picture(folder, "a.png"), picture(folder, "b.png", colour=BLUE)
+    return folder
+
+
+@pytest.mark.parametrize(("suffix", "spoil"), CACHE_ODDITIES, ids=range(len(CACHE_ODDITIES)))
+def test_whatever_is_wrong_with_a_cache_it_is_made_again_and_said(two_pictures, tmp_path, suffix, spoil):
+    load_folder(two_pictures, size=8, cache=tmp_path)
+    spoil(next(tmp_path.rglob(f"*{suffix}")))
+    data = load_folder(two_pictures, size=8, cache=tmp_path)
+    np.testing.assert_array_equal(data.images[:, 0, 0], [RED, BLUE])
+    assert "; made again, since the cache was not whole: " in data.description
+    assert "made again" not in load_folder(two_pictures, size=8, cache=tmp_path).description
+
+
+def test_a_large_array_is_read_through_only_when_its_file_has_changed(two_pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "CHECKED", 100)
+    read, checksum = [], store._checksum
+    monkeypatch.setattr(store, "_checksum", lambda file: read.append(file.name) or checksum(file))
+    load_folder(two_pictures, size=8, cache=tmp_path)
+    assert len(read) == 1  # of what was just written
+    load_folder(two_pictures, size=8, cache=tmp_path)
+    assert len(read) == 1
+    array = next(tmp_path.rglob("*.npy"))
+    os.utime(array, ns=(5, 5))  # copied to another disk, say
+    assert "made again" not in load_folder(two_pictures, size=8, cache=tmp_path).description
+    assert len(read) == 2
+    flipped(-1)(array)
+    assert "made again" in load_folder(two_pictures, size=8, cache=tmp_path).description
+
+
+def test_a_folder_in_the_place_of_a_file_is_not_removed(two_pictures, tmp_path):
+    load_folder(two_pictures, size=8, cache=tmp_path)
+    array = next(tmp_path.rglob("*.npy"))
+    array.unlink()
+    (array / "mine").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"cannot be written there \(.*npy is a folder\); name a folder"):
+        load_folder(two_pictures, size=8, cache=tmp_path)
+    assert (array / "mine").exists()
+
+
+# ---------------------------------------------------------------- many at once
+
+
+def at_once(n, work):
+    """Do ``work`` in n threads that begin together; return what it returned or raised."""
+    barrier, results = threading.Barrier(n), []
+
+    def run():
+        barrier.wait()
+        try:
+            results.append(work())
+        except Exception as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_of_many_threads_one_fills_the_cache(two_pictures, tmp_path, decoded):
+    for _ in range(5):
+        decoded.clear()
+        results = at_once(6, lambda: load_folder(two_pictures, size=8, cache=tmp_path).images.sum())
+        assert len({int(total) for total in results}) == 1
+        assert len(decoded) == 2
+        for file in tmp_path.rglob("*.*"):
+            file.unlink()
+
+
+def test_who_comes_second_waits_for_the_lock_and_finds_the_files(two_pictures, tmp_path, decoded):
+    from filelock import FileLock
+
+    load_folder(two_pictures, size=8, cache=tmp_path)
+    array, lock = next(tmp_path.rglob("*.npy")), next(tmp_path.rglob("*-lock"))
+    label = array.with_suffix(".json").read_bytes()
+    second = threading.Thread(target=lambda: load_folder(two_pictures, size=8, cache=tmp_path), daemon=True)
+    decoded.clear()
+    with FileLock(lock):  # as another process would hold it
+        array.with_suffix(".json").unlink()
+        second.start()
+        second.join(0.2)
+        assert second.is_alive()
+        array.with_suffix(".json").write_bytes(label)  # as if it were ready now
+    second.join(5.0)
+    assert not second.is_alive()
+    assert not decoded
+
+
+def test_where_files_cannot_be_locked_all_succeed(two_pictures, tmp_path, monkeypatch):
+    import filelock
+
+    def refused(*args, **kwargs):
+        raise NotImplementedError("no locks on this disk")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refused)
+    for _ in range(5):
+        results = at_once(4, lambda: load_folder(two_pictures, size=8, cache=tmp_path).images.sum())
+        assert len({int(total) for total in results}) == 1
+        assert not list(tmp_path.rglob("*.part"))
+        for file in tmp_path.rglob("*.*"):
+            file.unlink()
+
+
+def test_a_cache_that_is_there_needs_no_permission_to_write(two_pictures, tmp_path, monkeypatch):
+    load_folder(two_pictures, size=8, cache=tmp_path)
+
+    def refused(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store.Path, "mkdir", refused)
+    monkeypatch.setattr(store.os, "replace", refused)
+    assert len(load_folder(two_pictures, size=8, cache=tmp_path)) == 2

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from support.ids import brief
 
 import tinygan
 from tinygan import GAN, Sequential, models
@@ -94,7 +95,7 @@ DTYPE_ODDITIES = [
 ]
 
 
-@pytest.mark.parametrize("dtype", DTYPE_ODDITIES, ids=lambda dtype: repr(dtype)[:30])
+@pytest.mark.parametrize("dtype", DTYPE_ODDITIES, ids=brief)
 def test_every_dtype_but_two_is_refused_everywhere(dtype):
     network = Sequential(Dense(3, 2), BatchNorm(2))
     before = network.theta.copy()

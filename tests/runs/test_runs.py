@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from support.small_runs import STEPS, assert_same_files, contents, small_data, small_gan
 
-from tinygan import checkpoints, plotting
+from tinygan import GAN, Sequential, checkpoints, models, plotting
 from tinygan.data import ImageData, batches
 from tinygan.errors import ArgumentError, CheckpointError, DataError, ShapeError
+from tinygan.layers import Dense, LeakyReLU, ReLU, Reshape, Sigmoid, Softplus, Tanh
 from tinygan.losses import LeastSquares, Relativistic
 from tinygan.optim import SGD
 from tinygan.penalties import R1, R2, GradientPenalty
+from tinygan.runs import fit
 from tinygan.runs.schedules import linear
 from tinygan.runs.training import train
 
@@ -171,6 +173,66 @@ def test_another_run_is_not_resumed(whole, what):
     with pytest.raises(CheckpointError, match=rf"checkpoint\.safetensors: .*{message}"):
         train(small_gan(**gan), small_data(**data), out=whole, resume=True, **{**STEPS, **options})
     assert contents(whole) == before
+
+
+#: names that the same images may have when a run goes on
+RENAMED_ODDITIES = ["other", "", "a/b\n"]
+
+
+@pytest.mark.parametrize("name", RENAMED_ODDITIES)
+def test_data_may_be_renamed(tmp_path, name):
+    renamed = ImageData(small_data().images, name=name)
+    train(small_gan(), small_data(), out=tmp_path, **{**STEPS, "steps": 2})
+    train(small_gan(), renamed, out=tmp_path, resume=True, **{**STEPS, "steps": 3})
+    assert json.loads((tmp_path / "config.json").read_text())["run"]["data"]["name"] == name
+
+
+def gan_that_ends_in(last, *, nested=False):
+    _, D = models.mlp((6, 6, 1), noise_dim=4, d_hidden=(8,))
+    end = [layer() for layer in last] + [Reshape(6, 6, 1)]
+    G = Sequential(Dense(4, 8, rng=0), LeakyReLU(0.2), Dense(8, 36, rng=1), *([Sequential(*end)] if nested else end))
+    return GAN(G, D, noise_dim=4)
+
+
+class Squash(Sigmoid):
+    """A layer of one's own."""
+
+
+#: (G's last layer, low, high, words of the answer, or None where it is a good pair)
+REACH_ODDITIES = [
+    (
+        [Sigmoid],
+        -1.0,
+        1.0,
+        r"low=-1 .*G ends in Sigmoid\(\), which gives values from 0 to 1. Pass low=0, high=1",
+    ),
+    ([Sigmoid], 0.0, 1.0, None),
+    ([Sigmoid], 0.1, 0.9, None),
+    ([Sigmoid], 0.0, 255.0, r"to high=255 \(white\), but G ends in Sigmoid"),
+    ([Squash], -1.0, 1.0, "G ends in Squash"),
+    ([Tanh], -1.0, 1.0, None),
+    ([Tanh], 0.0, 1.0, None),
+    ([Tanh], 0.0, 255.0, r"G ends in Tanh\(\), which gives values from -1 to 1. Pass low=-1, high=1"),
+    ([Tanh], -1.5, 1.0, "low=-1.5"),
+    ([ReLU], -1.0, 1.0, "from 0 to inf. Pass low=0, or end G"),
+    ([ReLU], 0.0, 1.0, None),
+    ([Softplus], -1.0, 1.0, r"Softplus\(\)"),
+    ([], -1.0, 1.0, None),
+    ([], 0.0, 255.0, None),
+]
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["flat", "nested"])
+@pytest.mark.parametrize(("last", "low", "high", "words"), REACH_ODDITIES, ids=range(len(REACH_ODDITIES)))
+def test_images_that_g_cannot_make_are_refused(tmp_path, last, low, high, words, nested):
+    gan = gan_that_ends_in(last, nested=nested)
+    if words is None:
+        fit.require_reach(gan, low, high)
+        return
+    with pytest.raises(ArgumentError, match=words):
+        train(gan, small_data(), out=tmp_path / "run", **{**STEPS, "low": low, "high": high})
+    assert not (tmp_path / "run").exists()
+    assert gan.t == 0
 
 
 def test_the_very_gan_of_a_run_can_go_on(whole, tmp_path):

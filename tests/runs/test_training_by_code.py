@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.ids import brief
 from support.small_runs import small_data, small_gan
 
 from tinygan import load_trained, losses, train
@@ -100,8 +101,8 @@ TRAIN_ODDITIES = [
         for value in (np.zeros((4, 36), "u1"), PIXELS.astype(int))
     ),
     ({"data": np.ma.masked_array(PIXELS, PIXELS > 9)}, "masked values"),
-    *(({"out": value}, "out must be a path") for value in (3, None, "", "a\0b", b"x", ["a"])),
-    ({"out": "~nobody_of_that_name/x"}, "no such user"),
+    *(({"out": value}, "out: expected a path") for value in (3, None, "", "a\0b", b"x", ["a"])),
+    ({"out": "~nobody_of_that_name/x"}, "nobody knows"),
     *(({"callback": value}, "callback must be a function") for value in (3, "print", [])),
     *(({"steps": value}, "steps must be a whole number") for value in (0, -1, 1.0, True, "3")),
     *(({"batch_size": value}, "batch_size must be") for value in (0, None, 8.0, "8")),
@@ -116,7 +117,7 @@ TRAIN_ODDITIES = [
 ]
 
 
-@pytest.mark.parametrize(("options", "words"), TRAIN_ODDITIES, ids=lambda v: repr(v)[:40])
+@pytest.mark.parametrize(("options", "words"), TRAIN_ODDITIES, ids=brief)
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(tmp_path, monkeypatch, options, words):
     monkeypatch.chdir(tmp_path)
     usual = {"gan": small_gan(), "data": PIXELS, "out": "a", "steps": 1, **SHORT}
@@ -126,8 +127,8 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(tmp_path, 
 
 
 LOAD_ODDITIES = [
-    *(({"name": value}, ArgumentError, "must be a path") for value in (None, 3, [PIXELS], "", "a\0b", b"x")),
-    ({"name": "~nobody_of_that_name/x.npy"}, ArgumentError, "no such user"),
+    *(({"name": value}, ArgumentError, "expected a path") for value in (None, 3, [PIXELS], "", "a\0b", b"x")),
+    ({"name": "~nobody_of_that_name/x.npy"}, ArgumentError, "nobody knows"),
     ({"name": np.zeros((2, 3), "u1")}, DataError, "reshape"),
     ({"name": np.array(["a"])}, DataError, "expected images"),
     ({"name": np.ma.masked_array(PIXELS, True)}, BackendError, "masked values"),
@@ -138,7 +139,7 @@ LOAD_ODDITIES = [
 ]
 
 
-@pytest.mark.parametrize(("options", "error", "words"), LOAD_ODDITIES, ids=lambda v: repr(v)[:40])
+@pytest.mark.parametrize(("options", "error", "words"), LOAD_ODDITIES, ids=brief)
 def test_what_cannot_be_loaded_is_refused(options, error, words):
     with pytest.raises(error, match=words):
         load(**{"name": PIXELS, "size": 3, **options})

@@ -8,60 +8,55 @@ from __future__ import annotations
 
 import math
 import os
-import tokenize
 import zipfile
-import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..checkpoints import as_path
 from ..errors import DataError
 from ..ops import to_numpy
-from .dataset import MAX_BYTES, ImageData
+from .dataset import MAX_BYTES, ImageData, darkness, half_a_level, shown
+from .files import open_file
 
 ROWS = 256  #: images looked at together
-
-_DAMAGE: tuple[type[Exception], ...] = (ValueError, TypeError, SyntaxError, EOFError, KeyError, IndexError)
-_DAMAGE += (NotImplementedError, RuntimeError, UnicodeError, OverflowError, RecursionError)
-_DAMAGE += (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 
 
 def read_arrays(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> ImageData:
     """Return the images in a .npy or .npz file.
 
-    Images are (N, H, W) or (N, H, W, C) with C = 1 or 3; uint8, or floats in [0, 1], or in [−1, 1] if any is negative.
-    A .npz file holds them as ``images``, or as the only array, and may hold integers (N,) as ``labels``. A .npy file of
-    bytes is memory-mapped and may be larger than memory; everything else is read into it.
+    Images are (N, H, W) or (N, H, W, C) with C = 1 or 3; uint8, or floats in [0, 1] or [−1, 1], whose smallest value
+    tells which. A value may lie half a grey level outside, as rounding leaves it; one from −0.5 to there fits neither
+    and is refused. A .npz file holds images as ``images``, or as the only array, and may hold integers (N,) as
+    ``labels``; ``description`` says if it does. A .npy file of bytes is memory-mapped and may be larger than memory;
+    everything else is read into it.
 
     Raises
     ------
     DataError
         The file cannot be read, is damaged, needs more than ``max_bytes`` of memory, or holds something else.
     """
-    path = as_path(path, "read_arrays: path")
-    try:
-        with path.open("rb") as file:
-            start = file.read(6)
-        if start[:4] == b"PK\x03\x04":
-            images, labels = _read_npz(path, max_bytes)
-        elif start == b"\x93NUMPY":
-            images, labels = _read_npy(path), None
-        else:
+    path = as_path(path, "read_arrays")
+    with open_file(path) as file:
+        start = file.read(6)
+        file.seek(0)
+        if not (start[:4] == b"PK\x03\x04" or start == b"\x93NUMPY"):
             raise DataError(f"{path}: expected what numpy.save or numpy.savez writes, got another kind of file.")
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file; check the path.") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except _DAMAGE as error:
-        text = " ".join(str(error).split())
-        raise DataError(f"{path}: not a whole .npy or .npz file ({text[:100]}); save or copy it again.") from error
+        try:
+            if start == b"\x93NUMPY":
+                images, labels, why = _read_npy(path), None, "a .npy file holds nothing but images"
+            else:
+                images, labels, why = _read_npz(path, file, max_bytes)
+        except DataError:
+            raise
+        except Exception as error:  # unpackers meet foreign bytes with whatever they like
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(f"{path}: not a whole .npy or .npz file ({text[:100]}); save or copy it again.") from error
     images = _as_bytes(_arranged(images, path), path, max_bytes)
-    text = f"{len(images):,} images of {'x'.join(map(str, images.shape[1:]))} from {path}"
-    return ImageData(images, labels, path.stem, text)
+    text = f"{len(images):,} images of {'x'.join(map(str, images.shape[1:]))} from {path}; "
+    text += f"no labels: {why}" if labels is None else "labels: its array 'labels'"
+    return ImageData(images, labels, path.stem, text + darkness(images))
 
 
 def from_array(images: Any, name: str = "array") -> ImageData:
@@ -89,14 +84,14 @@ def _read_npy(path: Path) -> np.ndarray:
 _OBJECTS = "{}: holds Python objects, which are not loaded as they could run code; save one array of numbers."
 
 
-def _read_npz(path: Path, max_bytes: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return images and labels; each member's header must agree with the size that the archive states."""
-    with zipfile.ZipFile(path) as archive:
+def _read_npz(path: Path, packed: BinaryIO, max_bytes: int) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Return images, labels, and why there are none; each member's header must agree with what the archive states."""
+    with zipfile.ZipFile(packed) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         others = [name for name in members if name != "labels"]
         if "images" not in members and len(others) != 1:
             raise DataError(
-                f"{path}: expected an array called 'images', found {', '.join(map(repr, members)) or 'none'}; "
+                f"{path}: expected an array called 'images', found {_some(list(members)) or 'none'}; "
                 "numpy.savez(path, images=..., labels=...) names them."
             )
         wanted = ["images" if "images" in members else others[0], *(["labels"] if "labels" in members else [])]
@@ -118,7 +113,13 @@ def _read_npz(path: Path, max_bytes: int) -> tuple[np.ndarray, np.ndarray | None
                     raise ValueError(f"{name!r} claims to have shape {shape} in {info.file_size:,} bytes")
             with archive.open(info) as file:
                 arrays.append(np.lib.format.read_array(file, allow_pickle=False))
-        return arrays[0], arrays[1] if len(arrays) > 1 else None
+        others = [name for name in members if name not in wanted]
+        why = f"no array is called 'labels'{' but ' + _some(others) if others else ''}"
+        return arrays[0], arrays[1] if len(arrays) > 1 else None, why
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(ascii(name)[:40] for name in names[:4]) + (", ..." if len(names) > 4 else "")
 
 
 def _arranged(images: np.ndarray, path: Path) -> np.ndarray:
@@ -147,27 +148,52 @@ def _as_bytes(images: np.ndarray, path: Path, max_bytes: int) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind != "f":
-        mends = {
-            "u": "(images // 257).astype(numpy.uint8) if they go to 65535",
-            "b": "images.astype(numpy.uint8) * 255",
-        }
-        raise DataError(
-            f"{path}: expected uint8 or floats, got {images.dtype}; "
-            f"{mends.get(images.dtype.kind, 'images.astype(numpy.uint8) if they go from 0 to 255')}."
-        )
+        raise DataError(f"{path}: expected uint8 or floats, got {images.dtype}; {_mend(images)}.")
     if images.size > max_bytes:
         raise DataError(
             f"{path}: {images.size:,} pixel values are more than the {max_bytes:,} that are held in memory; "
             "save them as uint8, which is read piece by piece."
         )
     starts = range(0, len(images), ROWS)
-    smallest = min(float(images[i : i + ROWS].min()) for i in starts)  # NaN and infinity fail below
+    smallest = min(float(images[i : i + ROWS].min()) for i in starts)  # NaN fails below
     largest = max(float(images[i : i + ROWS].max()) for i in starts)
-    if smallest < -1.0 or largest > 1.0:
-        hint = "images.astype(numpy.uint8) if they go from 0 to 255" if smallest >= 0 else "scale them"
-        raise DataError(f"{path}: expected floats in [0, 1] or [-1, 1], got [{smallest:.6g}, {largest:.6g}]; {hint}.")
-    low = -1.0 if smallest < 0 else 0.0
+    low = 0.0 if smallest > -half_a_level(0.0, 1.0) else -1.0
+    little = half_a_level(low, 1.0)
+    if smallest <= low - little or largest >= 1.0 + little or (low < 0.0 and smallest > -0.5):
+        raise DataError(
+            f"{path}: expected floats in [0, 1] or [-1, 1], got [{shown(smallest)}, {shown(largest)}]; "
+            f"{_mend_floats(smallest, largest)}."
+        )
     out = np.empty(images.shape, np.uint8)
     for i in starts:
         out[i : i + ROWS] = ImageData.from_floats(images[i : i + ROWS], low=low, high=1.0, name=str(path)).images
     return out
+
+
+def _mend(images: np.ndarray) -> str:
+    """How to make bytes of numbers that are neither bytes nor floats, judged by the first thousand images."""
+    if images.dtype.kind == "b":
+        return "images.astype(numpy.uint8) * 255"
+    if images.dtype.kind not in "iu":
+        return "numbers are needed"
+    usual = {"u": "(images // 257).astype(numpy.uint8) if they go to 65535"}
+    hint = usual.get(images.dtype.kind, "images.astype(numpy.uint8) if they go from 0 to 255")
+    smallest, largest = int(images[:1000].min()), int(images[:1000].max())
+    better = ""
+    if smallest < 0:
+        better = "shift and scale them to 0 to 255 first"
+    elif largest <= 1:
+        better = "(images * 255).astype(numpy.uint8)"
+    elif largest <= 255:
+        better = "images.astype(numpy.uint8)"
+    elif largest < 1 << 14:  # of a camera or a scanner
+        better = f"(images >> {largest.bit_length() - 8}).astype(numpy.uint8)"
+    return f"{hint}; the first thousand images go from {smallest:,} to {largest:,}{better and ', so ' + better}"
+
+
+def _mend_floats(smallest: float, largest: float) -> str:
+    if smallest > -0.5 and largest < 1.5:
+        return "if black is 0 and white 1, numpy.clip(images, 0, 1) cuts off what resizing left beyond them"
+    if smallest >= -0.5 and 2.0 < largest < 256.0:
+        return "images.astype(numpy.uint8) if they go from 0 to 255, else scale them"
+    return "scale them so that black is 0 and white is 1"

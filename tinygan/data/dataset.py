@@ -14,6 +14,7 @@ from ..layers.starting import flag
 from ..ops import as_array
 
 MAX_BYTES = 4 << 30  #: of images that are made or unpacked in memory; a memory map may hold more
+DARK = 64  #: images with no brighter value than this use less than a quarter of the range
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -78,7 +79,8 @@ class ImageData:
         Raises
         ------
         DataError
-            The shape is another, the dtype is no float, or a value is NaN, infinite, or outside [low, high].
+            The shape is another, the dtype is no float, or a value is NaN, infinite, or half a grey level or more
+            outside [low, high]; what rounding leaves there is black or white.
         """
         low, high = check_range(low, high)
         _check_layout(images, name)
@@ -92,13 +94,16 @@ class ImageData:
                 "all are not finite; leave such images out, or mend them with numpy.nan_to_num."
             )
         smallest, largest = float(images.min()), float(images.max())
-        if smallest < low or largest > high:
+        beyond = max(low - smallest, largest - high)
+        if beyond >= half_a_level(low, high):
+            mend = "pass the low and high that stand for black and white"
+            if beyond < (high - low) / 4:
+                mend += f", or numpy.clip(images, {low}, {high}) if these do"
             raise DataError(
-                f"{name}: expected values in [{low}, {high}], got [{smallest:.6g}, {largest:.6g}]; "
-                "pass the low and high that stand for black and white, or numpy.clip the images."
+                f"{name}: expected values in [{low}, {high}], got [{shown(smallest)}, {shown(largest)}]; {mend}."
             )
         scaled = np.rint((images.astype(np.float64) - low) * (255.0 / (high - low)))
-        return cls(scaled.astype(np.uint8), labels, name, description)
+        return cls(np.clip(scaled, 0.0, 255.0).astype(np.uint8), labels, name, description)
 
     def __len__(self) -> int:
         return len(self.images) * (2 if self.mirrored else 1)
@@ -221,6 +226,27 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
             + ("Use a smaller batch: --batch-size, or batch_size=." if n > 1 else "A GAN needs many more.")
         )
     return n // batch_size
+
+
+def half_a_level(low: float, high: float) -> float:
+    """How far outside [low, high] a value may lie and still be rounded to black or white."""
+    return (high - low) / 510.0
+
+
+def shown(x: float) -> str:
+    """As many digits as tell the number from its neighbours."""
+    return repr(x).removesuffix(".0")
+
+
+def darkness(images: np.ndarray) -> str:
+    """A hint for the user if images (N, H, W, C) are nearly black, judged by a hundred of them; else nothing."""
+    brightest = int(images[:: -(-len(images) // 100)].max())
+    if brightest >= DARK:
+        return ""
+    return (
+        f"; nearly black, their brightest value is {brightest} of 255 (in 16 bits: {256 * brightest + 255:,} of "
+        "65,535): multiply the values so that they reach white, and save them again"
+    )
 
 
 def check_range(low: Any, high: Any) -> tuple[float, float]:

@@ -14,6 +14,7 @@ import re
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,9 +22,11 @@ import numpy as np
 from ..checkpoints import as_path
 from ..errors import DataError, positive_int
 from ..layers.starting import flag, one_of
-from .dataset import ImageData
-from .pictures import MAX_PIXELS, SUFFIXES, Form
-from .store import digest, known, make, place
+from .dataset import ImageData, darkness
+from .files import kind_of
+from .kinds import LOOKS, NOT_READ, SUFFIXES, begins_like_a_picture
+from .pictures import MAX_PIXELS, Form
+from .store import decode, digest, opened_or_made, place
 
 SHOWN = 5  #: file names in a description; the others stand in the .json file of the cache
 MARK = ".tinygan"  #: a file that says: in this folder is what tinygan has drawn
@@ -45,16 +48,20 @@ def load_folder(
 ) -> ImageData:
     """Return all pictures in a folder and the folders in it, brought to one shape, in the order of their names.
 
-    PNG, JPEG, GIF (the first frame), WebP and BMP of any size and kind. Files and folders whose names begin with a dot
-    are passed over. If the pictures lie in two or more folders within ``path``, and none beside these, the names of the
-    folders are the ``classes`` and give the labels. A file that cannot be read is left out; ``description`` says so.
-    What training runs have drawn is never data: their folders are passed over, and said; if ``path`` itself is the
-    folder of a run, it is the run's own pictures that are.
+    PNG, JPEG, GIF, WebP, BMP, TIFF, AVIF, PPM, JPEG 2000, TGA, PCX, SGI and QOI of any size and kind, whatever they are
+    called; of an animation or several pages, the first. Files and folders whose names begin with a dot are passed over.
+    A picture that cannot be read is left out; ``description`` counts such ones and says why. What training runs have
+    drawn is never data: their folders are passed over, and said; if ``path`` itself is the folder of a run, it is the
+    run's own pictures that are.
+
+    If the pictures lie in two or more folders within ``path``, and none beside these, the names of the folders are the
+    ``classes`` and give the labels; folders within these make no difference, and a folder that holds all others is
+    passed through. ``description`` says which folders they are, or why there are no labels.
 
     Parameters
     ----------
     size, channels, fit, background : see :class:`tinygan.data.pictures.Form`; with ``channels=None`` the images are
-        grey if every picture is, else colour.
+        grey if every picture holds only grey, whatever its kind, else colour.
     mirror : add the mirror image of every picture, see :class:`ImageData`.
     cache : folder for the array file, N · H · W · C bytes; by default in the user's cache directory.
     max_pixels : the largest picture that is decoded; a pixel takes four bytes of memory, or eight if it is transparent.
@@ -71,10 +78,10 @@ def load_folder(
     ArgumentError
         A setting has no meaning.
     """
-    folder, mirror = as_path(path, "load_folder: path"), flag(mirror, "mirror")
-    if folder.is_file():
+    folder, mirror = as_path(path, "load_folder"), flag(mirror, "mirror")
+    if (what := kind_of(folder)) == "file":
         raise DataError(f"{folder}: this is a file; give the folder that holds the pictures.")
-    if not folder.is_dir():
+    if what is None:
         raise DataError(f"{folder}: there is no such folder; check the path.")
     max_pixels = positive_int(max_pixels, "max_pixels")
     if channels is not None:
@@ -86,27 +93,35 @@ def load_folder(
     settings = {**asdict(form), "channels": channels, "max_pixels": max_pixels}
     store = place(folder, settings, cache)
     fingerprint = digest([settings, listing.pictures])
-    about = known(store, fingerprint)
-    if about is None:
-        names = [name for name, *_ in listing.pictures]
-        grey = channels is None
-        about = make(store, fingerprint, folder, names, form, grey_if_all_are=grey, max_pixels=max_pixels, bar=progress)
+    names = [name for name, *_ in listing.pictures]
+    write = partial(
+        decode,
+        folder=folder,
+        names=names,
+        form=form,
+        grey_if_all_are=channels is None,
+        max_pixels=max_pixels,
+        bar=progress,
+    )
+    images, about, wrong = opened_or_made(store, fingerprint, write)
     skipped = {**listing.unreadable, **dict(about["skipped"])}
-    if about["shape"][0] == 0:
+    if images is None:
         raise DataError(f"{folder}: no picture in it can be read: {_with_reasons(skipped)}.")
-    images = np.load(store, mmap_mode="r", allow_pickle=False)
-    names = [name for name, *_ in listing.pictures if name not in skipped]
-    labels, classes = _labels(names)
+    labels, classes, why = _labels([name for name in names if name not in skipped])
     kind = "grey" if images.shape[-1] == 1 else "colour"
     text = f"{len(images):,} {kind} images of {form.shape[0]}x{form.shape[1]} made of the pictures in {folder}"
-    if classes:
-        text += f"; labels: the folders {_some(classes)}"
+    text += f"; labels: the folders {_some(classes)}" if classes else f"; no labels: {why}"
+    text += darkness(images)
+    if about["frames"]:
+        text += f"; of {about['frames']:,} with several frames or pages only the first is there"
     if about["enlarged"]:
         text += f"; {about['enlarged']:,} were smaller and had to be enlarged"
     if listing.runs:
         text += f"; left out what training runs have written: {_some(listing.runs)}"
     if skipped:
         text += f"; {len(skipped):,} could not be read: {_with_reasons(skipped)}"
+    if wrong:
+        text += f"; made again, since the cache was not whole: {wrong}"
     data = ImageData(images, labels, folder.resolve().name or "images", text, classes)
     return data.with_mirror_images() if mirror else data
 
@@ -155,11 +170,11 @@ def list_pictures(folder: Path) -> Listing:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            name, called_picture = prefix + entry.name, entry.name.lower().endswith(SUFFIXES)
+            name, called_picture = prefix + entry.name, entry.name.lower().endswith(LOOKS)
             try:
                 if entry.is_dir():
                     folders.append(current / entry.name)
-                elif not called_picture:
+                elif not called_picture and not (entry.is_file() and begins_like_a_picture(entry.path)):
                     others = others or name
                 elif is_drawn(name):
                     runs.append(name)
@@ -167,6 +182,8 @@ def list_pictures(folder: Path) -> Listing:
                     unreadable[name] = "no regular file"
                 elif status.st_size == 0:
                     unreadable[name] = "an empty file"
+                elif entry.name.lower().endswith(NOT_READ) and not begins_like_a_picture(entry.path):
+                    unreadable[name] = "not a kind that is read: save it as PNG or JPEG"
                 else:
                     pictures.append((name, status.st_size, status.st_mtime_ns))
             except OSError as error:  # a link to nowhere or to itself
@@ -192,6 +209,8 @@ def _drawn_by_runs(folder: Path) -> Callable[[str], bool]:
 
 
 def _nothing_found(folder: Path, listing: Listing) -> str:
+    if "." in listing.unreadable:
+        return f"{folder}: this folder cannot be read ({listing.unreadable['.']}); see who may read it."
     if listing.unreadable:
         return f"{folder}: no picture in it can be read: {_with_reasons(listing.unreadable)}."
     if listing.runs:
@@ -206,14 +225,22 @@ def _nothing_found(folder: Path, listing: Listing) -> str:
     )
 
 
-def _labels(names: Sequence[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Return the number of each picture's topmost folder, and these folders; or nothing if they tell nothing apart."""
-    tops = [name.partition("/")[0] if "/" in name else "" for name in names]
-    classes = tuple(sorted({top for top in tops if top}))
-    if len(classes) < 2 or "" in tops:
-        return None, ()
+def _labels(names: Sequence[str]) -> tuple[np.ndarray | None, tuple[str, ...], str]:
+    """Return the number of each picture's class and the classes, or why there are none.
+
+    The classes are the topmost folders that tell pictures apart: a folder that all of them lie in is passed through.
+    """
+    folders = [PurePosixPath(name).parts[:-1] for name in names]
+    shared = len(os.path.commonprefix(folders))  # noqa: RUF071 (of tuples, folder by folder)
+    tops = ["".join(parts[shared : shared + 1]) for parts in folders]
+    classes = tuple(sorted(set(tops) - {""}))
+    if not classes:
+        return None, (), "all pictures lie in one folder"
+    if "" in tops:
+        loose = names[tops.index("")]
+        return None, (), f"{tops.count(''):,} of the pictures, such as {_shown(loose)}, lie beside the folders"
     number = {top: k for k, top in enumerate(classes)}
-    return np.array([number[top] for top in tops]), classes
+    return np.array([number[top] for top in tops]), classes, ""
 
 
 def _some(names: Sequence[str]) -> str:

@@ -25,9 +25,11 @@ import numpy as np
 
 from ..checkpoints import as_path
 from ..errors import DataError
+from .files import open_file
 
 _TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 _KINDS = {1: "labels (1 dimension)", 3: "grey images (3 dimensions)"}
+PIECE = 1 << 20  #: bytes read at a time, as gzip makes as many in memory of its own first
 _DEFLATE_LIMIT = 1032  # deflate cannot shrink anything by more than this factor (zlib's technical notes)
 
 
@@ -50,24 +52,20 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int | None = None, max_bytes
         The file cannot be read, is no IDX file, holds something else than expected, or is longer or shorter than
         its header says.
     """
-    path = as_path(path, "read_idx: path")
-    try:
-        with path.open("rb") as raw:
-            stored = os.fstat(raw.fileno()).st_size
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            if not packed:
-                return _read_array(raw, path, ndim, max_bytes, stored, packed=False)
+    path = as_path(path, "read_idx")
+    with open_file(path) as raw:
+        stored = os.fstat(raw.fileno()).st_size
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        if not packed:
+            return _read_array(raw, path, ndim, max_bytes, stored, packed=False)
+        try:
             with gzip.GzipFile(fileobj=raw, mode="rb") as unpacked:
                 return _read_array(unpacked, path, ndim, max_bytes, stored, packed=True)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: the gzip file is damaged or cut short ({error}); fetch or copy it again.") from error
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file; check the path.") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path}: this is a folder; give a file in it, or the folder to tinygan.data.load.") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(
+                f"{path}: the gzip file is damaged or cut short ({error}); fetch or copy it again."
+            ) from error
 
 
 def _read_array(
@@ -113,7 +111,7 @@ def _read_array(
         )
     array = np.empty(size, np.uint8)
     filled = 0
-    while filled < size and (got := file.readinto(array.data[filled:])):
+    while filled < size and (got := file.readinto(array.data[filled : filled + PIECE])):
         filled += got
     if filled < size:
         raise DataError(

@@ -14,9 +14,11 @@ from ..layers.starting import flag, one_of
 from .arrays import from_array, read_arrays
 from .dataset import ImageData
 from .digits import digits
+from .files import kind_of, open_file
 from .folder import load_folder
+from .kinds import LOOKS
 from .mnist import SOURCES, Unavailable, holds_idx, load_idx_file, load_idx_folder, load_public
-from .pictures import SUFFIXES, refit
+from .pictures import refit
 from .shapes import shapes
 
 _COUNT = {  # of images that we draw ourselves; as many digits as MNIST has
@@ -86,13 +88,13 @@ def load(
         data = from_array(name)
     elif name in ("auto", *_COUNT, *SOURCES):
         data = _named(str(name), split, cache, seed, size, in_turn)
-    elif (path := as_path(name, "load: the name of a data set, if it is no array,")).is_dir() and not holds_idx(path):
+    elif (what := kind_of(path := as_path(name, "load"))) == "folder" and not holds_idx(path):
         data = in_turn(
             lambda: load_folder(
                 path, size=64 if size is None else size, channels=channels, fit=fit, background=background, cache=cache
             )
         )
-    elif path.exists():
+    elif what:
         data = _from_path(path, split)
     else:
         names = ", ".join(map(repr, ("auto", *_COUNT, *SOURCES)))
@@ -133,13 +135,10 @@ def _from_path(path: Path, split: str) -> ImageData:
     """Load what a file holds, by its first bytes, or a folder of IDX files."""
     if path.is_dir():
         return load_idx_folder(path, split, name=path.name, title=path.name)
-    if path.name.lower().endswith(SUFFIXES):
+    if path.name.lower().endswith(LOOKS):
         raise DataError(f"{path}: this is one picture; give the folder that holds the pictures.")
-    try:
-        with path.open("rb") as file:
-            start = file.read(6)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    with open_file(path) as file:
+        start = file.read(6)
     if path.suffix in (".npy", ".npz") or start == b"\x93NUMPY":
         return read_arrays(path)
     return load_idx_file(path)

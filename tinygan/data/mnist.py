@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..checkpoints import as_path
 from ..errors import DataError
 from .dataset import ImageData
+from .files import cache_folder, kind_of, names_in, open_file
 from .idx import read_idx
 
 FOLDER_VARIABLE = "TINYGAN_DATA"  #: environment variable that names a folder of IDX files
 CONNECT_SECONDS = 2.0  #: how long to wait for a server to answer the call
 STALL_SECONDS = 3.0  #: how long to wait for the next bytes
-PATIENCE_SECONDS = 4.5  #: after so long without success no further mirror is tried, and a trickle is cut off
-SLOWEST = 20_000  #: bytes per second, on average; less is a trickle
+PATIENCE_SECONDS = 4.5  #: for a mirror to answer in; after so long without success no further mirror is tried
+SLOWEST = 20_000  #: bytes per second from then on, on average; less is a trickle, and cut off
 LARGEST = 64 * 2**20  #: bytes; none of the files is half as large
 
 
@@ -87,7 +92,10 @@ def load_public(name: str, split: str, cache: str | os.PathLike[str] | None) -> 
     if (folder := _folder_of_user(name)) is not None:
         return load_idx_folder(folder, split, name=name, title=source.title, classes=10)
     wanted = [file for file in source.sha256 if file.startswith(_PREFIX[split])]
-    folder = _cache_folder(cache) / name
+    try:
+        folder = cache_folder(cache) / name
+    except DataError as error:
+        raise Unavailable(str(error), brief=str(error).rstrip(".")) from error
     labels, images = (_fetch(file, source, folder) for file in wanted)
     return _read_pair(images, labels, name=name, description=f"{source.title}, {split} set, from {folder}", classes=10)
 
@@ -98,17 +106,11 @@ def _folder_of_user(name: str) -> Path | None:
     if not value:
         return None
     folder = as_path(value)
-    if not folder.is_dir():
+    if kind_of(folder) != "folder":
         raise DataError(f"{FOLDER_VARIABLE}={value}: there is no such folder; correct the variable or unset it.")
-    if (folder / name).is_dir():
+    if kind_of(folder / name) == "folder":
         return folder / name
     return folder if name == "mnist" else None
-
-
-def _cache_folder(cache: str | os.PathLike[str] | None) -> Path:
-    import pooch  # here, because whoever has the files in a folder does not need it
-
-    return as_path(cache) if cache is not None else Path(pooch.os_cache("tinygan"))
 
 
 def _fetch(file: str, source: Source, folder: Path) -> Path:
@@ -120,9 +122,12 @@ def _fetch(file: str, source: Source, folder: Path) -> Path:
 
     path = folder / file
     known = f"sha256:{source.sha256[file]}"
-    if path.is_file() and pooch.file_hash(str(path)) == source.sha256[file]:
-        return path
-    state = "damaged in" if path.exists() else "not in"
+    state = "not in"
+    if kind_of(path):
+        with open_file(path) as stored:
+            if hashlib.file_digest(stored, "sha256").hexdigest() == source.sha256[file]:
+                return path
+        state = "damaged in"
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("ERROR")
@@ -130,9 +135,8 @@ def _fetch(file: str, source: Source, folder: Path) -> Path:
     started = time.monotonic()
     try:
         for mirror in source.mirrors:
-            download = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, STALL_SECONDS), progressbar=_Brake())
             try:
-                return Path(pooch.retrieve(mirror + file, known, fname=file, path=folder, downloader=download))
+                return Path(pooch.retrieve(mirror + file, known, fname=file, path=folder, downloader=_download))
             except Exception as error:  # whatever goes wrong at one mirror, the next may do
                 failures.append(f"{mirror} ({_brief(error)})")
             if time.monotonic() - started > PATIENCE_SECONDS:
@@ -147,28 +151,48 @@ def _fetch(file: str, source: Source, folder: Path) -> Path:
     )
 
 
-class _Brake:
-    """Stands where pooch expects a progress bar, and stops a download that does not end or does not get on."""
+class _Received(io.BytesIO):
+    """What has come of a file so far: no more than LARGEST bytes."""
 
-    total = 0
-
-    def __init__(self) -> None:
-        self.received = 0
-        self.started = time.monotonic()
-
-    def update(self, size: int) -> None:
-        self.received += size
-        seconds = time.monotonic() - self.started
-        if self.received > LARGEST:
+    def write(self, chunk: Any) -> int:
+        if self.tell() + len(chunk) > LARGEST:
             raise DataError(f"more than {LARGEST:,} bytes came")
-        if seconds > PATIENCE_SECONDS and self.received < SLOWEST * seconds:
-            raise DataError(f"only {self.received:,} bytes came in {seconds:.0f} seconds")
+        return super().write(chunk)
 
-    def reset(self) -> None:
-        self.received = 0
 
-    def close(self) -> None:
-        pass
+def _download(url: str, path: str, pooch: Any) -> None:
+    """Fetch a file for pooch, in PATIENCE_SECONDS and one more for every SLOWEST bytes of it that come.
+
+    That counts from the question for the address on, with all redirects and headers. As nothing ends a read that gets a
+    byte now and then, or the question for an address, a thread of its own waits for them, and is left alone when the
+    time is up: it ends with the connection or with the program, and what it still receives is thrown away.
+    """
+    from pooch import HTTPDownloader
+
+    received, failures, replies = _Received(), [], []
+
+    def work() -> None:
+        options = {"timeout": (CONNECT_SECONDS, STALL_SECONDS), "hooks": {"response": lambda r, **_: replies.append(r)}}
+        try:
+            HTTPDownloader(**options)(url, received, pooch)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            for reply in replies:  # else the connection of one that failed stays open
+                reply.close()
+
+    started = time.monotonic()
+    thread = threading.Thread(target=work, name="tinygan fetches", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.02)
+        came, seconds = len(received.getbuffer()), time.monotonic() - started
+        if thread.is_alive() and seconds > PATIENCE_SECONDS + came / SLOWEST:
+            received.close()  # its next write fails
+            raise DataError(f"only {came:,} bytes came in {seconds:.1f} seconds")
+    if failures:
+        raise failures[0]
+    Path(path).write_bytes(received.getvalue())
 
 
 def _brief(error: Exception) -> str:
@@ -180,7 +204,7 @@ def _brief(error: Exception) -> str:
 def holds_idx(folder: Path) -> bool:
     """Whether any of MNIST's file names occurs in a folder, of either split."""
     stems = [(f"{prefix}-{kind}", n) for prefix in _PREFIX.values() for kind, n in (("images", 3), ("labels", 1))]
-    return any(_find(folder, _names(stem, n)) is not None for stem, n in stems)
+    return not names_in(folder).isdisjoint(name for stem, n in stems for name in _names(stem, n))
 
 
 def load_idx_folder(folder: Path, split: str, *, name: str, title: str, classes: int | None = None) -> ImageData:
@@ -210,7 +234,7 @@ def _names(stem: str, ndim: int) -> tuple[str, ...]:
 
 
 def _find(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if kind_of(folder / name) == "file"), None)
 
 
 def _read_pair(
@@ -230,4 +254,5 @@ def _read_pair(
             f"{labels_path}: expected labels 0 to {classes - 1}, got {labels[first]} at position {first}; "
             "these are the labels of another set, or damaged."
         )
-    return ImageData(images, labels, name, f"{len(images):,} images: {description}")
+    why = "; no labels: no file of them lies beside it" if labels is None else ""
+    return ImageData(images, labels, name, f"{len(images):,} images: {description}{why}")

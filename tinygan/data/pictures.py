@@ -1,19 +1,21 @@
 """One picture, whatever it holds, to bytes of the one shape that a network takes.
 
 A picture's header is read first, and decides how much memory may follow it; then the picture is decoded, cropped or
-framed, and shrunk with an anti-aliasing filter. Pillow does the decoding, and only for the five formats named here.
+framed, and shrunk with an anti-aliasing filter. Pillow does the decoding, and only for the formats in :mod:`.kinds`.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -21,16 +23,15 @@ from ..backends.cpu.threads import share_out
 from ..errors import ArgumentError, DataError
 from ..layers.starting import one_of
 from .dataset import MAX_BYTES, ImageData
+from .kinds import BY_NAME, COST, FORMATS, without_metadata
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")  #: told apart by content, not by name
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".webp", ".bmp")  #: what picture files are called
+MAX_TILE = 4_000_000  #: pixels of a tile of a TIFF that is smaller itself
 MAX_PIXELS = 50_000_000  #: of one decoded picture: Pillow spends 200 MB on it, and twice that if it is transparent
 
 _SWITCHED = threading.Lock()  # held while Pillow's limit, which all threads share, is off
-_GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for pixels without colour
 
 
 @dataclass(frozen=True)
@@ -75,40 +76,85 @@ class TooLarge(DataError):
     """A picture has more pixels than may be decoded."""
 
 
-def read_picture(path: Path, form: Form, *, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, bool]:
-    """Return the picture in ``path`` as bytes (H, W, C), and whether it had to be enlarged.
+class Unsuitable(DataError):
+    """A picture is whole, but nobody can tell what is black and white in it, or what its colours are."""
 
-    Upright as its EXIF tag says; of an animation, the first frame; of 16 bits, the upper 8. Call it within
-    :func:`own_limits`.
+
+class Picture(NamedTuple):
+    """What :func:`read_picture` makes of a file."""
+
+    pixels: np.ndarray  #: (H, W, C) uint8
+    enlarged: bool  #: whether it was smaller
+    frames: bool  #: whether the file holds others besides this one: an animation, or pages
+
+
+def read_picture(path: Path, form: Form, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Return the picture in ``path`` as bytes (H, W, C), and what else is known of it.
+
+    Upright as its EXIF tag says; of an animation or several pages, the first; of 16 bits, the upper 8. Metadata that
+    Pillow fails on are left out. Call it within :func:`own_limits`.
 
     Raises
     ------
     TooLarge
         More than ``max_pixels`` would have to be in memory. A JPEG counts with what is left when its decoder shrinks
-        it, unless it is progressive: then all of it is in memory at once.
+        it, unless it is progressive: then all of it is in memory at once. A pixel of a costly format (:data:`COST`)
+        counts as several.
+    Unsuitable
+        Its pixels are no colours or grey levels, such as floats.
     Exception
         Anything, from Pillow, if the file is damaged or no picture: decoders meet foreign bytes in their own ways.
     """
+    try:
+        return _read(path, path.suffix, form, max_pixels)
+    except (TooLarge, Unsuitable):
+        raise
+    except Exception as error:
+        bare = None if getattr(error, "errno", None) else without_metadata(path)
+        if bare is None:
+            raise
+        try:
+            return _read(io.BytesIO(bare), path.suffix, form, max_pixels)
+        except (TooLarge, Unsuitable):
+            raise
+        except Exception:  # that of the whole file says more
+            raise error from None
+
+
+def _read(file: Path | BinaryIO, suffix: str, form: Form, max_pixels: int) -> Picture:
     from PIL import Image
 
-    with Image.open(path, formats=FORMATS) as image:
+    with Image.open(file, formats=_formats(suffix.lower())) as image:
         width, height = image.size
         enough = 2 * max(form.shape[:2])  # twice what is needed: the filter below shrinks better than the decoder
         image.draft("L" if form.channels == 1 else None, (enough, enough))  # does nothing unless it is a JPEG
         pixels = width * height if "progressive" in image.info else math.prod(image.size)
-        if pixels > max_pixels:
-            raise TooLarge(f"{width:,} x {height:,} pixels are more than max_pixels={max_pixels:,} allows")
+        allowed = max_pixels // COST.get(str(image.format), 1)
+        if pixels > allowed:
+            which = "" if allowed == max_pixels else f" of {image.format}, {allowed:,},"
+            raise TooLarge(f"{width:,} x {height:,} pixels are more than max_pixels={max_pixels:,}{which} allows")
+        tags = getattr(image, "tag_v2", {})  # of TIFF, whose tiles may be larger than the picture
+        if (tile := math.prod(tags.get(tag, 1) for tag in (322, 323))) > max(pixels, MAX_TILE):
+            raise TooLarge(f"a tile of {tile:,} pixels is more than a picture of {width:,} x {height:,} needs")
+        frames = image.format != "MPO" and getattr(image, "is_animated", False)
         image.load()
-        small = _fitted(_plain(image), form, _orientation(image))
-    return np.asarray(small).reshape(form.shape), height < form.shape[0] or width < form.shape[1]
+        turn = _orientation(image)
+        small = _fitted(_plain(image), form, turn)
+    if turn >= 5:
+        width, height = height, width
+    enlarged = height < form.shape[0] or width < form.shape[1]
+    return Picture(np.asarray(small).reshape(form.shape), enlarged, bool(frames))
 
 
-def is_grey(path: Path) -> bool:
-    """Whether the header of a picture promises no colour; raises whatever Pillow raises."""
+@cache
+def _formats(suffix: str) -> list[str]:
+    """The formats that a file with this suffix is tried as, of those that this Pillow has."""
     from PIL import Image
 
-    with Image.open(path, formats=FORMATS) as image:
-        return image.mode in _GREY
+    Image.init()
+    return [
+        name for name, suffixes in FORMATS.items() if name in Image.OPEN and (name not in BY_NAME or suffix in suffixes)
+    ]
 
 
 def reason(error: Exception) -> str:
@@ -116,9 +162,9 @@ def reason(error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return "no PNG, JPEG, GIF, WebP or BMP image"
+        return "no PNG, JPEG, GIF, WebP or BMP image, nor another that is read"
     text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= 90 else f"{text[:87]}..."
 
 
 @contextmanager
@@ -184,7 +230,8 @@ def refit(
 def _orientation(image: Image) -> int:
     """The EXIF tag that says how the camera was held, 1 to 8; damaged EXIF is no reason to lose a picture."""
     try:
-        return image.getexif().get(0x0112, 1)
+        value = image.getexif().get(0x0112, 1)
+        return int(value) if value in range(1, 9) else 1
     except Exception:
         return 1
 
@@ -193,14 +240,20 @@ def _plain(image: Image) -> Image:
     """Convert to 8 bits per channel: grey (L), colour (RGB), or colour with transparency (RGBA)."""
     from PIL import Image
 
+    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+        raise Unsuitable("its numbers have 32 bits, and nothing says which is white: save it with 8 or 16 bits")
+    if image.mode == "LAB":
+        raise Unsuitable("its colours are in the Lab space: save it in RGB")
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow keeps in 16 or 32
-        return Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
-    transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+        tags = getattr(image, "tag_v2", {})  # of TIFF, of which Pillow leaves us two: bits, and whether 0 is white
+        levels = np.clip(np.asarray(image) >> (4 if tags.get(258) == (12,) else 8), 0, 255).astype(np.uint8)
+        return Image.fromarray(255 - levels if tags.get(262) == 0 else levels)
+    transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     if transparent and image.mode != "RGBA":
         return image.convert("RGBA")
     if image.mode in ("L", "RGB", "RGBA"):
         return image  # convert() would copy it
-    return image.convert("L" if image.mode in _GREY else "RGB")
+    return image.convert("L" if image.mode == "1" else "RGB")
 
 
 def _fitted(image: Image, form: Form, orientation: int = 1) -> Image:

@@ -85,11 +85,8 @@ class Run:
         if not (settings is None or isinstance(settings, Mapping)):
             raise ArgumentError(f"Run: settings must be a dict of what to record, got {settings!r:.200}.")
         batch_size = positive_int(batch_size, "Run: batch_size")
-        self.folder, self.gan, (self.low, self.high) = (
-            checkpoints.as_path(folder, "Run: folder"),
-            gan,
-            check_range(low, high),
-        )
+        self.folder, self.gan = checkpoints.as_path(folder, "Run: folder"), gan
+        self.low, self.high = check_range(low, high)
         self.checkpoint, self.csv = self.folder / CHECKPOINT, self.folder / "losses.csv"
         self.film, self.curves = self.folder / "film.gif", self.folder / "losses.png"
         self.picture, self.frames = self.folder / "samples.png", self.folder / "samples"

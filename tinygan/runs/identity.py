@@ -52,7 +52,11 @@ def _fixed(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def require_same_run(then: Mapping[str, Any], now: Mapping[str, Any], checkpoint: str) -> None:
-    """Raise CheckpointError, naming the first difference, unless both identities are equal."""
+    """Raise CheckpointError, naming the first difference, unless both identities are equal.
+
+    What the data is called makes no difference: a folder may be renamed, and its images are compared.
+    """
+    then, now = _without_name(then), _without_name(now)
     for key in {**now, **then}:
         was, is_now = then.get(key, "none"), now.get(key, "none")
         if was != is_now:
@@ -61,6 +65,12 @@ def require_same_run(then: Mapping[str, Any], now: Mapping[str, Any], checkpoint
                 f"{checkpoint}: the run was made with another {key!s:.40}: {was!s:.400} then, {is_now!s:.400} now. "
                 "Give the same settings again, or start a run in another folder (--out, out=...)."
             )
+
+
+def _without_name(identity: Mapping[str, Any]) -> dict[str, Any]:
+    data = identity.get("data")
+    rest = {key: value for key, value in data.items() if key != "name"} if isinstance(data, Mapping) else data
+    return {**identity, "data": rest}
 
 
 def as_json(key: Any, value: Any) -> Any:

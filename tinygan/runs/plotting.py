@@ -81,12 +81,12 @@ def grid(
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.size == 0:
         raise ShapeError(f"grid: expected images (N, H, W, 1) or (N, H, W, 3), got {images.shape}.")
     n, h, w, c = images.shape
-    columns = math.ceil(math.sqrt(n)) if columns is None else columns
-    columns, scale = positive_int(columns, "grid: columns"), positive_int(scale, "grid: scale", most=MAX_OPTION)
+    columns = positive_int(math.ceil(math.sqrt(n)) if columns is None else columns, "grid: columns")
     padding = positive_int(padding, "grid: padding", least=0, most=MAX_OPTION)
     rows, columns = math.ceil(n / columns), min(columns, n)
     if scale is None:
         scale = 2 if 2 * max(rows * (h + padding), columns * (w + padding)) <= MAX_SIDE else 1
+    scale = positive_int(scale, "grid: scale", most=MAX_OPTION)
     tiles = np.zeros((rows * columns, h + padding, w + padding, c), dtype=np.uint8)
     tiles[:n, padding:, padding:] = _bytes(images, low, high)
     # (rows, columns, h, w, c) -> (rows, h, columns, w, c): pixels of one line side by side
@@ -166,7 +166,7 @@ def save_film(
     seconds, hold = positive_or_0(seconds, "save_film: seconds"), positive_or_0(hold, "save_film: hold")
     if not isinstance(frames, Sequence) or isinstance(frames, str | bytes):
         raise ArgumentError(f"save_film: frames must be a list of picture files, got {frames!r:.200}.")
-    frames = [as_path(frame, "save_film: each of the frames") for frame in frames]
+    frames = [x if isinstance(x, io.IOBase) else as_path(x, "save_film: each of the frames") for x in frames]
     if not frames:
         raise ArgumentError("save_film: there are no frames; give at least one picture file.")
     pictures: list[Image] = []

@@ -16,18 +16,18 @@ import numpy as np
 
 from ..backends.loading import out_of_memory
 from ..checkpoints import as_path
-from ..data import ImageData, OnDevice, batches, steps_per_epoch
+from ..data import ImageData, OnDevice, batches
 from ..data.arrays import from_array
 from ..data.dataset import check_range
-from ..errors import ArgumentError, NonFiniteError, ShapeError, positive_int
+from ..errors import ArgumentError, NonFiniteError, positive_int
 from ..errors import seed as check_seed
 from ..gan import GAN, Losses
-from ..layers.base import show_shape
 from ..layers.starting import flag
-from ..ops import Array, ops_of, to_backend
+from ..ops import Array, ops_of
 from ..parallel import Group, Together, joined, require_alike
 from ..parallel.console import say
 from ..parallel.mpi import world
+from .fit import last_step, require_an_image_each, require_reach, try_out
 from .folder import Run
 from .outputs import attempt
 from .progress import Progress
@@ -72,7 +72,7 @@ def train(
         real images, ``gan.d_steps`` times, and trains G once. An epoch visits the images once, in an order of its own;
         what does not fill a last batch sits out.
     seed : of the order of the images, and of the noise that all pictures of this run are made from.
-    low, high : the values of black and white in G's images: -1 and 1 for tanh.
+    low, high : the values of black and white in G's images: -1 and 1 for tanh, 0 and 1 for a sigmoid.
     sample_every, checkpoint_every : steps between two pictures, and between two checkpoints.
     resume : go on from the checkpoint in ``out``. Learning rates, clipping, intervals and length may differ from what
         they were, and nothing else.
@@ -88,10 +88,10 @@ def train(
     Raises
     ------
     ArgumentError, ShapeError, DataError
-        A setting has no meaning, the data does not fit the networks or is smaller than a batch, or ``out`` cannot be
-        written, holds a run already, or is written by another run just now; or several processes differ in what they
-        train, or have not one image each of a batch, or D or G has a layer that cannot be divided. All this is found
-        before training starts.
+        A setting has no meaning, the data does not fit the networks or their range, or is smaller than a batch, or
+        ``out`` cannot be written, holds a run already, or is written by another run just now; or several processes
+        differ in what they train, or have not one image each of a batch, or D or G has a layer that cannot be divided.
+        All this is found before training starts.
     CheckpointError
         There is nothing to resume, or it is damaged, or was made with other settings; or the first or the last
         checkpoint cannot be written. Any other file that cannot, a picture or a checkpoint on the way, is said on
@@ -129,10 +129,11 @@ def train(
     sample_every = positive_int(sample_every, "train: sample_every")
     checkpoint_every = positive_int(checkpoint_every, "train: checkpoint_every")
     seed, batch_size = check_seed(seed, "train"), positive_int(batch_size, "train: batch_size")
-    last = _last_step(gan, data, batch_size, epochs, steps)
+    last = last_step(gan, data, batch_size, epochs, steps)
     group = world() if group is None else group
-    _require_an_image_each(group, batch_size)
-    _try_out(gan, data, max(len(_rows_of_process(group, batch_size)), min(batch_size, 2)), low, high)
+    require_an_image_each(group, batch_size)
+    try_out(gan, data, max(len(_rows_of_process(group, batch_size)), min(batch_size, 2)), low, high)
+    require_reach(gan, low, high)
     run = Run(out, gan, data, batch_size=batch_size, seed=seed, low=low, high=high, settings=settings)
     require_alike(group, lambda: run.identity, "data or settings")
     with joined(gan, group) as together, run:
@@ -257,37 +258,6 @@ class _Loop:
             f"{error}{late} The checkpoint of step {run.saved} is kept, {run.checkpoint}: go on from it "
             "with such a change (--resume --lr ..., or resume=True)."
         )
-
-
-def _last_step(gan: GAN, data: ImageData, batch_size: int, epochs: int | None, steps: int | None) -> int:
-    """The number of the step that a run ends with; refuse data that cannot be trained on."""
-    if (steps is None) == (epochs is None):
-        raise ArgumentError(f"train: give either steps or epochs, got steps={steps!r} and epochs={epochs!r}.")
-    if data.image_shape != gan.sample_shape:
-        raise ShapeError(
-            f"train: the images of {data.name} are {show_shape(data.image_shape)}, but G makes "
-            f"{show_shape(gan.sample_shape)}. Build the networks for image_shape={data.image_shape}."
-        )
-    per_epoch = steps_per_epoch(len(data), batch_size * gan.d_steps)
-    return positive_int(epochs, "train: epochs") * per_epoch if steps is None else positive_int(steps, "train: steps")
-
-
-def _require_an_image_each(group: Group, batch_size: int) -> None:
-    if batch_size < group.size:
-        raise ArgumentError(
-            f"train: a batch of {batch_size} is too small for {group.size} processes, each of which needs an image of "
-            "it. Use a larger batch (--batch-size, batch_size=) or fewer processes (mpiexec -n)."
-        )
-
-
-def _try_out(gan: GAN, data: ImageData, n: int, low: float, high: float) -> None:
-    """Let copies of both networks refuse n samples, if too few for BatchNorm, say, before any file is written."""
-    G, D = gan.generator.copy(), gan.discriminator.copy()
-    z = gan.noise(n, rng=np.random.default_rng(0))
-    real = data.batch(np.arange(n), low=low, high=high, dtype=D.theta.dtype)
-    with np.errstate(all="ignore"):
-        G.forward(z)
-        D.forward(to_backend(real, ops_of(D.theta)))
 
 
 def _stepper(gan: GAN, together: GAN | Together) -> Callable[..., Losses]:
