@@ -45,6 +45,7 @@ PLUMBING = set(
         *("require_alike", "joined", "register_at_fork", "StoredOptimizer", "Stored", "replace_file"),
         *("require_same", "he_normal", "glorot_uniform", "dcgan_normal", "require_finite", "Schedule"),
         *("Initializer", "Run.start", "Run.resume", "Run.record", "Run.sample", "Run.save", "Run.finish"),
+        *("Run.rescue", "as_path", "mend", "patiently", "explained", "require_record", "require_sound"),
     ]
 )
 
@@ -233,6 +234,7 @@ RAW = {
     "tinygan.Sequential.summary(input_shape)": "a shape, which only the first layer can judge",
     "tinygan.backends.register(ops)": "for who writes a backend",
     "tinygan.optim.SGD.step(numbers)": "for a GAN, which has asked the optimiser for them",
+    "tinygan.runs.plotting.attempt(failing)": "a run's own set of what it has failed to make",
     "tinygan.runs.schedules.cosine.__call__(t)": "an optimiser asks, with its own count of steps",
     "tinygan.runs.schedules.linear.__call__(t)": "an optimiser asks, with its own count of steps",
     "tinygan.runs.schedules.warmup.__call__(t)": "an optimiser asks, with its own count of steps",

@@ -284,8 +284,8 @@ ARRAY_ODDITIES = [
     (np.ones((4, 3), np.float32).view([("a", "f4")]).view(np.recarray), DTypeError, "expected floating-point"),
     *((np.ones((4, 3)).astype(kind), DTypeError, "expected floating-point") for kind in (object, "U1", bool, complex)),
     *((Frame(np.ones((4, 3), kind)), DTypeError, str(np.dtype(kind))) for kind in (np.int64, np.float64, np.float16)),
-    (np.float32(1.0), ShapeError, "got shape"),
-    (np.ndarray, DTypeError, "object"),
+    (np.float32(1.0), BackendError, "expected an array, got float32"),
+    (np.ndarray, BackendError, "expected an array, got type"),
 ]
 
 

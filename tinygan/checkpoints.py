@@ -171,11 +171,11 @@ def mend(error: OSError, size: int | None = None) -> str:
 def exists(path: str | Path) -> bool:
     """Whether there is anything at ``path``. CheckpointError if that cannot be told: closed is not absent."""
     try:
-        os.lstat(path)
+        os.lstat(as_path(path))
     except FileNotFoundError:
         return False
-    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
-        raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}).") from error
     return True
 
 

@@ -205,7 +205,8 @@ def to_numpy(x: Array) -> np.ndarray:
 def as_array(x: Any) -> Array:
     """Return ``x`` as a plain array of its library, with which all computes: what a memory map or another subclass of
     NumPy's holds, or a data frame, or a tensor on the CPU. BackendError if it holds none, or has masked values."""
-    if type(x) not in _by_type and hasattr(x, "__array__") and type(x).__module__.split(".")[0] not in LOADERS:
+    plain = type(x) in _by_type or isinstance(x, type | np.generic) or type(x).__module__.split(".")[0] in LOADERS
+    if not plain and hasattr(x, "__array__"):
         if np.ma.is_masked(x):
             raise BackendError("the array has masked values, which have no meaning here. Fill them: x.filled(0.0).")
         try:

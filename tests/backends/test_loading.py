@@ -83,15 +83,16 @@ def test_mixing_is_an_error_that_says_how_to_mend_it(order):
     assert isinstance(caught.value, (TinyGANError, RuntimeError))
 
 
-def test_subclasses_belong_to_their_base_class(tmp_path):
+def test_subclasses_become_plain(tmp_path):
     class Labelled(np.ndarray):
         pass
 
     on_disk = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.float32, shape=(2, 3))
     on_disk[...] = 1
     for x in (on_disk, np.ones(3).view(Labelled)):
-        assert ops_of(x, np.ones(3)).name == "numpy"
-        assert get_xp(x) is np
+        with pytest.raises(BackendError, match="expected an array, got"):  # plain arrays compute; as_array makes them
+            ops_of(x)
+        assert type(to_numpy(x)) is np.ndarray
         assert to_numpy(to_backend(x, "standin")).sum() == x.sum()
 
 

@@ -296,7 +296,7 @@ BAD = {
     "dcgan, width -1": (lambda: models.dcgan(width=-1), "dcgan: width.*got -1"),
     "dcgan64, width None": (lambda: models.dcgan64(width=None), "dcgan64: width.*got None"),
     "a seed that is none": (lambda: models.dcgan(width=1, rng="0"), "Generator or a seed, got '0'"),
-    "mlp, a hidden layer of 0": (lambda: models.mlp(g_hidden=(0,)), "n_out.*got 0"),
+    "mlp, a hidden layer of 0": (lambda: models.mlp(g_hidden=(0,)), "hidden width.*got 0"),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..checkpoints import explained, mend, patiently, replace_file
+from ..checkpoints import as_path, explained, mend, patiently, replace_file
 from ..errors import TinyGANError
 from ..ops import get_xp, to_numpy
 from ..parallel.console import say
@@ -23,7 +23,7 @@ def attempt(path: str | Path, work: Callable[[], Any], failing: set[Path] | None
     failing : of a run, whose files are made again and again: those that failed the last time, of which nothing more is
         said. ``path`` is added or taken out.
     """
-    path = Path(path)
+    path = as_path(path, "attempt")
     try:
         work()
     except Exception as error:  # matplotlib, Pillow and systems of files fail in their own ways
