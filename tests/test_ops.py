@@ -9,7 +9,7 @@ from support.ids import brief
 from support.reference import convolution, transposed_convolution
 
 from tinygan import GAN, Sequential
-from tinygan.errors import BackendError, DTypeError, ShapeError, TinyGANError
+from tinygan.errors import BackendError, DTypeError, TinyGANError
 from tinygan.layers import Conv2D, ConvTranspose2D, Dense, ReLU, Tanh
 from tinygan.ops import (
     Ops,
