@@ -53,6 +53,10 @@ def run(folder, how="", rank="0", step="0"):
         if gan.t + 1 == int(step):
             (folder / f"there.{group.rank}").touch()
             if int(rank) == group.rank:
+                patience = time.monotonic() + 20.0
+                while not all((folder / f"there.{r}").exists() for r in range(group.size)):  # others may be slower
+                    assert time.monotonic() < patience
+                    time.sleep(0.01)
                 happen(how)
         return original(cache, dy)
 

@@ -12,6 +12,7 @@ from scipy.special import expit, log_expit, log_softmax
 from tinygan import Sequential
 from tinygan.layers import ConvTranspose2D, Dense
 from tinygan.testing import check_function
+from tinygan.testing.trial import rewinder
 
 # ---- convolutions --------------------------------------------------------------------------------------------------
 
@@ -289,8 +290,10 @@ def check_adversarial_step(gan, real, *, steps=2, check=check_function):
 
             fake = g_before.copy().forward(z)
 
-            def d_loss(theta, d=d, fake=fake, part=part, slope=d_slope):
-                d = _with_theta(d, theta)
+            d_then = as_it_was(d)
+
+            def d_loss(theta, at=d_then, fake=fake, part=part, slope=d_slope):
+                d = at(theta)
                 return loss.discriminator(d.forward(part), d.forward(fake))[0], slope
 
             check(d_loss, d.theta)
@@ -301,8 +304,10 @@ def check_adversarial_step(gan, real, *, steps=2, check=check_function):
             D.copy().forward(batches[-1]) if loss.compares else None
         )  # by the D that G learns through, in training
 
-        def g_loss(theta, g=g_before, z=noise[-1], real_logits=real_logits, slope=g_slope):
-            return loss.generator(D.copy().forward(_with_theta(g, theta).forward(z)), real_logits)[0], slope
+        g_then, d_now = as_it_was(g_before), as_it_was(D)
+
+        def g_loss(theta, at=g_then, d=d_now, z=noise[-1], real=real_logits, slope=g_slope):
+            return loss.generator(d().forward(at(theta).forward(z)), real)[0], slope
 
         np.testing.assert_allclose(result.g, g_loss(g_before.theta)[0], rtol=1e-10)
         check(g_loss, g_before.theta)
@@ -319,10 +324,18 @@ def check_average_in_a_step(gan, real, *, steps=3):
         np.testing.assert_allclose(average.network.theta, expected, rtol=1e-10, atol=1e-12)
 
 
-def _with_theta(network, theta):
-    network = network.copy()
-    network.theta[...] = theta
-    return network
+def as_it_was(network):
+    """A function that returns the network as it is now, buffers and Generators included, with another theta if given:
+    always the same copy, which is quicker than a new one for each difference."""
+    copy, before = network.copy(), network.theta.copy()
+    rewind = rewinder(copy)
+
+    def at(theta=before):
+        rewind()
+        copy.theta[...] = theta
+        return copy
+
+    return at
 
 
 # ---- the rest ------------------------------------------------------------------------------------------------------
