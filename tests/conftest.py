@@ -70,7 +70,16 @@ class Device:
 # ---- pytest -m quick -------------------------------------------------------------------------------------------------
 
 TESTS = Path(__file__).parent
-QUICK = {"layers", "losses", "optim", "test_gan.py", "test_network.py", "test_ops.py", "test_errors.py"}
+QUICK = {
+    "layers",
+    "losses",
+    "optim",
+    "test_architecture.py",
+    "test_gan.py",
+    "test_network.py",
+    "test_ops.py",
+    "test_errors.py",
+}
 QUICK_EXAMPLES = 20  # that Hypothesis draws there; the whole suite draws as many as each test says
 
 

@@ -10,8 +10,9 @@ checks.
     gan.step(real)             # one adversarial step on real images (N, 28, 28, 1) in [-1, 1]
     images = gan.sample(16)    # (16, 28, 28, 1)
 
-The files beside this one, with ``layers/``, ``losses/`` and ``optim/``, are the *book*: what a student reads. The other
-folders are *wings*, which build on the book; the book does not know them.
+The *book*, what a student reads, is ``layers/``, ``losses/``, ``optim/``, ``network``, ``gan``, ``ops`` and ``errors``;
+README lists its files in order. ``checkpoints`` is how things are saved. The other folders are *wings*, which build on
+the book; the book does not know them.
 """
 
 import importlib
@@ -73,12 +74,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LOADED_WHEN_USED:
-        raise AttributeError(f"module 'tinygan' has no attribute {name!r}; there are: {', '.join(__all__)}.")
-    module, _, attribute = _LOADED_WHEN_USED[name].partition(":")
-    loaded = importlib.import_module(module)
-    return getattr(loaded, attribute) if attribute else loaded
+if not TYPE_CHECKING:  # or a type checker would take every misspelt name for one that is there
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LOADED_WHEN_USED:
+            raise AttributeError(f"module 'tinygan' has no attribute {name!r}; there are: {', '.join(__all__)}.")
+        module, _, attribute = _LOADED_WHEN_USED[name].partition(":")
+        loaded = importlib.import_module(module)
+        return getattr(loaded, attribute) if attribute else loaded
 
 
 def __dir__() -> list[str]:

@@ -29,7 +29,7 @@ class Losses(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """A player's turn, when its gradient is there and its weights have not moved yet."""
+    """What ``watch`` is shown: a player's turn, when its gradient is there and its weights have not moved yet."""
 
     player: str  #: "D" or "G"
     loss: Array
@@ -194,9 +194,9 @@ class GAN:
 
     def _discriminator_turn(self, real, z, drawn, numbers, watch) -> tuple[Array, Array | float]:
         G, D, ops = self.generator, self.discriminator, ops_of(real)
-        fake = G.apply(z, True)[0]  # made as in training, but G will not learn from these
+        fake = G.apply(z, train=True)[0]  # made as in training, but G will not learn from these
         both = ops.xp.concatenate([real, fake])  # one pass over both, in which batch normalisation sees them apart
-        logits, d_cache = D.apply(both, True, batches=2)
+        logits, d_cache = D.apply(both, train=True, batches=2)
         half = len(logits) // 2  # of the logits: a packing D gives fewer than there are samples
         loss, d_real, d_fake = ops.loss(self.loss).discriminator(logits[:half], logits[half:])
         d_logits, penalty = ops.xp.concatenate([d_real, d_fake]), 0.0
@@ -213,9 +213,9 @@ class GAN:
 
     def _generator_turn(self, real, z, numbers, watch) -> Array:
         G, D, ops = self.generator, self.discriminator, ops_of(real)
-        fake, g_cache = G.apply(z, True)
-        real_logits = D.apply(real, True)[0] if self.loss.compares else None  # nothing is learned from these
-        logits, d_cache = D.apply(fake, True)
+        fake, g_cache = G.apply(z, train=True)
+        real_logits = D.apply(real, train=True)[0] if self.loss.compares else None  # nothing is learned from these
+        logits, d_cache = D.apply(fake, train=True)
         loss, d_logits = ops.loss(self.loss).generator(logits, real_logits)
         G.store_gradients(g_cache, D.input_gradient(d_cache, d_logits), add=False)
         if watch:
@@ -231,7 +231,7 @@ class GAN:
     def noise(self, n: int, *, rng: np.random.Generator | None = None) -> Array:
         """Draw z (n, noise_dim) on the host, the same numbers whatever the backend, and move it to the networks'."""
         n = positive_int(n, "GAN.noise: n", least=0, most=2**30 // self.noise_dim)
-        rng = self.rng if rng is None else as_generator(rng)
+        rng = self.sample_rng if rng is None else as_generator(rng)  # looking does not change what is learned
         return ops_of(self.generator.theta).from_host(self._draw_noise(n, rng))
 
     def sample(self, n: int | None = None, *, z: Array | None = None) -> Array:
@@ -241,7 +241,7 @@ class GAN:
         """
         G = self.average.network if self.average else self.generator
         if z is None:
-            z = self.noise(positive_int(n, "GAN.sample: n"), rng=self.sample_rng)
+            z = self.noise(positive_int(n, "GAN.sample: n"))
         G.check_input(z := as_array(z))
         if n is not None and positive_int(n, "GAN.sample: n") != len(z):
             raise ArgumentError(f"GAN.sample: n = {n}, but z has {len(z)} rows; give one of the two.")

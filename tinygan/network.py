@@ -9,14 +9,17 @@ from typing import Any, Self
 import numpy as np
 
 from .errors import ArgumentError, DTypeError, ShapeError
-from .layers.base import Layer, Shape, SharedArrays, float_dtype, show_shape
+from .layers.base import Layer, Shape, show_shape
+from .layers.shared import SharedArrays
+from .layers.starting import float_dtype
 from .layers.stored import Stored
+from .layers.table import Summarised
 from .ops import Array, Ops, get_ops, get_xp, ops_of, to_backend
 
 Pass = list[tuple[Any, Any]]  # what a forward pass leaves: each link, and the cache that its derivative needs
 
 
-class Sequential(Stored, Layer):
+class Sequential(Stored, Summarised, Layer):
     r"""The layers one after the other, y = f_L(... f_2(f_1(x))): a layer itself, with the same protocol.
 
     Attributes
@@ -36,7 +39,7 @@ class Sequential(Stored, Layer):
     Forward   a_0 = x,   a_l = f_l(a_{l−1}),   y = a_L
     Backward  g_L = dy,  g_{l−1} = J_lᵀ g_l,   dx = g_0        J_l is the Jacobian of f_l: the chain rule, from the top
 
-    What runs are *links*: the layers themselves, or what does the same faster on the backend that x lives on.
+    A pass calls *links*: each layer is its own, unless the backend has a faster one (:meth:`tinygan.ops.Ops.links`).
 
     A block of your own derives from this class. Where it adds its input, as a residual block does, ``apply(x, train,
     batches=1)`` adds x to what ``super().apply`` gives; ``input_gradient`` and ``backprop`` add dy to what theirs give.
@@ -126,7 +129,7 @@ class Sequential(Stored, Layer):
         return x, caches
 
     def links(self, x: Array, batches: int = 1) -> list[Any]:
-        """What the layers are run by, for x in so many batches."""
+        """The links that run the layers when x holds so many batches; made once, and kept."""
         if (key := (ops_of(x), batches)) not in self._links:
             self._links[key] = self._make_links(*key)
         return self._links[key]
@@ -140,22 +143,23 @@ class Sequential(Stored, Layer):
         return ops.links([Apart(a, batches) if a.couples_samples and batches > 1 else a for a in self.layers])
 
     def input_gradient(self, cache: Pass, dy: Array) -> Array:
-        for link, of_link in reversed(cache):
-            dy = link.input_gradient(of_link, dy)
+        for link, link_cache in reversed(cache):
+            dy = link.input_gradient(link_cache, dy)
         return dy
 
     def backprop(self, cache: Pass, dy: Array, add: bool = True) -> Array:
-        for link, of_link in reversed(cache):
-            dy = link.backprop(of_link, dy, add)
+        for link, link_cache in reversed(cache):
+            dy = link.backprop(link_cache, dy, add)
         return dy
 
     def store_gradients(self, cache: Pass, dy: Array, add: bool = True) -> None:
         """As :meth:`backprop`, down to the lowest layer that has parameters: nobody asks for dx."""
         lowest = next((i for i, (link, _) in enumerate(cache) if link.size), len(cache))
-        for link, of_link in reversed(cache[lowest + 1 :]):
-            dy = link.backprop(of_link, dy, add)
-        for link, of_link in cache[lowest : lowest + 1]:
-            link.store_gradients(of_link, dy, add)
+        for link, link_cache in reversed(cache[lowest + 1 :]):
+            dy = link.backprop(link_cache, dy, add)
+        if lowest < len(cache):
+            link, link_cache = cache[lowest]
+            link.store_gradients(link_cache, dy, add)
 
     def check_input(self, x: Array) -> None:
         seen = type(x), x.dtype, x.shape[1:], len(x) > 0 if x.ndim else False
@@ -260,25 +264,6 @@ class Sequential(Stored, Layer):
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
-
-    def summary(self, input_shape: Shape | None = None) -> str:
-        """A table of the layers, their output shapes and parameter counts.
-
-        Parameters
-        ----------
-        input_shape : of one sample, such as (28, 28, 1); needed only if the first layer's sizes do not fix it.
-        """
-        shape = self.input_shape if input_shape is None else input_shape
-        rows = [("layer", "output", "parameters")]
-        for i, layer in enumerate(self.layers):
-            shape = layer.input_shape if shape is None else shape
-            shape = None if shape is None else layer.output_shape(shape)
-            rows.append((f"{i}  {layer!r}", "?" if shape is None else show_shape(shape), f"{layer.size:,}"))
-        rows.append(("total", "", f"{self.size:,}"))
-        widths = [max(len(row[k]) for row in rows) for k in range(3)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.layers))})"

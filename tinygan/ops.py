@@ -118,7 +118,8 @@ class Ops:
         return out
 
     def links(self, layers: Sequence[Any]) -> list[Any]:
-        """Return what does the same as these layers, one after the other, as fast as this backend can."""
+        """Return links: objects that compute what these layers do, one after the other, as fast as this backend can.
+        Each answers apply, input_gradient, store_gradients, backprop and size; a fast one knows its layers, too."""
         return list(layers)
 
     def loss(self, loss: Any) -> Any:

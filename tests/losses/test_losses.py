@@ -255,7 +255,7 @@ def test_ds_step_in_pairs_is_the_sum_of_its_pairs():
     gan = GAN(G, D, noise_dim=3, loss=losses.Relativistic(), d_optimizer=SGD(D, 0.1), seed=4)
     before, real = D.copy(), np.tanh(rng.standard_normal((5, 4)))
     twin = GAN(G.copy(), D.copy(), noise_dim=3, seed=4)
-    fakes = G.copy().forward(twin.noise(5))
+    fakes = G.copy().forward(twin.noise(5, rng=twin.rng))
     value, expected = 0.0, np.zeros(D.size)
     for x, fake in zip(real, fakes, strict=True):
         ahead = before(x[None]).item() - before(fake[None]).item()

@@ -12,7 +12,8 @@ The same takes a folder of pictures, or a file of NumPy's:
     data = load("~/photos/cats", size=64, mirror=True)
 
 Images are bytes, (N, H, W, C) uint8, in memory or mapped from a file, and where a GPU trains and they fit there, in its
-memory (:class:`OnDevice`); floats exist only of the batch at hand. The book and ``backends`` are imported here.
+memory (:class:`OnDevice`); floats exist only of the batch at hand. The book, ``backends`` and the console
+of ``parallel`` are imported here.
 """
 
 from .arrays import read_arrays

@@ -36,7 +36,7 @@ class Layer:
     (``train=False``) and opens none; ``forget()`` drops what is open.
 
     **A network** needs several passes at once, so it calls ``apply`` and keeps each cache in a variable. Of a cache it
-    asks one of these, which are all answered by ``gradients`` unless a layer has a faster way:
+    asks one of these; their defaults call ``gradients``, and a layer with a faster way overrides them:
 
         input_gradient(cache, dy)          dx alone
         store_gradients(cache, dy, add)    dθ alone: added to ``grads``, or written over them
@@ -49,7 +49,7 @@ class Layer:
     name : what errors call the layer; a network adds the position.
     input_shape : shape of one input sample if the layer's own sizes fix it (None for a size that is free), else None.
     couples_samples : True if a sample's output depends on the rest of its batch, as in batch normalisation, or if
-        several samples become one. Such a layer sees batches that are joined for speed one by one.
+        several samples become one. Where batches were joined for speed, such a layer is shown each by itself.
     takes_integers : True if x holds indices, as for an embedding; dx is then None.
     """
 
@@ -120,7 +120,7 @@ class Layer:
         """
         self.check_input(x := as_array(x))
         y, cache = self.apply(x, train)
-        self._passes = [*self._passes[-1:], (cache, y)]  # two are an error already; the memory of more is not held
+        self._passes = [*self._passes[-1:], (cache, y)]  # at most two are kept: enough to refuse, and no more memory
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -161,7 +161,7 @@ class Layer:
 
     def check_input(self, x: Array) -> None:
         """Refuse what the layer cannot work on, naming the layer, what it expected, what came, and the mend. A network
-        asks when the shape or dtype of a batch is another than before; what depends on values belongs into apply."""
+        calls this only when the shape or dtype of a batch changes, so checks of values belong into apply."""
         self.check_kind(x)
         if x.ndim < (1 if self.takes_integers else 2):
             raise ShapeError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import Setting, fraction
 from ..ops import Array, ops_of
 from .base import Layer
-from .initializers import Rng, as_generator
+from .starting import Rng, as_generator
 
 
 class Dropout(Layer):

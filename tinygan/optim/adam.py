@@ -49,7 +49,7 @@ class Optimizer(StoredOptimizer):
         return value_at(self.lr, t, f"{type(self).__name__}: lr")
 
     def numbers(self, t: int) -> float | tuple[float, ...]:
-        """What the step after t others is to know: its learning rate."""
+        """The numbers that ``update`` needs at the step after t others: here the learning rate."""
         return self.rate(t)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
@@ -76,7 +76,7 @@ class Optimizer(StoredOptimizer):
             xp.clip(g, -self.clip_value, self.clip_value, out=g)
         if self.clip_norm is not None:
             norm = xp.sqrt((g * g).sum())
-            g *= xp.minimum(self.clip_norm / xp.maximum(norm, 1e-30), 1.0)  # no branch: a GPU need not wait
+            g *= xp.minimum(self.clip_norm / xp.maximum(norm, 1e-30), 1.0)  # no branch on a value
 
 
 class Adam(Optimizer):

@@ -45,11 +45,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LOADED_WHEN_USED:
-        raise AttributeError(f"module 'tinygan.runs' has no attribute {name!r}; there are: {', '.join(__all__)}.")
-    module = importlib.import_module(f"{__name__}.{_LOADED_WHEN_USED[name] or name}")
-    return getattr(module, name) if _LOADED_WHEN_USED[name] else module
+if not TYPE_CHECKING:  # or a type checker would take every misspelt name for one that is there
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LOADED_WHEN_USED:
+            raise AttributeError(f"module 'tinygan.runs' has no attribute {name!r}; there are: {', '.join(__all__)}.")
+        module = importlib.import_module(f"{__name__}.{_LOADED_WHEN_USED[name] or name}")
+        return getattr(module, name) if _LOADED_WHEN_USED[name] else module
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,8 @@
 ``check_penalty`` checks a whole penalty on D's input gradient, from values of D alone; ``check_function`` a loss, and
 ``check_generator_gradient`` a generator's gradient through its discriminator. :mod:`tinygan.testing.strategies` draws
 sizes, images, geometries, layers and networks with Hypothesis, which only that module needs;
-:mod:`tinygan.testing.device` is a stand-in for the GPU, and :mod:`tinygan.testing.replay` for its graphs.
+:mod:`tinygan.testing.device` is a stand-in for the GPU, and :mod:`tinygan.testing.replay` for its graphs. The book,
+``penalties`` and ``backends`` are imported here; nothing of tinygan imports this.
 """
 
 from .comparison import GradientReport
