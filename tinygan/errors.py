@@ -100,7 +100,8 @@ def real(value: Any) -> float:
 def positive_int(value: Any, what: str, *, least: int = 1, most: float = 2**63 - 1) -> int:
     """Return ``value`` as an int if it is a whole number from ``least`` to ``most``, else raise ArgumentError."""
     try:
-        number = None if isinstance(value, bool) else operator.index(value)
+        boolean = isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b"
+        number = None if boolean else operator.index(value)
     except (TypeError, ValueError):
         number = None
     if number is None or number < least:

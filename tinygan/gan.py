@@ -284,6 +284,9 @@ class GAN:
 
 
 def last_layer(network: Sequential) -> Layer:
-    """The layer that computes a network's output: not one that only arranges it, and inside of nested networks."""
+    """The layer that computes a network's output: not one that only arranges it, and inside of nested networks. A block
+    of somebody's own may compute anything from its layers, so it is that layer itself."""
+    if type(network) is not Sequential:
+        return network
     layers = [layer for layer in network.layers if not isinstance(layer, Flatten | Reshape)] or network.layers
     return last_layer(layers[-1]) if isinstance(layers[-1], Sequential) else layers[-1]

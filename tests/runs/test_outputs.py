@@ -585,3 +585,15 @@ def test_a_program_ends_with_1_and_says_how_to_go_on(whole, tmp_path, monkeypatc
     kept = last if event == "full disk" else said[-2]
     assert "The checkpoint of step 9 is kept, " in kept
     assert f"{CHECKPOINT}; --resume (resume=True) goes on." in kept
+
+
+def test_a_callback_that_leaves_the_program_loses_no_step(tmp_path, capfd):
+    def leave(gan, losses):
+        if gan.t == 3:
+            raise SystemExit(0)
+
+    gan = small_gan()
+    with pytest.raises(SystemExit):
+        train(gan, small_data(), out=tmp_path / "run", callback=leave, **STEPS)
+    assert checkpoints.read(tmp_path / "run" / "checkpoint.safetensors")[1]["step"] == 3
+    assert "Training ended after step 3" in capfd.readouterr().err

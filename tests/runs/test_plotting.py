@@ -430,3 +430,26 @@ def test_a_penalty_of_any_length(tmp_path, steps):
     plotting.save_loss_curves(tmp_path / "a", values, loss=losses.Hinge())
     plotting.save_loss_curves(tmp_path / "b", values + 1.0, loss=losses.Hinge())
     assert (tmp_path / "a").exists()
+
+
+def test_figures_of_several_threads_leave_settings_and_warnings_as_they_were(tmp_path):
+    import threading
+
+    import matplotlib
+
+    filters, meet = list(warnings.filters), threading.Barrier(2, timeout=20.0)
+
+    def draw(k):
+        meet.wait()
+        for _ in range(3):
+            with plotting.figure(tmp_path / f"{k}.png", size=(1, 1)) as figure:
+                figure.add_subplot()
+
+    with matplotlib.rc_context({"lines.linewidth": 7.5}):
+        threads = [threading.Thread(target=draw, args=(k,)) for k in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert matplotlib.rcParams["lines.linewidth"] == 7.5
+    assert list(warnings.filters) == filters

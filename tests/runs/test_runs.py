@@ -10,7 +10,7 @@ from support.small_runs import STEPS, assert_same_files, contents, small_data, s
 from tinygan import GAN, Sequential, checkpoints, models, plotting
 from tinygan.data import ImageData, batches
 from tinygan.errors import ArgumentError, CheckpointError, DataError, ShapeError
-from tinygan.layers import Dense, LeakyReLU, ReLU, Reshape, Sigmoid, Softplus, Tanh
+from tinygan.layers import ELU, Dense, LeakyReLU, ReLU, Reshape, Sigmoid, SiLU, Softplus, Tanh
 from tinygan.losses import LeastSquares, Relativistic
 from tinygan.optim import SGD
 from tinygan.penalties import R1, R2, GradientPenalty
@@ -44,7 +44,7 @@ BAD_CALLS = {
         ArgumentError,
         r"settings\['out'\] is \w+Path\('x'\), which JSON cannot hold",
     ),
-    "a setting of NumPy's": ({"settings": {"a": {"b": np.float32(1)}}}, ArgumentError, r"settings\['a'\] is .*float32"),
+    "an array as a setting": ({"settings": {"a": {"b": np.ones(2)}}}, ArgumentError, r"settings\['a'\] is .*array"),
     "a setting that is NaN": ({"settings": {"a": float("nan")}}, ArgumentError, r"settings\['a'\] is nan"),
     "a setting without a name": ({"settings": {1: 2}}, ArgumentError, r"settings\[1\] is 2, .*text as key"),
     "nothing to resume": ({"resume": True}, CheckpointError, "there is no checkpoint to go on from"),
@@ -194,6 +194,14 @@ def gan_that_ends_in(last, *, nested=False):
     return GAN(G, D, noise_dim=4)
 
 
+class Skipping(Sequential):
+    """A block whose output its last layer does not tell."""
+
+    def apply(self, x, train, batches=1):
+        y, cache = super().apply(x, train, batches)
+        return x + y, cache
+
+
 class Squash(Sigmoid):
     """A layer of one's own."""
 
@@ -217,6 +225,12 @@ REACH_ODDITIES = [
     ([ReLU], -1.0, 1.0, "from 0 to inf. Pass low=0, or end G"),
     ([ReLU], 0.0, 1.0, None),
     ([Softplus], -1.0, 1.0, r"Softplus\(\)"),
+    ([SiLU], -1.0, 1.0, r"SiLU\(\)"),
+    ([lambda: ELU(0.5)], -1.0, 1.0, "from -0.5 to inf"),
+    ([ELU], -1.0, 1.0, None),
+    ([lambda: LeakyReLU(0.0)], -1.0, 1.0, "from 0 to inf"),
+    ([LeakyReLU], -1.0, 1.0, None),
+    ([lambda: Skipping(Sigmoid())], -1.0, 1.0, None),
     ([], -1.0, 1.0, None),
     ([], 0.0, 255.0, None),
 ]

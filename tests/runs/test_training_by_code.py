@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from support.ids import brief
-from support.small_runs import small_data, small_gan
+from support.small_runs import STEPS, small_data, small_gan
 
 from tinygan import load_trained, losses, train
 from tinygan.backends import to_backend
 from tinygan.data import ImageData, load
 from tinygan.errors import ArgumentError, BackendError, DataError, TinyGANError
-from tinygan.runs import Run
+from tinygan.runs import Run, read_checkpoint
 
 SHORT = {"batch_size": 8, "progress": False}
 
@@ -157,3 +157,10 @@ def test_losses_are_what_the_callback_is_told_of(tmp_path):
     gan = small_gan(loss=losses.LeastSquares())
     train(gan, PIXELS, out=tmp_path / "a", steps=1, callback=lambda _, told: kinds.add(type(told).__name__), **SHORT)
     assert kinds == {"Losses"}
+
+
+def test_numbers_of_numpy_are_recorded_as_numbers(tmp_path):
+    settings = {"a": np.float32(0.5), "b": np.int64(3), "c": np.array(1.5), "d": np.bool_(True)}
+    train(small_gan(), small_data(), out=tmp_path, settings=settings, **{**STEPS, "steps": 1})
+    recorded = read_checkpoint(tmp_path / "checkpoint.safetensors")[1]["settings"]
+    assert recorded == {"a": 0.5, "b": 3, "c": 1.5, "d": True}

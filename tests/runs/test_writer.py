@@ -215,3 +215,31 @@ def test_a_folder_under_another_name_is_the_same_folder(tmp_path):
         writer.hold()
         with pytest.raises(ArgumentError, match="writes in this folder"):
             train(small_gan(), small_data(), out=tmp_path / "link", **STEPS)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
+def test_a_forked_child_keeps_no_lock_of_its_parent(tmp_path):
+    """A worker of a data loader, say, which lives on when the run is killed."""
+    script = """
+        import os, sys, time
+        from pathlib import Path
+        from tinygan.runs.writer import Writer
+        writer = Writer(Path(sys.argv[1]))
+        writer.hold()
+        if os.fork() == 0:
+            print("forked", flush=True)
+            os.close(1)
+            time.sleep(20)
+            os._exit(0)
+        time.sleep(60)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "forked\n"
+        with pytest.raises(ArgumentError, match="writes in this folder"):
+            Writer(tmp_path).hold()
+        process.kill()
+        process.wait()
+        with Writer(tmp_path) as writer:
+            writer.hold()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 import numpy as np
 
 from ..backends.cpu.threads import share_out
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, positive_int
 from ..layers.starting import one_of
 from .dataset import MAX_BYTES, ImageData
 from .kinds import BY_NAME, COST, FORMATS, without_metadata
@@ -293,7 +293,9 @@ def _fitted(image: Image, form: Form, orientation: int = 1) -> Image:
 def _whole_numbers(value: Any, count: int, name: str, what: str, least: int, most: int) -> tuple[int, ...]:
     """Return ``count`` whole numbers; a single one stands for all of them."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
-    right = all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) and least <= v <= most for v in values)
-    if len(values) != count or not right:
-        raise ArgumentError(f"{name}: expected {what}, whole numbers from {least} to {most}, got {value!r}.")
-    return tuple(int(v) for v in values)
+    try:
+        if len(values) == count:
+            return tuple(positive_int(v, name, least=least, most=most) for v in values)
+    except ArgumentError:
+        pass
+    raise ArgumentError(f"{name}: expected {what}, whole numbers from {least} to {most}, got {value!r}.")

@@ -37,7 +37,8 @@ def describe(part: Any, *, inside: bool = True) -> str:
     settings = [describe(layer) for layer in part.layers] if network and inside else []
     for key, value in [] if ours else sorted(vars(part).items()):
         value = value.item() if getattr(value, "shape", None) == () else value
-        text = f"{key}={getattr(value, '__qualname__', None) or repr(value)}"
+        name_of_function = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+        text = f"{key}={name_of_function or repr(value)}"
         if not (key.startswith("_") or key in UNSAID or hasattr(value, "dtype") or " at 0x" in text):
             settings.append(text)
     return f"{name}({', '.join(settings)})"

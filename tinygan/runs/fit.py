@@ -7,7 +7,7 @@ import numpy as np
 from ..data import ImageData, steps_per_epoch
 from ..errors import ArgumentError, ShapeError, positive_int
 from ..gan import GAN, last_layer
-from ..layers import ReLU, Sigmoid, Softplus, Tanh
+from ..layers import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from ..layers.base import Layer, show_shape
 from ..ops import ops_of, to_backend
 from ..parallel import Group
@@ -18,6 +18,7 @@ REACH: dict[type[Layer], tuple[float, float]] = {
     Tanh: (-1, 1),
     ReLU: (0, np.inf),
     Softplus: (0, np.inf),
+    SiLU: (-0.2785, np.inf),
 }
 
 
@@ -46,6 +47,10 @@ def require_reach(gan: GAN, low: float, high: float) -> None:
     """Refuse images with values that G's last layer cannot give: they would tell it from the data for good."""
     layer = last_layer(gan.generator)
     least, most = next((reach for kind, reach in REACH.items() if isinstance(layer, kind)), (-np.inf, np.inf))
+    if isinstance(layer, ELU):
+        least = -layer.alpha
+    elif isinstance(layer, LeakyReLU) and layer.slope == 0.0:
+        least = 0.0
     if low < least or high > most:
         mend = f"low={least:g}" if most == np.inf else f"low={least:g}, high={most:g}"
         raise ArgumentError(

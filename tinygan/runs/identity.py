@@ -73,11 +73,18 @@ def _without_name(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {**identity, "data": rest}
 
 
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as Python's; TypeError for anything else, as JSON has it."""
+    if getattr(value, "shape", None) != () or not hasattr(value, "item"):
+        raise TypeError
+    return value.item()
+
+
 def as_json(key: Any, value: Any) -> Any:
     """The setting as a checkpoint will give it back; ArgumentError if it is none that JSON can hold."""
     try:
         if isinstance(key, str):
-            return json.loads(json.dumps(value, allow_nan=False))
+            return json.loads(json.dumps(value, allow_nan=False, default=_plain))
     except (TypeError, ValueError):
         pass
     raise ArgumentError(

@@ -19,6 +19,7 @@ import io
 import math
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ MAX_OPTION = 1024  #: the largest padding and scale of a grid
 MAX_FRAMES = 120  # of a film; more are thinned out evenly
 MAX_FRAME_SIDE = 1100  # pixels: larger frames are shrunk
 MAX_FILM = 45_000_000  # pixels of all frames of a film: about 25 MB, and half a minute, where nothing is alike
+_DRAWING = threading.RLock()  # settings and filters of warnings are the process's: one thread at a time changes them
 MAX_READ = 300_000_000  # pixels of a picture that becomes a frame: 900 MB when it is read
 
 
@@ -211,13 +213,13 @@ def figure(path: str | Path, *, size: tuple[float, float], dpi: int = 100) -> It
     It is drawn with the settings that matplotlib comes with: no backend is chosen, and nothing that the environment, a
     matplotlibrc or the program has set shows in it, or is changed by it.
     """
-    matplotlib = _matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     path, data = Path(path), io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of letters that a font lacks, of settings that are about to go
+    with _DRAWING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that a font lacks, of what matplotlib itself uses and shall not
+        matplotlib = _matplotlib()
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
         settings = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
         with matplotlib.rc_context(settings):
             drawing = Figure(figsize=size, dpi=dpi, layout="constrained")

@@ -148,7 +148,7 @@ def train(
             try:
                 while gan.t < last and not loop.stopped:
                     loop.step(next(samples), stop=group.any(signals.came))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 loop.leave(error)
                 raise
         group.first(run.finish)
@@ -227,7 +227,7 @@ class _Loop:
         """The state of the GAN's random numbers, the first thing that a step changes."""
         return repr(self.run.gan.rng.bit_generator.state)
 
-    def leave(self, error: Exception) -> None:
+    def leave(self, error: Exception | SystemExit) -> None:
         """Before an error ends the run, keep its last step and say how to go on.
 
         A step half done cannot be kept, nor one of several processes, which can no longer ask whether they are alike.

@@ -7,11 +7,27 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakSet
 
 from ..errors import ArgumentError
 from ..parallel.console import say
 
 LOCK = "run.lock"  #: the file that is locked while somebody writes in the folder; gone when nobody does
+
+
+_holding: WeakSet[Writer] = WeakSet()
+
+
+def _let_go() -> None:
+    """In a forked child, close the files of its parent's locks, which would outlive the parent in it."""
+    for writer in list(_holding):
+        if writer._file is not None:
+            os.close(writer._file)
+            writer._file = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 class Writer:
@@ -59,6 +75,7 @@ class Writer:
                 os.close(file)
                 continue
             self._file = file
+            _holding.add(self)
             with suppress(OSError):  # the first byte is what Windows locks, and lets nobody read
                 os.ftruncate(file, 0)
                 os.write(file, f"\n{_name()}\n".encode())
