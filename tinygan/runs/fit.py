@@ -36,6 +36,7 @@ def last_step(gan: GAN, data: ImageData, batch_size: int, epochs: int | None, st
 
 
 def require_an_image_each(group: Group, batch_size: int) -> None:
+    """Refuse a batch of fewer images than there are processes to share it."""
     if batch_size < group.size:
         raise ArgumentError(
             f"train: a batch of {batch_size} is too small for {group.size} processes, each of which needs an image of "
