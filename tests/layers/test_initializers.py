@@ -96,22 +96,3 @@ def test_refusals():
             as_generator(rng)
     with pytest.raises(ShapeError, match=r"init must return an array of shape \(3, 2\)"):
         Dense(3, 2, init=lambda shape, **_: np.zeros((2, 3), np.float32))
-
-
-@pytest.mark.parametrize(
-    ("layer", "fans"),
-    [
-        (lambda init: Dense(3, 5, init=init), (3, 5)),
-        (lambda init: Conv2D(3, 5, (2, 4), init=init), (24, 40)),
-        (lambda init: ConvTranspose2D(3, 5, 4, stride=2, init=init), (12, 80)),
-    ],
-)
-def test_what_layers_say_of_their_fans(layer, fans):
-    text = []
-
-    def init(shape, *, fan_in, fan_out, rng, dtype):
-        text.append((fan_in, fan_out))
-        return np.zeros(shape, dtype)
-
-    layer(init)
-    assert text == [fans]

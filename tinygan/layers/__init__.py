@@ -7,6 +7,7 @@ Any of them can be studied alone::
     dx = layer.backward(dy)       # dy (N, 2) -> dx (N, 3), and layer.grads["W"], layer.grads["b"]
 
 Dense data are (N, C), images (N, H, W, C). Of tinygan, only ``errors``, ``ops`` and ``checkpoints`` are imported here.
+To the book belong ``dense``, ``base``, ``activations``, ``initializers``, ``convolution``, ``batchnorm`` and ``shape``.
 """
 
 from .activations import LeakyReLU, ReLU, Sigmoid, Tanh

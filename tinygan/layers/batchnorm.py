@@ -65,7 +65,7 @@ class BatchNorm(Layer):
 
     def apply(self, x: Array, train: bool) -> tuple[Array, Any]:
         rows = x.reshape(-1, self.c)  # (M, C)
-        mean, var = self.running_mean.copy(), self.running_var
+        mean, var = self.running_mean, self.running_var
         if train:
             m = self.check_rows(x)
             mean = rows.mean(axis=0)

@@ -14,7 +14,7 @@ class Dropout(Layer):
     Parameters
     ----------
     rate : in [0, 1).
-    rng : Generator or seed that the masks are drawn from, on the host whatever the backend, so both see the same ones;
+    rng : Generator or seed that the masks are drawn from, by NumPy whatever x is, so that every backend sees the same;
         if None, they are like those of no other layer.
 
     Notes

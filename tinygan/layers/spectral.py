@@ -10,7 +10,7 @@ from ..ops import Array, get_xp, ops_of, to_backend
 from .base import Layer, Shape
 from .convolution import Conv2D, ConvTranspose2D
 from .dense import Dense
-from .initializers import Rng, as_generator
+from .starting import Rng, as_generator
 
 WARM_UP = 20  # iterations at construction; from then on one for each training batch follows W, which moves slowly
 
@@ -146,7 +146,7 @@ class Normalised(NamedTuple):
 
 
 def _norm(a: Array) -> Array:
-    """‖a‖, or 1 if that is 0, without looking at the number, for which a device would have to wait."""
+    """‖a‖, or 1 if that is 0, without looking at the number, for which whoever computes it elsewhere would wait."""
     xp = get_xp(a)
     norm = xp.linalg.norm(a)
     return xp.where(norm > 0.0, norm, norm.dtype.type(1.0))

@@ -38,7 +38,7 @@ def seed(value: int = 0) -> None:
 def fresh() -> np.random.Generator:
     """Return the next Generator of the row."""
     value, places = _row
-    # A key that nobody else uses, see tinygan.data.epoch_order
+    # (4, ...) is a key that nobody else in the package uses: from the same seed, other numbers than theirs
     return np.random.default_rng(np.random.SeedSequence(value, spawn_key=(4, next(places))))
 
 
