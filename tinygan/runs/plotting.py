@@ -225,6 +225,8 @@ def figure(path: str | Path, *, size: tuple[float, float], dpi: int = 100) -> It
             drawing = Figure(figsize=size, dpi=dpi, layout="constrained")
             FigureCanvasAgg(drawing)
             yield drawing
+            drawing.get_layout_engine().execute(drawing)
+            drawing.set_layout_engine("none")  # or all would be drawn twice
             drawing.savefig(data, format="png", metadata={"Software": None})
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, data.getvalue())
