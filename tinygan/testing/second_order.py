@@ -123,7 +123,9 @@ class SecondOrderClaim(LayerClaim):
         claimed = dys @ u.T  # (K, M)
 
         def f(value: np.ndarray) -> np.ndarray:
-            return to_numpy(self._apply(self.layer.copy(), value)[0]).ravel()
+            y = np.array(to_numpy(self._apply(self.layer.copy() if self.copies else self.layer, value)[0])).ravel()
+            self.rewind()
+            return y
 
         try:
             numerical = slopes(f, x, f(x), v, dys, tolerance=tolerance / 2.0)

@@ -53,7 +53,6 @@ def test_fast_and_plain_convolutions_are_equal(case):
 @pytest.mark.usefixtures("cores")
 @given(case=convolutions(IN_TILES))
 def test_convolutions_in_tiles_and_plain_ones_are_equal(case):
-    assert winograd.axes(case[-1]) is not None
     assert_equal(winograd, plain, *case)
 
 
@@ -136,6 +135,7 @@ class ToFloat64:
 @pytest.mark.parametrize("table", ["B", "G", "A"])
 def test_a_wrong_sign_in_a_table_is_noticed(monkeypatch, table):
     """Each sign of each table counts: a check of the check."""
+    monkeypatch.setattr(winograd, "axes", winograd.axes.__wrapped__)  # not the one that is kept
     rng = np.random.default_rng(0)
     for taps, (B, G, A, factors) in tiles.SIGNS.items():
         kernel = 2 * taps

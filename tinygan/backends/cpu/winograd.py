@@ -21,6 +21,7 @@ All of it is linear in x and in W, and so the derivatives are the same steps, tr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import groupby
 from math import prod
 
@@ -34,14 +35,9 @@ from .tiles import PIECE, SIGNS, Axis, Tiles, add, mix
 LEAST = 1 << 19  # numbers in a core's part of all U_rc; over fewer, two cores lose more to each other than they gain
 
 
-def axes(window: Window) -> tuple[Axis, Axis] | None:
-    """Both dimensions, or None where kernel and stride have no such form."""
-    if any(s > 2 or -(-k // s) not in SIGNS for k, s in zip(window.kernel, window.stride, strict=True)):
-        return None
-    return _axes(window)
-
-
-def _axes(window: Window) -> tuple[Axis, Axis]:
+@lru_cache(1024)
+def axes(window: Window) -> tuple[Axis, Axis]:
+    """Both dimensions; of a window that has such a form."""
     rows, columns = (Axis.of(*of) for of in zip(window.kernel, window.stride, window.grid, strict=True))
     return rows, columns
 
@@ -49,11 +45,10 @@ def _axes(window: Window) -> tuple[Axis, Axis]:
 def saves(window: Window, channels: int, images: int) -> bool:
     """Whether a core with so many images is faster this way than with the plain sum of products. Measured: it is where
     a good third of the products is saved, and with so many channels and tiles that its matrices are large ones."""
-    both = axes(window)
-    if both is None or channels < 32:
-        return False
     (kh, kw), (sh, sw), _, (ho, wo) = window
-    rows, columns = both
+    if channels < 32 or max(sh, sw) > 2 or -(-kh // sh) not in SIGNS or -(-kw // sw) not in SIGNS:
+        return False
+    rows, columns = axes(window)
     fewer = rows.products * columns.products < 0.65 * kh * kw * ho * wo
     tiles = images * rows.tiles[0] * columns.tiles[0]
     return fewer and tiles >= 64 and tiles * sh * sw * channels >= PIECE // 4
@@ -61,7 +56,7 @@ def saves(window: Window, channels: int, images: int) -> bool:
 
 def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None = None) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve`: y = Aᵀ M A, plus b."""
-    rows, columns = _axes(window)
+    rows, columns = axes(window)
     U = _transform_weights(W, rows, columns)
     y = np.empty((len(x), *window.grid, W.shape[3]), dtype=x.dtype)
 
@@ -84,7 +79,7 @@ def convolve_adjoint(
     y: np.ndarray, W: np.ndarray, hw: tuple[int, int], window: Window, b: np.ndarray | None = None
 ) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve_adjoint`: M = A y Aᵀ, V = M Uᵀ, x = Bᵀ V B, plus b."""
-    rows, columns = _axes(window)
+    rows, columns = axes(window)
     U = _transform_weights(W, rows, columns)
     x = np.empty((len(y), *hw, W.shape[2]), dtype=y.dtype)
 
@@ -105,7 +100,7 @@ def convolve_adjoint(
 
 def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve_weights`: U = Vᵀ M with V = B x Bᵀ and M = A y Aᵀ, W = Gᵀ U G."""
-    rows, columns = _axes(window)
+    rows, columns = axes(window)
     shape = (*window.kernel, x.shape[3], y.shape[3])
     sums = []
 
