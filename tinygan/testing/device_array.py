@@ -69,7 +69,9 @@ class DeviceArray:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key: Any) -> DeviceArray:
-        return _evaluate(operator.getitem, (self, _full_key(key)))
+        sources = [self]
+        args = self._host, _unwrap(_full_key(key), sources)  # nothing is computed, so nothing is silenced
+        return _wrap(operator.getitem(*args) if recorder is None else recorder.run(operator.getitem, args, {}), sources)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         key, sources = _unwrap(_full_key(key), []), []
@@ -116,6 +118,7 @@ class DeviceArray:
 # ---- between CuPy's rules and NumPy's functions --------------------------------------------------------------------
 
 _NUMBERS = (bool, int, float, complex, np.generic)
+_PLAIN = {bool, int, float, str, slice, type(None), type(Ellipsis)}  # kinds of what is no array and holds none
 _MIXED = (
     "a NumPy array met a device array: they do not mix. Move it first, with tinygan.to_backend(x, name) "
     "or xp.asarray(x)."
@@ -131,8 +134,8 @@ def _leak(name: str, args: Any) -> str:
 def _evaluate(function: Callable, args: Any, kwargs: dict | None = None) -> Any:
     """Call a NumPy function on the memory of device arrays, silently, and wrap what it returns."""
     sources: list[DeviceArray] = []
-    args = _unwrap(tuple(args), sources)
-    kwargs = {key: _unwrap(value, sources) for key, value in (kwargs or {}).items()}
+    args = tuple([_unwrap(value, sources) for value in args])
+    kwargs = {key: _unwrap(value, sources) for key, value in kwargs.items()} if kwargs else {}
     return _wrap(_run(function, args, kwargs), sources)
 
 
@@ -143,21 +146,26 @@ def _run(function: Callable, args: tuple, kwargs: dict) -> Any:
 
 def _unwrap(value: Any, sources: list[DeviceArray]) -> Any:
     """Replace the device arrays in ``value`` by their memory, and list them in ``sources``."""
-    if isinstance(value, DeviceArray):
+    kind = type(value)  # asked first of what comes most often: tests call this millions of times
+    if kind is DeviceArray:
         sources.append(value)
         return value._host
+    if kind in _PLAIN:
+        return value
     if isinstance(value, np.ndarray):
         raise TypeError(_MIXED)
-    return type(value)([_unwrap(v, sources) for v in value]) if isinstance(value, (tuple, list)) else value
+    return kind([_unwrap(v, sources) for v in value]) if isinstance(value, (tuple, list)) else value
 
 
 def _wrap(result: Any, sources: list[DeviceArray]) -> Any:
     """Make device arrays of NumPy's results, 0-d for scalars; ``out`` comes back as itself, a view knows its base."""
-    if isinstance(result, (tuple, list)):
-        return type(result)([_wrap(r, sources) for r in result])
-    if result is None:
-        return None
-    host, base = np.asarray(result), None
+    if type(result) is not np.ndarray:
+        if isinstance(result, (tuple, list)):
+            return type(result)([_wrap(r, sources) for r in result])
+        if result is None:
+            return None
+        result = np.asarray(result)
+    host, base = result, None
     if host.dtype.char not in "?bhilqBHILQefdFD":
         raise ValueError(f"Unsupported dtype {host.dtype}: no numbers that a GPU works with.")
     for source in sources:
@@ -170,10 +178,13 @@ def _wrap(result: Any, sources: list[DeviceArray]) -> Any:
 
 def _full_key(key: Any) -> tuple:
     """Return an index as a tuple with an ellipsis, which makes NumPy return arrays and never scalars."""
-    key = key if isinstance(key, tuple) else (key,)
-    if any(isinstance(k, DeviceArray) and k.dtype == bool for k in key):
-        synchronise("indexing with a boolean mask")
-    return key if any(k is Ellipsis for k in key) else (*key, Ellipsis)
+    key, whole = key if isinstance(key, tuple) else (key,), False
+    for k in key:
+        if k is Ellipsis:
+            whole = True
+        elif type(k) is DeviceArray and k.dtype == bool:
+            synchronise("indexing with a boolean mask")
+    return key if whole else (*key, Ellipsis)
 
 
 def _one_memcpy(into: np.ndarray, value: np.ndarray) -> bool:
@@ -217,10 +228,14 @@ def inquiry(function: Callable) -> Callable:
     return lambda *args: function(*_unwrap(args, []))
 
 
+_OPERANDS = (DeviceArray, np.ndarray, *_NUMBERS)
+
+
 def _operator(function: Callable, *, swapped: bool = False) -> Callable:
     def method(self: DeviceArray, *others: Any) -> Any:
-        if not all(isinstance(other, (DeviceArray, np.ndarray, *_NUMBERS)) for other in others):
-            return NotImplemented
+        for other in others:
+            if not isinstance(other, _OPERANDS):
+                return NotImplemented
         return _evaluate(function, (*others, self) if swapped else (self, *others))
 
     return method
