@@ -191,12 +191,16 @@ def test_ctrl_c_ends_all_after_the_same_step_with_a_checkpoint(tmp_path):
 
 # ---- programs ------------------------------------------------------------------------------------------------------
 
-EXAMPLE = [ROOT / "examples" / "mnist_mlp_gan.py", "--data", "digits", "--steps", 2, "--width", 4, "--batch-size", 10]
+def example(folder):
+    """The command that trains on a few images, which it makes in the folder."""
+    np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8))
+    flags = ["--data", folder / "images.npy", "--out", folder / "run", "--steps", 2, "--width", 4, "--batch-size", 10]
+    return [ROOT / "examples" / "mnist_mlp_gan.py", *flags]
 
 
 @processes
 def test_mpiexec_is_all_that_a_user_types(tmp_path):
-    out, err = mpiexec(2, *EXAMPLE, "--out", tmp_path / "run")
+    out, err = mpiexec(2, *example(tmp_path))
     assert out.count("Look at") == out.count("layer  ") / 2 == 1
     assert err.count("step 2/2") == 1
     assert (tmp_path / "run" / "film.gif").exists()
@@ -204,11 +208,11 @@ def test_mpiexec_is_all_that_a_user_types(tmp_path):
 
 @processes
 def test_what_is_wrong_everywhere_is_said_once(tmp_path):
-    code, out, err = finish(start(2, *EXAMPLE, "--out", tmp_path / "run", "--batch-size", 1))
+    code, out, err = finish(start(2, *example(tmp_path), "--batch-size", 1))
     assert code != 0
     assert out.count("Look at") == 0
     assert err.count("error: ") == err.count("error: train: a batch of 1 is too small for 2 processes") == 1
-    code, _, err = finish(start(2, *EXAMPLE, "--out", tmp_path / "run", "--lr", "-1"))
+    code, _, err = finish(start(2, *example(tmp_path), "--lr", "-1"))
     assert code != 0
     assert err.count("expected a positive number") == 1
 

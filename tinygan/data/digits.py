@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from ..backends.cpu.threads import share_images
 from ..errors import ArgumentError, positive_int
 from ..errors import seed as check_seed
 from ..layers.starting import as_generator, one_of
@@ -137,11 +138,15 @@ def digits(n: int, *, seed: int = 0, split: str = "train") -> ImageData:
     split = one_of(split, "digits: expected split 'train' or 'test'", ("train", "test"))
     images = np.empty((n, SIZE, SIZE, 1), np.uint8)
     labels = np.empty(n, np.int64)
-    for chunk, first in enumerate(range(0, n, CHUNK)):
-        stream = np.random.SeedSequence(seed, spawn_key=(int(split == "test"), chunk))
-        factors = random_factors(CHUNK, rng=np.random.default_rng(stream))
-        images[first : first + CHUNK] = draw(factors)[: n - first]
-        labels[first : first + CHUNK] = factors.labels[: n - first]
+
+    def draw_chunks(start: int, stop: int) -> None:
+        for chunk in range(start, stop):
+            stream = np.random.SeedSequence(seed, spawn_key=(int(split == "test"), chunk))
+            rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, n))
+            factors = random_factors(CHUNK, rng=np.random.default_rng(stream))
+            images[rows], labels[rows] = draw(factors)[: n - rows.start], factors.labels[: n - rows.start]
+
+    share_images(draw_chunks, -(-n // CHUNK), images.size)  # on all cores
     return ImageData(images, labels, "digits", f"{n:,} embedded digits, drawn by tinygan from seed {seed}")
 
 

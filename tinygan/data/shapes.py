@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu.threads import share_images
 from ..errors import ArgumentError, positive_int
 from ..errors import seed as check_seed
 from ..layers.starting import as_generator, one_of
@@ -149,11 +150,15 @@ def shapes(n: int, *, seed: int = 0, split: str = "train", size: int = 64) -> Im
         )
     images = np.empty((n, size, size, 3), np.uint8)
     labels = np.empty(n, np.int64)
-    for chunk, first in enumerate(range(0, n, CHUNK)):
-        stream = np.random.SeedSequence(seed, spawn_key=(int(split == "test"), chunk))
-        factors = random_factors(CHUNK, rng=np.random.default_rng(stream))[: n - first]
-        images[first : first + CHUNK] = draw(factors, size=size)
-        labels[first : first + CHUNK] = factors.labels
+
+    def draw_chunks(start: int, stop: int) -> None:
+        for chunk in range(start, stop):
+            stream = np.random.SeedSequence(seed, spawn_key=(int(split == "test"), chunk))
+            rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, n))
+            factors = random_factors(CHUNK, rng=np.random.default_rng(stream))[: n - rows.start]
+            images[rows], labels[rows] = draw(factors, size=size), factors.labels
+
+    share_images(draw_chunks, -(-n // CHUNK), images.size)  # on all cores
     return ImageData(images, labels, "shapes", f"{n:,} embedded shapes, drawn by tinygan from seed {seed}", KINDS)
 
 
