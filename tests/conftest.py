@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import os
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores, so products use one; read when NumPy is loaded
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores, so each uses one; read when NumPy is loaded
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from dataclasses import dataclass
 from pathlib import Path
