@@ -223,11 +223,9 @@ def figure(path: str | Path, *, size: tuple[float, float], dpi: int = 100) -> It
         settings = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
         with matplotlib.rc_context(settings):
             drawing = Figure(figsize=size, dpi=dpi, layout="constrained")
-            FigureCanvasAgg(drawing)
+            canvas = FigureCanvasAgg(drawing)
             yield drawing
-            drawing.get_layout_engine().execute(drawing)
-            drawing.set_layout_engine("none")  # or all would be drawn twice
-            drawing.savefig(data, format="png", metadata={"Software": None})
+            canvas.print_png(data, metadata={"Software": None})  # savefig would lay out and draw all of it twice
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, data.getvalue())
 
