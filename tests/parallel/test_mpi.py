@@ -191,6 +191,7 @@ def test_ctrl_c_ends_all_after_the_same_step_with_a_checkpoint(tmp_path):
 
 # ---- programs ------------------------------------------------------------------------------------------------------
 
+
 def example(folder):
     """The command that trains on a few images, which it makes in the folder."""
     np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8))

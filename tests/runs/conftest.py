@@ -5,7 +5,7 @@ import pytest
 
 from tinygan import checkpoints, plotting
 
-PLAIN = "commandline interruptions record runs state trained training writer".split()
+PLAIN = ["commandline", "interruptions", "record", "runs", "state", "trained", "training", "writer"]
 
 
 @pytest.fixture(scope="module", autouse=True)

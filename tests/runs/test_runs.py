@@ -1,6 +1,7 @@
 """What a run refuses: calls without meaning, folders it cannot have, and checkpoints that are not its own."""
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tinygan.layers import ELU, Dense, LeakyReLU, ReLU, Reshape, Sigmoid, SiLU, 
 from tinygan.losses import LeastSquares, Relativistic
 from tinygan.optim import SGD
 from tinygan.penalties import R1, R2, GradientPenalty
-from tinygan.runs import fit
+from tinygan.runs import fit, identity
 from tinygan.runs.schedules import linear
 from tinygan.runs.training import train
 
@@ -185,6 +186,44 @@ def test_data_may_be_renamed(tmp_path, name):
     train(small_gan(), small_data(), out=tmp_path, **{**STEPS, "steps": 2})
     train(small_gan(), renamed, out=tmp_path, resume=True, **{**STEPS, "steps": 3})
     assert json.loads((tmp_path / "config.json").read_text())["run"]["data"]["name"] == name
+
+
+def test_all_images_are_compared_and_of_an_old_checkpoint_those_that_it_knows(tmp_path):
+    many, changed = small_data(n=1100), small_data(n=1100)
+    changed.images[1050] ^= 1
+    train(small_gan(), many, out=tmp_path, **{**STEPS, "steps": 2})
+    with pytest.raises(CheckpointError, match="another data: of_all"):
+        train(small_gan(), changed, out=tmp_path, resume=True, **{**STEPS, "steps": 3})
+    path = tmp_path / "checkpoint.safetensors"
+    arrays, about = checkpoints.read(path)
+    del about["identity"]["data"]["of_all"]
+    checkpoints.write(path, arrays, about)
+    train(small_gan(), changed, out=tmp_path, resume=True, **{**STEPS, "steps": 3})
+    changed.images[0] ^= 1
+    with pytest.raises(CheckpointError, match="another data"):
+        train(small_gan(), changed, out=tmp_path, resume=True, **{**STEPS, "steps": 4})
+
+
+def test_of_very_many_images_every_other_is_compared(monkeypatch):
+    images = small_data(n=2500).images
+    monkeypatch.setattr(identity, "READ", images.nbytes // 2)
+    expected = zlib.crc32(images[:2000:2].tobytes() + images[2000::2].tobytes())
+    assert identity._checksum(images) == expected
+
+
+class Slower(GAN):
+    """A game of one's own."""
+
+
+def test_a_game_of_ones_own_is_not_resumed_by_another(tmp_path):
+    def game(kind):
+        gan = small_gan()
+        return kind(gan.generator, gan.discriminator, noise_dim=4)
+
+    train(game(Slower), small_data(), out=tmp_path, **{**STEPS, "steps": 2})
+    with pytest.raises(CheckpointError, match="another gan: Slower then, none now"):
+        train(game(GAN), small_data(), out=tmp_path, resume=True, **{**STEPS, "steps": 3})
+    train(game(Slower), small_data(), out=tmp_path, resume=True, **{**STEPS, "steps": 3})
 
 
 def gan_that_ends_in(last, *, nested=False):

@@ -15,10 +15,13 @@ from ..gan import GAN
 from ..layers.stored import describe, described
 from ..optim import Optimizer
 
+READ = 1 << 28  # bytes of images that are compared, in a tenth of a second or two
+
 
 def identity(gan: GAN, data: ImageData, batch_size: int, seed: int, low: float, high: float) -> dict[str, Any]:
     """Whatever must be the same for a resumed run to be the same run; of what may be absent, only what is there."""
     bounds = {"penalties": [describe(penalty) for penalty in gan.penalties], "weight_clip": gan.weight_clip}
+    bounds |= {"gan": None if type(gan) is GAN else type(gan).__name__}
     G, D = described(gan.generator), described(gan.discriminator)
     bounds |= {"generator_class": G.get("network"), "discriminator_class": D.get("network")}
     return {
@@ -40,8 +43,17 @@ def identity(gan: GAN, data: ImageData, batch_size: int, seed: int, low: float, 
             "shape": list(data.images.shape),
             "mirrored": data.mirrored,
             "checksum": zlib.crc32(np.ascontiguousarray(data.images[:1000]).data),
+            **({"of_all": _checksum(data.images)} if len(data.images) > 1000 else {}),
         },
     }
+
+
+def _checksum(images: np.ndarray) -> int:
+    """Of all images, or of every second, third, ... of them if they are very many."""
+    every, checksum = -(-images.nbytes // READ), 0
+    for start in range(0, len(images), 1000 * every):
+        checksum = zlib.crc32(np.ascontiguousarray(images[start : start + 1000 * every : every]).data, checksum)
+    return checksum
 
 
 def _fixed(optimizer: Optimizer) -> dict[str, Any]:
@@ -54,9 +66,12 @@ def _fixed(optimizer: Optimizer) -> dict[str, Any]:
 def require_same_run(then: Mapping[str, Any], now: Mapping[str, Any], checkpoint: str) -> None:
     """Raise CheckpointError, naming the first difference, unless both identities are equal.
 
-    What the data is called makes no difference: a folder may be renamed, and its images are compared.
+    What the data is called makes no difference: a folder may be renamed, and its images are compared: the first 1,000
+    by older checkpoints, by newer ones all.
     """
-    then, now = _without_name(then), _without_name(now)
+    then, now = _of_images(then), _of_images(now)
+    if isinstance(then["data"], Mapping) and "of_all" not in then["data"]:
+        now["data"].pop("of_all", None)
     for key in {**now, **then}:
         was, is_now = then.get(key, "none"), now.get(key, "none")
         if was != is_now:
@@ -67,7 +82,8 @@ def require_same_run(then: Mapping[str, Any], now: Mapping[str, Any], checkpoint
             )
 
 
-def _without_name(identity: Mapping[str, Any]) -> dict[str, Any]:
+def _of_images(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the name of the data."""
     data = identity.get("data")
     rest = {key: value for key, value in data.items() if key != "name"} if isinstance(data, Mapping) else data
     return {**identity, "data": rest}
