@@ -18,6 +18,7 @@ import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +38,8 @@ MAX_DEPTH = 32  # of lists and dicts within each other in a record
 Rule = tuple[str, Callable[[Any], bool]]  # what an entry of a record must be, in words, and whether a value is that
 
 T = TypeVar("T")
+
+_waits: ContextVar[bool] = ContextVar("waits", default=True)  # of this thread
 
 
 def as_path(value: Any, what: str = "") -> Path:
@@ -88,7 +91,8 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
     data = save(plain, metadata={"tinygan": label})
     _require_bounded(path, len(data), int.from_bytes(data[:8], "little"), MAX_BYTES)
     try:
-        patiently(lambda: _replace(path, data))
+        with patience(True):
+            patiently(lambda: _replace(path, data))
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be written ({error.strerror or error}). {mend(error, len(data))}"
@@ -135,9 +139,19 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
+@contextmanager
+def patience(wait: bool) -> Iterator[None]:
+    """Within the ``with`` block, :func:`patiently` waits or does not. A checkpoint is worth waiting for every time."""
+    token = _waits.set(wait)
+    try:
+        yield
+    finally:
+        _waits.reset(token)
+
+
 def patiently(work: Callable[[], T]) -> T:
     """Return ``work()``; while that fails because another program holds a file, try again for less than a second."""
-    for pause in PAUSES:
+    for pause in PAUSES if _waits.get() else ():
         try:
             return work()
         except OSError as error:

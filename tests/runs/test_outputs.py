@@ -179,7 +179,7 @@ def failing(monkeypatch, name, number, times):
     replace, opened, left = os.replace, open, [times]
 
     def refused(path):
-        if Path(path).name == name and left[0] > 0:
+        if Path(path).match(name) and left[0] > 0:
             left[0] -= 1
             raise OSError(number, os.strerror(number), str(path))
 
@@ -211,6 +211,30 @@ def test_a_file_that_is_held_for_a_moment_is_waited_for(whole, tmp_path, monkeyp
     assert left == [0]
     assert_same_files(tmp_path / "run", whole)
     assert capfd.readouterr().err == ""
+
+
+#: a file, and whether it is worth waiting for each time
+WAITED_ODDITIES = [
+    ("samples.png", False),
+    ("step_*.png", False),
+    ("losses.csv", False),
+    ("checkpoint.safetensors", True),
+]
+
+
+@pytest.mark.parametrize(("name", "each_time"), WAITED_ODDITIES)
+def test_a_file_that_stays_held_is_waited_for_once_until_it_is_free(tmp_path, monkeypatch, capfd, name, each_time):
+    pauses = []
+    monkeypatch.setattr(checkpoints.time, "sleep", pauses.append)
+    left = failing(monkeypatch, name, errno.EACCES, times=0)
+    hold = {
+        2: lambda: left.__setitem__(0, 10**9),
+        7: lambda: left.__setitem__(0, 0),
+        8: lambda: left.__setitem__(0, 10**9),
+        11: lambda: left.__setitem__(0, 0),
+    }
+    train(at(hold), small_data(), out=tmp_path / "run", **{**STEPS, "sample_every": 1, "checkpoint_every": 1})
+    assert len(pauses) / len(checkpoints.PAUSES) == (8 if each_time else 2)
 
 
 LASTING = [*MOMENTARY[:3], errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENOENT, errno.EINVAL]

@@ -5,8 +5,11 @@ import signal
 import threading
 
 import pytest
+from support.small_runs import STEPS, small_data, small_gan
 
+from tinygan import checkpoints
 from tinygan.runs.signals import NAMES, Signals
+from tinygan.runs.training import train
 
 THESE = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
@@ -105,3 +108,62 @@ def test_where_no_handler_may_be_chosen(monkeypatch):
         patch.setattr(signal, "signal", refuse)
         with Signals() as signals:
             assert not signals.came
+
+
+# ---- the caller's own handler ----------------------------------------------------------------------------------------
+
+
+def interrupted(out, number, *, at=5, steps=11):
+    """The steps of a run to which the signal comes in step ``at``, and its result, an error if it ends in one."""
+    gan = small_gan()
+
+    def send(gan, losses):
+        if gan.t == at:
+            os.kill(os.getpid(), number)
+
+    try:
+        return gan, train(gan, small_data(), out=out, callback=send, **{**STEPS, "steps": steps})
+    except BaseException as error:
+        return gan, error
+
+
+@pytest.mark.parametrize("number", THESE)
+def test_the_callers_own_handler_is_called_once_all_is_kept(number, tmp_path):
+    calls = []
+
+    def note(came, frame):
+        step = checkpoints.read(tmp_path / "checkpoint.safetensors")[1]["step"]
+        calls.append((came, frame is not None, step, (tmp_path / "film.gif").exists()))
+
+    signal.signal(number, note)
+    gan, result = interrupted(tmp_path, number)
+    assert calls == [(number, True, gan.t, True)]
+    assert isinstance(result, KeyboardInterrupt)
+    assert gan.t < 11
+
+
+def test_the_callers_own_handler_is_called_when_the_last_step_was_at_hand(tmp_path):
+    calls = []
+    signal.signal(signal.SIGTERM, lambda *_: calls.append(1))
+    gan, result = interrupted(tmp_path, signal.SIGTERM, at=11)
+    assert (result, gan.t, calls) == (tmp_path, 11, [1])
+
+
+def test_what_the_callers_own_handler_raises_ends_the_program(tmp_path):
+    def leave(number, frame):
+        raise SystemExit(7)
+
+    signal.signal(signal.SIGTERM, leave)
+    gan, result = interrupted(tmp_path, signal.SIGTERM)
+    assert (type(result), result.code) == (SystemExit, 7)
+    assert checkpoints.read(tmp_path / "checkpoint.safetensors")[1]["step"] == gan.t
+
+
+@pytest.mark.parametrize("number", THESE)
+@pytest.mark.parametrize("before", [signal.SIG_DFL, signal.default_int_handler], ids=["default", "python's"])
+def test_pythons_own_handlers_are_not_called_again(number, before, tmp_path):
+    """The default one would end the process, without a word, before train could."""
+    signal.signal(number, before)
+    result = interrupted(tmp_path, number)[1]
+    assert isinstance(result, KeyboardInterrupt)
+    assert not isinstance(interrupted(tmp_path / "b", number, at=11)[1], BaseException)

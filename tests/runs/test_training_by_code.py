@@ -1,9 +1,12 @@
 """Training from a program of one's own: plain arrays, a callback, a cell that is run twice, and what is refused."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from support.ids import brief
-from support.small_runs import STEPS, small_data, small_gan
+from support.small_runs import STEPS, assert_same_files, small_data, small_gan
 
 from tinygan import load_trained, losses, train
 from tinygan.backends import to_backend
@@ -84,6 +87,44 @@ def test_a_cell_that_is_run_twice_says_what_to_do(tmp_path):
         train(gan, PIXELS, out=tmp_path / "a", steps=2, **SHORT)
     train(gan, PIXELS, out=tmp_path / "a", steps=2, resume=True, **SHORT)
     assert gan.t == load_trained(tmp_path / "a").step == 2
+
+
+@pytest.mark.parametrize("goes_on", [True, False], ids=["elsewhere", "nowhere"])
+def test_a_run_stays_in_its_folder_when_the_program_goes_to_work_in_another(tmp_path, monkeypatch, goes_on):
+    """Or in one that is then removed."""
+    whole = train(small_gan(), small_data(), out=tmp_path / "whole", **STEPS)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def move(gan, losses):
+        if gan.t == 2:
+            os.chdir(tmp_path / "there")
+            if not goes_on:
+                (tmp_path / "there").rmdir()
+
+    folder = train(small_gan(), small_data(), out=Path("a") / "run", callback=move, **STEPS)
+    assert folder == tmp_path / "here" / "a" / "run", "the way to it from where the program is now"
+    assert_same_files(folder, whole)
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "here", *(["there"] if goes_on else [])}
+    if goes_on:
+        assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_relative_folder_is_shown_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(train(small_gan(), PIXELS, out="a/run", steps=1, **SHORT)) == str(Path("a") / "run")
+    with pytest.raises(ArgumentError, match=r"^a.run holds a run of 1 steps already"):
+        train(small_gan(), PIXELS, out="a/run", steps=1, **SHORT)
+
+
+def test_a_relative_folder_where_the_program_works_in_none(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ArgumentError, match=r"^run: the folder that the program works in is gone .* the whole path"):
+        train(small_gan(), PIXELS, out="run", steps=1, **SHORT)
+    train(small_gan(), PIXELS, out=tmp_path / "run", steps=1, **SHORT)
 
 
 def test_a_run_prints_as_one_line(tmp_path):

@@ -42,11 +42,12 @@ from ..parallel.console import say
 from . import plotting, state
 from .identity import as_json, identity, require_same_run
 from .outputs import LossTable, attempt, on_host
-from .record import CHECKPOINT, read_checkpoint
+from .place import Place
+from .record import read_checkpoint
 from .writer import Writer
 
 
-class Run:
+class Run(Place):
     """One training run: a GAN, what it learns from, and its folder.
 
     Parameters
@@ -85,12 +86,8 @@ class Run:
         if not (settings is None or isinstance(settings, Mapping)):
             raise ArgumentError(f"Run: settings must be a dict of what to record, got {settings!r:.200}.")
         batch_size = positive_int(batch_size, "Run: batch_size")
-        self.folder, self.gan = checkpoints.as_path(folder, "Run: folder"), gan
-        self.low, self.high = check_range(low, high)
-        self.checkpoint, self.csv = self.folder / CHECKPOINT, self.folder / "losses.csv"
-        self.film, self.curves = self.folder / "film.gif", self.folder / "losses.png"
-        self.picture, self.frames = self.folder / "samples.png", self.folder / "samples"
-        self.config = self.folder / "config.json"
+        super().__init__(checkpoints.as_path(folder, "Run: folder"))
+        self.gan, (self.low, self.high) = gan, check_range(low, high)
         self.steps_per_epoch = len(data) // (batch_size * gan.d_steps)
         self.settings = {key: as_json(key, value) for key, value in (settings or {}).items()}
         seed = check_seed(seed, "train")
@@ -103,8 +100,7 @@ class Run:
         self.saved = 0
         self.latest = b""  # what samples.png holds, or should
         self._attempt = partial(attempt, failing=set())  # makes what the run can do without
-        self.table = LossTable(self.csv, self.columns, self.steps_per_epoch)
-        self.writer = Writer(self.folder)
+        self.table, self.writer = LossTable(self.columns, self.steps_per_epoch), Writer(self.folder)
 
     def __enter__(self) -> Run:
         return self
@@ -178,7 +174,7 @@ class Run:
 
     def _begin(self) -> None:
         """Write what follows from the checkpoint."""
-        self._attempt(self.csv, lambda: self.table.write(self.losses))
+        self._attempt(self.csv, lambda: self.table.write(self.csv, self.losses))
         self._attempt(self.config, self._write_configuration)
         if self.saved == 0:
             self.sample(keep=True)
@@ -188,7 +184,7 @@ class Run:
 
     def _take_folder(self) -> None:
         """Keep others from writing in it, and find out now whether it can be written, not after an hour of training."""
-        probe = self.folder / (CHECKPOINT + ".part")
+        probe = self.folder / f"{self.checkpoint.name}.part"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.writer.hold()
@@ -207,7 +203,7 @@ class Run:
         n = len(self.columns)
         rows = np.array(on_host([x for step in losses for x in step[:n]]), dtype=np.float32).reshape(-1, n)
         self.losses = np.concatenate([self.losses, rows])
-        self._attempt(self.csv, lambda: self.table.write(self.losses))
+        self._attempt(self.csv, lambda: self.table.write(self.csv, self.losses))
 
     def sample(self, *, keep: bool = False) -> None:
         """Draw samples.png; with ``keep`` also a picture of this step, for the film."""

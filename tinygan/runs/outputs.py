@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from ..checkpoints import as_path, explained, mend, patiently, replace_file
+from ..checkpoints import as_path, explained, mend, patience, patiently, replace_file
 from ..errors import TinyGANError
 from ..ops import get_xp, to_numpy
 from ..parallel.console import say
@@ -21,11 +21,12 @@ def attempt(path: str | Path, work: Callable[[], Any], failing: set[Path] | None
     ----------
     path : the file, or the folder of files of one kind.
     failing : of a run, whose files are made again and again: those that failed the last time, of which nothing more is
-        said. ``path`` is added or taken out.
+        said, and for which nobody waits again while another program holds them. ``path`` is added or taken out.
     """
     path = as_path(path, "attempt")
     try:
-        work()
+        with patience(failing is None or path not in failing):
+            work()
     except Exception as error:  # matplotlib, Pillow and systems of files fail in their own ways
         if failing is None or path not in failing:
             later = "" if failing is None else ", and it is tried again later"
@@ -55,31 +56,25 @@ def _what_failed(path: Path, error: Exception) -> str:
 class LossTable:
     """losses.csv, which grows: a line for each step."""
 
-    def __init__(self, path: Path, columns: list[str], steps_per_epoch: int) -> None:
-        self.path, self.columns, self.steps_per_epoch = path, columns, steps_per_epoch
+    def __init__(self, columns: list[str], steps_per_epoch: int) -> None:
+        self.columns, self.steps_per_epoch = columns, steps_per_epoch
         self._count, self._size = 0, -1  # steps in the file, and the bytes that it then has
-        self._patient = True
 
-    def write(self, losses: np.ndarray) -> None:
-        """Add what the file lacks of ``losses`` (steps, columns); if it is not as it was left, write it anew.
+    def write(self, path: Path, losses: np.ndarray) -> None:
+        """Add to ``path`` what it lacks of ``losses`` (steps, columns); if it is not as it was left, write it anew.
 
-        A program that holds it is waited for, less than a second, and not the next time. OSError if it stays so.
+        OSError if another program holds it and does not let go in less than a second.
         """
-        as_left = self.path.is_file() and self.path.stat().st_size == self._size
-        if as_left:
+        if path.is_file() and path.stat().st_size == self._size:
             new = self._lines(losses, self._count)
-            wait, self._patient = self._patient, False
-            with explained(self.path, len(new)), patiently(self._opened) if wait else self._opened() as file:
+            with explained(path, len(new)), patiently(lambda: open(path, "ab")) as file:
                 file.write(new)
             self._size += len(new)
         else:
             new = ",".join(["step", "epoch", *self.columns]).encode() + b"\n" + self._lines(losses, 0)
-            replace_file(self.path, new)
+            replace_file(path, new)
             self._size = len(new)
-        self._count, self._patient = len(losses), True
-
-    def _opened(self) -> BinaryIO:
-        return open(self.path, "ab")
+        self._count = len(losses)
 
     def _lines(self, losses: np.ndarray, first: int) -> bytes:
         """The lines of the steps that follow the ``first`` ones."""

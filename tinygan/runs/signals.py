@@ -18,11 +18,12 @@ class Signals:
 
     Attributes
     ----------
-    came : whether one did.
+    came : whether one did; :meth:`pass_on` tells the caller's own handler of it.
     """
 
     def __init__(self) -> None:
         self.came = False
+        self._number: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -36,8 +37,17 @@ class Signals:
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
+        self.came, self._number = True, number
         self.__exit__()  # a second one does what it always does
+
+    def pass_on(self) -> None:
+        """Send the signal that came once more, if a function of the caller's waits for it: to Python's own handlers the
+        note was the answer."""
+        number, self._number = self._number, None
+        if number is not None:
+            handler = signal.getsignal(number)
+            if callable(handler) and handler is not signal.default_int_handler:
+                signal.raise_signal(number)
 
     def __exit__(self, *exception: object) -> None:
         while self._before:

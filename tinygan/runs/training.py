@@ -104,8 +104,8 @@ def train(
         Whatever else data, layers or memory raise ends training, too. If it came between two steps, the last one is
         kept (not of several processes); a line on stderr says what is kept, and how to go on.
     KeyboardInterrupt
-        Ctrl-C, SIGTERM or SIGHUP (a closed terminal) came. The step at hand was finished and a checkpoint written; a
-        second signal does not wait.
+        Ctrl-C, SIGTERM or SIGHUP (a closed terminal) came. The step at hand was finished and a checkpoint written,
+        then a handler of the caller's own called; a second signal does not wait.
     """
     if not isinstance(gan, GAN):
         raise ArgumentError(f"train: expected a tinygan.GAN, got {type(gan).__name__}.")
@@ -144,16 +144,21 @@ def train(
         bar = Progress(gan.t, last, rows=rows, per_epoch=run.steps_per_epoch, shown=shown)
         loop = _Loop(run, group, _stepper(gan, together), bar, last, sample_every, checkpoint_every, callback)
         samples = _real_samples(gan, data, group, batch_size, seed, low, high)
-        with bar, Signals() as signals:
-            try:
-                while gan.t < last and not loop.stopped:
-                    loop.step(next(samples), stop=group.any(signals.came))
-            except (Exception, SystemExit) as error:
-                loop.leave(error)
-                raise
-        group.first(run.finish)
+        signals = Signals()
+        try:
+            with bar, signals:
+                try:
+                    while gan.t < last and not loop.stopped:
+                        loop.step(next(samples), stop=group.any(signals.came))
+                except (Exception, SystemExit) as error:
+                    loop.leave(error)
+                    raise
+            group.first(run.finish)
+            if gan.t < last:
+                bar.say(f"stopped at step {gan.t} of {last}, which is kept in {run.checkpoint}; --resume goes on")
+        finally:
+            signals.pass_on()  # now that all is kept
         if gan.t < last:
-            bar.say(f"stopped at step {gan.t} of {last}, which is kept in {run.checkpoint}; --resume goes on")
             raise KeyboardInterrupt
     return run.folder
 

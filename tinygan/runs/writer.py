@@ -37,7 +37,7 @@ class Writer:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.path = folder, folder / LOCK
+        self.folder, self.path = folder, folder.absolute() / LOCK
         self._file: int | None = None
 
     def hold(self) -> None:

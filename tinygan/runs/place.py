@@ -1,0 +1,41 @@
+"""Where a run's files are, also when the program goes to work in another folder."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from ..errors import ArgumentError
+from .record import CHECKPOINT
+
+
+class Place:
+    """The folder of a run, and the names of its files in it.
+
+    All begin with the ``folder`` as it was given, which is what people are shown; and with the whole path to it once a
+    relative one would lead elsewhere, since the program has changed the folder that it works in.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._given, self._whole = folder, folder.absolute()
+        except OSError as error:
+            raise ArgumentError(
+                f"{folder}: the folder that the program works in is gone ({error.strerror or error}). Give the whole "
+                "path (--out, out=...), or start elsewhere."
+            ) from error
+
+    @property
+    def folder(self) -> Path:
+        with suppress(OSError):  # the folder that the program works in may be gone
+            if self._given.absolute() == self._whole:
+                return self._given
+        return self._whole
+
+    checkpoint = property(lambda self: self.folder / CHECKPOINT)
+    csv = property(lambda self: self.folder / "losses.csv")
+    curves = property(lambda self: self.folder / "losses.png")
+    film = property(lambda self: self.folder / "film.gif")
+    picture = property(lambda self: self.folder / "samples.png")
+    frames = property(lambda self: self.folder / "samples")
+    config = property(lambda self: self.folder / "config.json")
