@@ -11,7 +11,7 @@ from support.small_runs import STEPS, assert_same_files, contents, small_data, s
 from tinygan import GAN, Sequential, checkpoints, models, plotting
 from tinygan.data import ImageData, batches
 from tinygan.errors import ArgumentError, CheckpointError, DataError, ShapeError
-from tinygan.layers import ELU, Dense, LeakyReLU, ReLU, Reshape, Sigmoid, SiLU, Softplus, Tanh
+from tinygan.layers import ELU, Dense, Dropout, Layer, LeakyReLU, ReLU, Reshape, Sigmoid, SiLU, Softplus, Tanh
 from tinygan.losses import LeastSquares, Relativistic
 from tinygan.optim import SGD
 from tinygan.penalties import R1, R2, GradientPenalty
@@ -245,7 +245,36 @@ class Squash(Sigmoid):
     """A layer of one's own."""
 
 
-#: (G's last layer, low, high, words of the answer, or None where it is a good pair)
+class Flipped(Layer):
+    """One that only arranges: the mirror image."""
+
+    def apply(self, x, train):
+        return x[..., ::-1].copy(), None
+
+    def gradients(self, _, dy):
+        return dy[..., ::-1].copy(), {}
+
+
+class ScaledBy(Layer):
+    """One that does more: y = s x + b."""
+
+    def __init__(self, s, b=0.0):
+        super().__init__()
+        self.s, self.b = s, b
+
+    def apply(self, x, train):
+        return (self.s * x + self.b).astype(x.dtype), None
+
+    def gradients(self, _, dy):
+        return (self.s * dy).astype(dy.dtype), {}
+
+
+def Doubled():
+    """[0, 1] becomes [-1, 1]."""
+    return ScaledBy(2.0, -1.0)
+
+
+#: (G's last layers, low, high, words of the answer, or None where it is a good pair)
 REACH_ODDITIES = [
     (
         [Sigmoid],
@@ -270,6 +299,26 @@ REACH_ODDITIES = [
     ([lambda: LeakyReLU(0.0)], -1.0, 1.0, "from 0 to inf"),
     ([LeakyReLU], -1.0, 1.0, None),
     ([lambda: Skipping(Sigmoid())], -1.0, 1.0, None),
+    (
+        [Sigmoid, lambda: Dropout(0.5)],
+        -1.0,
+        1.0,
+        r"in Sigmoid\(\) and Dropout\(0.5\), which gives .* 0 to 1\. Pass",
+    ),
+    ([Sigmoid, lambda: Dropout(0.5)], 0.0, 1.0, None),
+    ([Sigmoid, Flipped], -1.0, 1.0, r"Flipped\(\), which gives values from 0 to 1\. Pass low=0, high=1"),
+    ([Sigmoid, Flipped, LeakyReLU], -1.0, 1.0, "from 0 to 1"),
+    ([Sigmoid, Doubled], -1.0, 1.0, None),
+    ([Sigmoid, Doubled], 0.0, 255.0, "from -1 to 1"),
+    ([Sigmoid, lambda: ScaledBy(254.99998)], 0.0, 255.0, None),  # but for rounding
+    ([Tanh, lambda: ScaledBy(0.5, 0.5000001)], 0.0, 1.0, None),
+    ([Tanh, Doubled], -1.0, 1.0, None),
+    ([ReLU, Flipped], -1.0, 1.0, "from 0 to inf. Pass low=0, or"),
+    ([ReLU, Doubled], -2.0, 1.0, "from -1 to inf. Pass low=-1, or"),
+    ([ReLU, lambda: ScaledBy(-2.0)], 0.0, 1.0, "from -inf to 0. Pass high=0, or"),
+    ([lambda: Sequential(Sigmoid(), Flipped())], -1.0, 1.0, "from 0 to 1"),
+    ([Sigmoid, lambda: Skipping(Sigmoid())], 0.0, 1.0, "from 0.5 to 1.7311"),
+    ([Sigmoid, lambda: Dense(36, 36, rng=0)], -1.0, 1.0, None),
     ([], -1.0, 1.0, None),
     ([], 0.0, 255.0, None),
 ]

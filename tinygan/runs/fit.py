@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import prod
+
 import numpy as np
 
 from ..data import ImageData, steps_per_epoch
 from ..errors import ArgumentError, ShapeError, positive_int
-from ..gan import GAN, last_layer
-from ..layers import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from ..gan import GAN
+from ..layers import ELU, Flatten, LeakyReLU, ReLU, Reshape, Sigmoid, SiLU, Softplus, Tanh
 from ..layers.base import Layer, show_shape
-from ..ops import ops_of, to_backend
+from ..network import Sequential
+from ..ops import ops_of, to_backend, to_numpy
 from ..parallel import Group
+
+FAR = 1e4  #: stands for infinity where layers are tried
 
 #: The values that a last layer can give.
 REACH: dict[type[Layer], tuple[float, float]] = {
@@ -45,20 +51,64 @@ def require_an_image_each(group: Group, batch_size: int) -> None:
 
 
 def require_reach(gan: GAN, low: float, high: float) -> None:
-    """Refuse images with values that G's last layer cannot give: they would tell it from the data for good."""
-    layer = last_layer(gan.generator)
-    least, most = next((reach for kind, reach in REACH.items() if isinstance(layer, kind)), (-np.inf, np.inf))
-    if isinstance(layer, ELU):
-        least = -layer.alpha
-    elif isinstance(layer, LeakyReLU) and layer.slope == 0.0:
-        least = 0.0
+    """Refuse images with values that G's last layers cannot give: they would tell it from the data for good."""
+    last, least, most = _reach(gan)
     if low < least or high > most:
-        mend = f"low={least:g}" if most == np.inf else f"low={least:g}, high={most:g}"
+        mend = ", ".join(f"{name}={end:g}" for name, end in (("low", least), ("high", most)) if abs(end) < np.inf)
+        shown = " and ".join(repr(layer) for layer in last if not isinstance(layer, Flatten | Reshape))
         raise ArgumentError(
-            f"train: the images go from low={low:g} (black) to high={high:g} (white), but G ends in {layer!r}, which "
+            f"train: the images go from low={low:g} (black) to high={high:g} (white), but G ends in {shown}, which "
             f"gives values from {least:g} to {most:g}. Pass {mend}, or end G in another layer: Tanh for -1 to 1, "
             "Sigmoid for 0 to 1."
         )
+
+
+def _reach(gan: GAN) -> tuple[list[Layer], float, float]:
+    """G's last layers, from the one on that bounds what it gives, and the least and the most that they give.
+
+    What those after it make of its values is found by trying, since they may be of somebody's own. None of them learns:
+    one that does can give anything, and so can a block of somebody's own."""
+    layers, ops = list(_layers(gan.generator)), ops_of(gan.generator.theta)
+    for i, layer in reversed([*enumerate(layers)]):
+        bounds = np.array(_bounds(layer), dtype=float)
+        if np.isfinite(bounds).any():
+            break
+        if layer.size:
+            return layers[i:], -np.inf, np.inf
+    else:
+        return layers, -np.inf, np.inf
+    if rest := [layer.copy() for layer in layers[i + 1 :]]:
+        shape: tuple[int, ...] = (gan.noise_dim,)
+        for layer in layers[: i + 1]:
+            shape = layer.output_shape(shape)
+        start, stop = np.clip(bounds, -FAR, FAR).tolist()
+        ramp = np.linspace(start, stop, prod(shape))
+        x = np.stack([np.full_like(ramp, start), np.full_like(ramp, stop), ramp, ramp[::-1]])
+        y = ops.from_host(x.reshape(-1, *shape).astype(gan.generator.theta.dtype))
+        with np.errstate(all="ignore"):
+            for layer in rest:
+                y = layer(y)
+        ends = to_numpy(y).min(), to_numpy(y).max()
+        bounds = np.array([float(f"{end.round(5):.5g}") for end in ends])  # up to rounding
+        bounds[np.abs(bounds) > FAR / 10] *= np.inf
+    return layers[i:], float(bounds[0]), float(bounds[1])
+
+
+def _layers(network: Layer) -> Iterator[Layer]:
+    """The layers, also of networks inside of each other; a block of somebody's own is one layer."""
+    if type(network) is Sequential:
+        for layer in network.layers:
+            yield from _layers(layer)
+    else:
+        yield network
+
+
+def _bounds(layer: Layer) -> tuple[float, float]:
+    if isinstance(layer, ELU):
+        return -layer.alpha, np.inf
+    if isinstance(layer, LeakyReLU) and layer.slope == 0.0:
+        return 0.0, np.inf
+    return next((reach for kind, reach in REACH.items() if isinstance(layer, kind)), (-np.inf, np.inf))
 
 
 def try_out(gan: GAN, data: ImageData, n: int, low: float, high: float) -> None:
