@@ -7,7 +7,19 @@ from support.ids import brief
 from tinygan import GAN, Sequential, losses, optim, penalties
 from tinygan.data import ImageData, OnDevice
 from tinygan.errors import ArgumentError, TinyGANError
-from tinygan.layers import ELU, BatchNorm, Conv2D, Dense, Dropout, LayerNorm, LeakyReLU, MinibatchStdDev, Pack, Reshape
+from tinygan.layers import (
+    ELU,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    LayerNorm,
+    LeakyReLU,
+    MinibatchStdDev,
+    Pack,
+    ReLU,
+    Reshape,
+)
 from tinygan.runs import schedules
 
 
@@ -124,6 +136,89 @@ def test_what_has_no_meaning_is_refused_at_assignment_and_changes_nothing(name, 
     assert getattr(owner, name) == before
 
 
+COUNTED = [gan, lambda: optim.Adam(network()), lambda: optim.ExponentialMovingAverage(network())]
+COUNT_ODDITIES = [(owner, value) for owner in range(3) for value in (*BAD, -9, 1.5, "3", 2**63)]
+
+
+@pytest.mark.parametrize(("owner", "value"), COUNT_ODDITIES, ids=brief)
+def test_steps_taken_are_a_whole_number(owner, value):
+    owner = COUNTED[owner]()
+    with pytest.raises(ArgumentError, match=f"{type(owner).__name__}: t must be"):
+        owner.t = value
+    assert owner.t == 0
+    owner.t = np.int64(3)
+    assert (owner.t, type(owner.t)) == (3, int)
+
+
+def small_images():
+    conv = Conv2D(2, 2, 3, padding=1, rng=0)
+    return Sequential(Dense(2, 8, rng=0), Reshape(2, 2, 2), BatchNorm(2), LayerNorm(2), conv, Pack(1))
+
+
+FIXED_ODDITIES = [  # a layer of small_images(), or None for the network itself, and what its size would become
+    *((None, "layers", value) for value in ((), None, [ReLU()])),
+    *((None, kind, {}) for kind in ("params", "grads", "buffers")),
+    *((0, name, value) for name in ("n_in", "n_out") for value in (7, 2.0, None)),
+    *((0, "input_shape", value) for value in ((7,), None)),
+    *(
+        (0, kind, value)
+        for kind in ("params", "grads", "buffers")
+        for value in ({}, None, {"W": np.zeros((2, 8), "f4")})
+    ),
+    *((1, "shape", value) for value in ((1,), (2, 4), 3)),
+    *((layer, "c", value) for layer in (2, 3) for value in (7, 1, 0, "2", None)),
+    *((4, "stride", value) for value in (1, (2, 2), (0, 0), "1")),
+    *((4, "padding", value) for value in (0, "valid", "x", 7)),
+    *((4, name, value) for name in ("c_in", "c_out", "kernel_size") for value in (1, (1, 1), None)),
+    *((5, "m", value) for value in (2, 0, "1")),
+]
+
+
+@pytest.mark.parametrize(("i", "name", "value"), FIXED_ODDITIES, ids=brief)
+def test_what_a_network_was_made_for_stays(i, name, value):
+    made = small_images()
+    owner = made if i is None else made[i]
+    x, before = np.ones((4, 2), np.float32), getattr(owner, name)
+    y = made(x)
+    with pytest.raises(ArgumentError, match=f": {name} stays as it is, since a network was made for it; make the"):
+        setattr(owner, name, value)
+    assert getattr(owner, name) is before
+    np.testing.assert_array_equal(made(x), y)
+    setattr(owner, name, before)
+
+
+def test_a_layer_of_no_network_may_change_and_so_may_a_copy():
+    layer = small_images()[4].copy()
+    layer.padding = 0
+    assert layer.output_shape((5, 5, 2)) == (3, 3, 2)
+
+
+class Block(Sequential):
+    """One of somebody's own, which says more of itself than its layers do."""
+
+    def __init__(self, c):
+        super().__init__(Conv2D(c, c, 3, padding=1, rng=0), ReLU())
+        self.c, self.input_shape = c, (8, 8, c)
+        self.c = c + 0
+
+
+def test_a_block_may_say_what_it_takes_until_a_network_has_it():
+    inside = Sequential(Block(2))[0]
+    assert inside.input_shape == (8, 8, 2)
+    with pytest.raises(ArgumentError, match="input_shape stays as it is"):
+        inside.input_shape = (9, 9, 2)
+
+
+def test_dropout_takes_a_generator_or_a_seed_later_on_too():
+    layer, x = Dropout(0.5, rng=3), np.ones((5, 9), np.float32)
+    y = layer.forward(x)
+    layer.rng = 3
+    np.testing.assert_array_equal(layer.forward(x), y)
+    for value in ("3", -1, 0.5, []):
+        with pytest.raises(ArgumentError, match="rng must be"):
+            layer.rng = value
+
+
 def test_what_has_meaning_can_be_assigned_and_none_where_it_means_nothing_to_do():
     adam = optim.Adam(network(), clip_norm=1.0)
     adam.lr, adam.clip_norm = np.float32(0.5), None
@@ -161,6 +256,47 @@ GAN_ODDITIES = [
 def test_settings_of_a_gan_without_meaning(options, words):
     with pytest.raises(ArgumentError, match=words):
         gan(**options)
+
+
+LATER_ODDITIES = [
+    *((name, v, "stays; make a new GAN") for name in ("generator", "discriminator") for v in (3, None, network())),
+    *(
+        (f"{player}_optimizer", v, f"{player}_optimizer was made for another network, or is none")
+        for player in "gd"
+        for v in (3, None, "adam", optim.Adam, optim.Adam(network()))
+    ),
+    *(("loss", v, "loss must be an object") for v in ("minimax", None, losses.Minimax, 0, [])),
+    *(("average", v, "average must be an optim.ExponentialMovingAverage or None") for v in (0.9, 0, "0.9", network())),
+    *(("penalties", v, "penalties must be objects") for v in ("R1", penalties.R1, None, 10.0, [penalties.R1(), 1])),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "words"), LATER_ODDITIES, ids=brief)
+def test_parts_of_a_gan_that_cannot_play_are_refused_later_on_too(name, value, words):
+    game = gan(average=0.9, penalties=penalties.R1())
+    before = getattr(game, name)
+    with pytest.raises(ArgumentError, match=f"GAN: .*{words}"):
+        setattr(game, name, value)
+    assert getattr(game, name) is before
+    game.step(np.ones((8, 2), np.float32))
+
+
+def test_parts_of_a_gan_that_can_play_may_change():
+    game, x = gan(average=0.9), np.ones((8, 2), np.float32)
+    game.step(x)
+    game.loss, game.average, game.penalties = losses.LeastSquares(), None, penalties.R1()
+    game.g_optimizer, game.d_optimizer = optim.SGD(game.generator), optim.RMSProp(game.discriminator)
+    game.step(x)
+    assert repr(game) == "GAN(6 and 33 parameters, LeastSquares(), t=2)"
+    assert game.penalty is not None
+
+
+def test_an_optimiser_keeps_its_network():
+    """Another of the same size would be moved by the memory of the first."""
+    optimizer = optim.Adam(network())
+    for value in (network(), 3, None):
+        with pytest.raises(ArgumentError, match="Adam: the network stays; make a new optimiser"):
+            optimizer.network = value
 
 
 CALL_ODDITIES = [

@@ -81,7 +81,7 @@ class GAN:
     statistics follow every batch that passes, as they do in other frameworks.
     """
 
-    noise_dim, d_steps = Setting(positive_int), Setting(positive_int)
+    noise_dim, d_steps, t = Setting(positive_int), Setting(positive_int), Setting(positive_int, least=0)
     weight_clip = Setting(positive, besides=type(None))
 
     def __init__(
@@ -99,14 +99,9 @@ class GAN:
         average: float = 0.0,
         seed: int = 0,
     ) -> None:
-        for what, network in (("generator", generator), ("discriminator", discriminator)):
-            if not isinstance(network, Sequential):
-                raise ArgumentError(f"GAN: the {what} must be a tinygan.Sequential, got {type(network).__name__}.")
+        self.generator, self.discriminator = generator, discriminator
         if generator is discriminator:
             raise ArgumentError("GAN: the generator and the discriminator are the same network; they need one each.")
-        if isinstance(loss, type) or not (loss is None or hasattr(loss, "compares")):
-            raise ArgumentError(f"GAN: loss must be an object such as losses.NonSaturating(), got {loss!r:.200}.")
-        self.generator, self.discriminator = generator, discriminator
         self.noise_dim, self.d_steps, self.weight_clip = noise_dim, d_steps, weight_clip
         self.loss = NonSaturating() if loss is None else loss
         self.penalties = penalties
@@ -121,10 +116,6 @@ class GAN:
             )
         self.g_optimizer = Adam(generator) if g_optimizer is None else g_optimizer
         self.d_optimizer = Adam(discriminator) if d_optimizer is None else d_optimizer
-        for what, optimizer, network in (("g", self.g_optimizer, generator), ("d", self.d_optimizer, discriminator)):
-            if getattr(optimizer, "network", None) is not network:
-                got = f"got {optimizer!r:.200}. Make it for this one: Adam(network)"
-                raise ArgumentError(f"GAN: {what}_optimizer was made for another network, or is none; {got}.")
         average = fraction(average, "GAN: average, a decay,")
         self.average = ExponentialMovingAverage(generator, average) if average else None
         self.t = 0  # adversarial steps taken
@@ -134,17 +125,25 @@ class GAN:
     def __repr__(self) -> str:
         return f"GAN({self.generator.size:,} and {self.discriminator.size:,} parameters, {self.loss!r}, t={self.t})"
 
-    @property
-    def penalties(self) -> tuple[Any, ...]:
-        """What D pays on top of its loss; ``penalty`` is the sum of these."""
-        return self._penalties
-
-    @penalties.setter
-    def penalties(self, penalties: Any) -> None:
-        self._penalties = tuple(penalties) if isinstance(penalties, Sequence) else (penalties,)
-        if wrong := [p for p in self._penalties if isinstance(p, type) or not hasattr(p, "draw")]:
-            raise ArgumentError(f"GAN: penalties must be objects such as tinygan.penalties.R1(10.0), got {wrong[0]!r}.")
-        self.penalty: Any = reduce(add, self._penalties) if self._penalties else None
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse what cannot play, also later on. The networks stay; ``penalty`` is the sum of the ``penalties``."""
+        if name in ("generator", "discriminator") and (name in vars(self) or not isinstance(value, Sequential)):
+            wrong = f"must be a tinygan.Sequential, got {type(value).__name__}"
+            raise ArgumentError(f"GAN: the {name} {'stays; make a new GAN' if name in vars(self) else wrong}.")
+        if name in ("g_optimizer", "d_optimizer"):
+            if getattr(value, "network", None) is not (self.generator if name[0] == "g" else self.discriminator):
+                got = f"got {value!r:.200}. Make it for this one: Adam(network)"
+                raise ArgumentError(f"GAN: {name} was made for another network, or is none; {got}.")
+        elif name == "loss" and (isinstance(value, type) or not hasattr(value, "compares")):
+            raise ArgumentError(f"GAN: loss must be an object such as losses.NonSaturating(), got {value!r:.200}.")
+        elif name == "average" and not isinstance(value, ExponentialMovingAverage | None):
+            raise ArgumentError(f"GAN: average must be an optim.ExponentialMovingAverage or None, got {value!r:.200}.")
+        elif name == "penalties":
+            value = tuple(value) if isinstance(value, Sequence) else (value,)
+            if none := [p for p in value if isinstance(p, type) or not hasattr(p, "draw")]:
+                raise ArgumentError(f"GAN: penalties must be objects such as penalties.R1(10.0), got {none[0]!r:.200}.")
+            self.penalty: Any = reduce(add, value) if value else None
+        super().__setattr__(name, value)
 
     def _check_fit(self) -> tuple[int, ...]:
         shape = self.generator.output_shape((self.noise_dim,))

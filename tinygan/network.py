@@ -234,7 +234,7 @@ class Sequential(Stored, Summarised, Layer):
 
     def _cast(self, dtype: Any) -> None:
         for layer in self.layers:
-            layer.params, layer.grads, layer.buffers = dict(layer.params), dict(layer.grads), dict(layer.buffers)
+            vars(layer).update(params=dict(layer.params), grads=dict(layer.grads), buffers=dict(layer.buffers))
             layer._cast(dtype)
         self._assemble()
 

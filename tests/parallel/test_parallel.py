@@ -655,6 +655,9 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path, monkeyp
         def __exit__(self, *exception):
             pass
 
+        def pass_on(self):
+            pass
+
     def process(group):
         gan, original = small_gan(), GAN.step
 

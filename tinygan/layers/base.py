@@ -10,13 +10,13 @@ import numpy as np
 
 from ..errors import BackendError, DTypeError, PassError, ShapeError
 from ..ops import Array, Ops, as_array, get_ops, get_xp, ops_of, to_backend
-from .shared import SharedArrays
+from .shared import Guarded, SharedArrays
 from .starting import float_dtype
 
 Shape: TypeAlias = tuple[Any, ...]  # sizes; None is one that is not known
 
 
-class Layer:
+class Layer(Guarded):
     r"""A differentiable function y = f(x; θ), with its derivative written by hand.
 
     **Who writes a layer** derives from this class and writes two methods, which keep nothing in attributes:

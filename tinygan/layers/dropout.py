@@ -24,12 +24,11 @@ class Dropout(Layer):
     With ``train=False``, m = 1. (Srivastava et al., 2014, in the form scaled at training time.)
     """
 
-    rate = Setting(fraction)
+    rate, rng = Setting(fraction), Setting(lambda rng, what: as_generator(rng))
 
     def __init__(self, rate: float, *, rng: Rng = None) -> None:
         super().__init__()
-        self.rate = rate
-        self.rng = as_generator(rng)
+        self.rate, self.rng = rate, rng
 
     def apply(self, x: Array, train: bool) -> tuple[Array, Array | None]:
         if not train or self.rate == 0.0:

@@ -1,4 +1,5 @@
-"""The arrays of a layer inside a network, guarded: they are views of the network's flat vectors, and must stay."""
+"""What is guarded of a layer inside a network: its arrays, which are views of the network's flat vectors, and what they
+and the layers around it were made for."""
 
 from __future__ import annotations
 
@@ -33,3 +34,22 @@ class SharedArrays(dict):
 
     def __reduce__(self) -> tuple:
         return dict, (dict(self),)
+
+
+#: What the arrays of a layer, and what lies around it in a network, are made for.
+SIZES = {"c", "c_in", "c_out", "n_in", "n_out", "m", "kernel_size", "stride", "padding", "shape", "input_shape"}
+
+
+class Guarded:
+    """A layer whose arrays and sizes stay once it is part of a network, and a network whose layers stay."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        known = vars(self)
+        if name in known and value is not known[name]:
+            own = name in ("params", "grads", "buffers", "layers") and not isinstance(value, SharedArrays)
+            if (own and "_theta" in known) or ((own or name in SIZES) and known.get("_bound")):
+                raise ArgumentError(
+                    f"{known['name']}: {name} stays as it is, since a network was made for it; make the layer and the "
+                    "network anew."
+                )
+        super().__setattr__(name, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ArgumentError, Setting, fraction, positive, positive_or_0, value_at
+from ..errors import ArgumentError, Setting, fraction, positive, positive_int, positive_or_0, value_at
 from ..network import Sequential
 from ..ops import Array, get_xp, ops_of
 from .stored import StoredOptimizer
@@ -29,7 +29,7 @@ class Optimizer(StoredOptimizer):
     """
 
     state_names: tuple[str, ...] = ()  # attributes that are flat vectors as long as theta, zero at first
-    lr = Setting(positive_or_0, besides=Callable)
+    lr, t = Setting(positive_or_0, besides=Callable), Setting(positive_int, least=0)
     clip_norm, clip_value = Setting(positive, besides=type(None)), Setting(positive, besides=type(None))
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ArgumentError, Setting, fraction
+from ..errors import ArgumentError, Setting, fraction, positive_int
 from ..network import Sequential
 from ..ops import ops_of
 
@@ -29,7 +29,7 @@ class ExponentialMovingAverage:
     θ̄ ← d · θ̄ + (1 − d) · θ,   d = min(decay, t / (t + 9)) at step t: the average forgets its random start at first.
     """
 
-    decay = Setting(fraction)
+    decay, t = Setting(fraction), Setting(positive_int, least=0)
 
     def __init__(self, network: Sequential, decay: float = 0.999) -> None:
         if not isinstance(network, Sequential):

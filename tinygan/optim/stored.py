@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from ..checkpoints import require_same
+from ..errors import ArgumentError
 from ..ops import Ops, ops_of, to_backend, to_numpy
 
 
@@ -15,8 +17,14 @@ class StoredOptimizer:
 
     state_names: tuple[str, ...]
     never_negative: tuple[str, ...] = ("t", "lr")  # of the arrays of the state
-    t: int
+    t: Any
     lr: float | Callable[[int], float]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """The network stays: the vectors are of its size, and move by its gradients."""
+        if name == "network" and name in vars(self):
+            raise ArgumentError(f"{type(self).__name__}: the network stays; make a new optimiser for another one.")
+        super().__setattr__(name, value)
 
     def rate(self, t: int) -> float:
         """The learning rate of the step after t others."""
