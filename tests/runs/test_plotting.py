@@ -153,6 +153,27 @@ def test_large_frames_are_shrunk(tmp_path, size, expected):
         assert set(np.asarray(film.convert("L")).flat) == {90}
 
 
+def test_some_pixels_choose_the_colours_of_large_frames_about_as_well_as_all(monkeypatch):
+    """Choosing takes most of the time that a film does."""
+    chosen, quantize = [], Image.Image.quantize
+
+    def counted(self, *args, palette=None, **options):
+        if palette is None:
+            chosen.append(self.width * self.height)
+        return quantize(self, *args, palette=palette, **options)
+
+    y, x = np.mgrid[:700, :900] / 900
+    noise = np.random.default_rng(0).normal(0, 9, (700, 900, 3))
+    smooth = np.stack([x, y, 1 - x * y], axis=-1) * 255
+    picture = np.clip(smooth + noise, 0, 255).astype(np.uint8)
+    with_all = Image.fromarray(picture).quantize(256).convert("RGB")
+    monkeypatch.setattr(Image.Image, "quantize", counted)
+    frame = plotting._frame(io.BytesIO(plotting.png(picture)))
+    assert sum(chosen) <= 45_000
+    error, least = (np.square(np.asarray(image, float) - picture).mean() for image in (frame.convert("RGB"), with_all))
+    assert error < 1.05 * least
+
+
 def test_a_film_has_fewer_frames_where_they_are_large(tmp_path, monkeypatch):
     monkeypatch.setattr(plotting, "MAX_FILM", 1000)
     frames = [io.BytesIO(plotting.png(np.full((10, 20), 10 * i, dtype=np.uint8))) for i in range(23)]

@@ -48,6 +48,7 @@ MAX_OPTION = 1024  #: the largest padding and scale of a grid
 MAX_FRAMES = 120  # of a film; more are thinned out evenly
 MAX_FRAME_SIDE = 1100  # pixels: larger frames are shrunk
 MAX_FILM = 45_000_000  # pixels of all frames of a film: about 25 MB, and half a minute, where nothing is alike
+MAX_CHOOSING = 40_000  # pixels that choose the colours of a frame
 _DRAWING = threading.RLock()  # settings and filters of warnings are the process's: one thread at a time changes them
 MAX_READ = 300_000_000  # pixels of a picture that becomes a frame: 900 MB when it is read
 
@@ -201,9 +202,22 @@ def _frame(file: str | Path | BinaryIO, size: tuple[int, int] | None = None) -> 
             plain = plain.reduce(max(1, math.ceil(max(plain.size) / MAX_FRAME_SIDE)))
             if size and plain.size != size:
                 raise ValueError(f"it is {plain.size} pixels large as a frame, and the last one {size}")
-            return plain.quantize(64 if plain.mode == "L" else 256)  # 64 greys look like 256 and take half the space
+            return _of_few_colours(plain)
     except Exception as error:  # decoders meet foreign bytes in their own ways
         raise DataError(f"{file}: cannot be a frame of a film ({error}).") from error
+
+
+def _of_few_colours(picture: Image) -> Image:
+    """A grey or RGB picture with a palette: 64 greys, which look like 256 and take half the space, or 256 colours.
+
+    In a large picture, some of the pixels choose them: all would hardly choose better, and take ten times as long."""
+    from PIL.Image import Dither, Resampling
+
+    apart = math.ceil(math.sqrt(math.prod(picture.size) / MAX_CHOOSING))
+    if picture.mode == "L" or apart == 1:
+        return picture.quantize(64 if picture.mode == "L" else 256)
+    some = picture.resize((-(-picture.width // apart), -(-picture.height // apart)), Resampling.NEAREST)
+    return picture.quantize(palette=some.quantize(256), dither=Dither.NONE)
 
 
 @contextmanager
