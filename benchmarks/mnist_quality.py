@@ -19,6 +19,7 @@ digits, brought to such a size and back, show what that alone changes.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -124,4 +125,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
     main()

@@ -118,6 +118,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
     try:
         main()
     except (TinyGANError, OSError) as error:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 
 from peer import ADAM, in_torch
 from systems_step import median_ms, turn
@@ -141,4 +142,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
     main()

@@ -30,7 +30,7 @@ from tinygan.data import ImageData, batches, digits, load, steps_per_epoch
 from tinygan.layers import Dense
 from tinygan.runs.commandline import output_folder, run_program
 from tinygan.runs.flags import path, path_text
-from tinygan.runs.folder import CHECKPOINT
+from tinygan.runs.record import CHECKPOINT
 from tinygan.runs.trained import Trained, load_trained
 from tinygan.runs.training import train
 

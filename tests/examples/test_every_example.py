@@ -17,17 +17,22 @@ from tinygan.runs.training import train
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py") if "__main__" in path.read_text("utf-8"))
+BENCHMARKS = EXAMPLES.parent / "benchmarks"
+MEASURES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text("utf-8"))
 
-#: Runs all examples with --help one after the other, as Python would each by itself.
+#: Runs all programs of a folder with --help one after the other, as Python would each by itself.
 ALL_HELPS = """
     import contextlib, io, runpy, sys
-    root, names = sys.argv[1], sys.argv[2:]
+    root, folder, names = sys.argv[1], sys.argv[2], sys.argv[3:]
     sys.path.insert(0, root)
     for name in names:
         sys.argv = [name, "--help"]
         before = list(sys.path)
+        if folder == "benchmarks":
+            sys.path.insert(0, f"{root}/{folder}")  # where they look for each other
+        sys.stdout.reconfigure(errors="strict")
         try:
-            runpy.run_path(f"{root}/examples/{name}.py", run_name="__main__")
+            runpy.run_path(f"{root}/{folder}/{name}.py", run_name="__main__")
         except SystemExit as ending:
             print("\\nended", name, ending.code)
         sys.path[:] = before
@@ -38,20 +43,23 @@ START_ODDITIES = [  # flags of Python, and its environment
     ("asserts off, ascii", ["-O"], {"PYTHONIOENCODING": "ascii", "PYTHONSAFEPATH": "1"}),
     ("cp1252", [], {"PYTHONIOENCODING": "cp1252"}),
     ("latin-1, no home", [], {"PYTHONIOENCODING": "latin-1:strict", "HOME": ""}),
+    ("the C locale, not UTF-8", ["-X", "utf8=0"], {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}),
 ]
 
 
 def test_there_are_ten_programs_and_more():
     assert len(PROGRAMS) >= 11
+    assert len(MEASURES) >= 12
 
 
+@pytest.mark.parametrize(("folder", "names"), [("examples", PROGRAMS), ("benchmarks", MEASURES)])
 @pytest.mark.parametrize(("what", "flags", "environment"), START_ODDITIES, ids=[row[0] for row in START_ODDITIES])
-def test_every_example_helps_however_python_is_started(what, flags, environment, tmp_path):
+def test_every_program_helps_however_python_is_started(what, flags, environment, folder, names, tmp_path):
     environment = {**{key: value for key, value in os.environ.items() if key != "PYTHONUTF8"}, **environment}
-    command = [sys.executable, *flags, "-c", textwrap.dedent(ALL_HELPS), str(EXAMPLES.parent), *PROGRAMS]
+    command = [sys.executable, *flags, "-c", textwrap.dedent(ALL_HELPS), str(EXAMPLES.parent), folder, *names]
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
     assert ended.returncode == 0, ended.stderr.decode(errors="replace")
-    for name in PROGRAMS:
+    for name in names:
         assert f"ended {name} 0\n".encode() in ended.stdout
     assert b"usage: " in ended.stdout
     assert list(tmp_path.iterdir()) == []
