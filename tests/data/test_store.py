@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.pictures import BLUE, RED, cut, picture
 
+from tinygan import checkpoints
 from tinygan.data import load_folder
 from tinygan.data.pictures import MAX_PIXELS, read_picture
 from tinygan.errors import DataError
@@ -253,6 +254,23 @@ def two_pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     picture(folder, "a.png"), picture(folder, "b.png", colour=BLUE)
     return folder
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_a_cache_that_another_program_holds_for_a_moment_is_waited_for(two_pictures, tmp_path, monkeypatch, suffix):
+    """A virus scanner, say, which looks at whatever is new."""
+    held, move = [3], os.replace
+
+    def held_for_a_moment(part, path):
+        if str(path).endswith(suffix) and held[0]:
+            held[0] -= 1
+            raise PermissionError(13, "Permission denied")
+        move(part, path)
+
+    monkeypatch.setattr(checkpoints, "PAUSES", (0.0,) * 4)
+    monkeypatch.setattr(os, "replace", held_for_a_moment)
+    assert len(load_folder(two_pictures, size=8, cache=tmp_path)) == 2
+    assert held == [0]
 
 
 @pytest.mark.parametrize(("suffix", "spoil"), CACHE_ODDITIES, ids=range(len(CACHE_ODDITIES)))

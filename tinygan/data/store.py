@@ -29,6 +29,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..backends.cpu.threads import workers
+from ..checkpoints import patiently
 from ..errors import DataError
 from ..parallel.console import console
 from .files import cache_folder, open_file
@@ -133,12 +134,12 @@ def _replaced(part: Path, store: Path, about: dict[str, Any]) -> np.ndarray:
         if path.is_dir() and not path.is_symlink():  # in the way, and surely not ours
             raise OSError(f"{path.name} is a folder")
     label.unlink(missing_ok=True)
-    os.replace(part, store)
+    patiently(lambda: os.replace(part, store))
     status = store.stat()
     about["stamp"] = [status.st_size, status.st_mtime_ns]
     images = np.load(store, mmap_mode="r", allow_pickle=False)
     part.write_text(json.dumps({**about, "checksum": digest(about)}, indent=1), "utf-8")
-    os.replace(part, label)
+    patiently(lambda: os.replace(part, label))
     return images
 
 
