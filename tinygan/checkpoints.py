@@ -128,12 +128,16 @@ def replace_file(path: Path, data: bytes) -> None:
 def _replace(path: Path, data: bytes) -> None:
     part = path.with_name(path.name + ".part")
     try:
+        if part.is_symlink():  # which would lead elsewhere
+            part.unlink()
         with open(part, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError:
+    except OSError as error:
+        if part.is_dir():
+            error.strerror = f"{error.strerror}: {part.name}, where it is made first"
         with suppress(OSError):
             part.unlink()
         raise

@@ -243,3 +243,23 @@ def test_a_forked_child_keeps_no_lock_of_its_parent(tmp_path):
         process.wait()
         with Writer(tmp_path) as writer:
             writer.hold()
+
+
+@pytest.mark.parametrize("name", [LOCK, "checkpoint.safetensors.part"])
+def test_a_folder_in_the_place_of_a_file_of_ours_is_named(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(ArgumentError, match=rf"the output folder cannot be written \({name}: Is a directory"):
+        train(small_gan(), small_data(), out=tmp_path, **STEPS)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "samples.png", "losses.csv", "losses.png", "config.json"])
+def test_nothing_is_written_through_a_link(name, tmp_path):
+    """Whatever bears the name of an unfinished file."""
+    other, out = tmp_path / "other", tmp_path / "run"
+    other.write_text("keep")
+    out.mkdir()
+    (out / f"{name}.part").symlink_to(other)
+    train(small_gan(), small_data(), out=out, **STEPS)
+    assert other.read_text() == "keep"
+    assert not list(out.glob("*.part"))

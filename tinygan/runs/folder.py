@@ -188,11 +188,15 @@ class Run(Place):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.writer.hold()
+            if probe.is_symlink():  # which would lead elsewhere
+                probe.unlink()
             checkpoints.patiently(lambda: probe.write_bytes(b""))
             checkpoints.patiently(probe.unlink)
         except OSError as error:
+            which = Path(error.filename or self.folder)
+            what = "" if which.parent != self.folder else f"{which.name}: "
             raise ArgumentError(
-                f"{self.folder}: the output folder cannot be written ({error.strerror or error}). "
+                f"{self.folder}: the output folder cannot be written ({what}{error.strerror or error}). "
                 "Choose another (--out, out=...), or make this one writable."
             ) from error
 
