@@ -161,8 +161,23 @@ BAD_FILES = {
     "beyond both": ("a.npy", saved(floats(-3.0)), r"or \[-1, 1\], got \[-3, 0\]; scale them"),
     "NaN": ("a.npy", saved(floats(np.nan)), r"image 1 holds nan at pixel \(2, 0, 0\)"),
     "infinity": ("a.npy", saved(floats(np.inf)), r"got \[0, inf\]"),
-    "too few labels": ("a.npz", saved(IMAGES, labels=np.zeros(4, int)), "expected one label per image"),
-    "float labels": ("a.npz", saved(IMAGES, labels=np.zeros(5)), "expected integer labels"),
+    "too few labels": (
+        "a.npz",
+        saved(IMAGES, labels=np.zeros(4, int)),
+        "a.npz: its array 'labels': expected one label",
+    ),
+    "a column of labels": ("a.npz", saved(IMAGES, labels=np.zeros((5, 1), int)), r"labels\[:, 0\] takes"),
+    "labels as columns": ("a.npz", saved(IMAGES, labels=np.eye(5)), r"labels.argmax\(axis=1\) numbers"),
+    "labels beyond int64": (
+        "a.npz",
+        saved(IMAGES, labels=np.full(5, 2**64 - 1, np.uint64)),
+        "got 18446744073709551615",
+    ),
+    "float labels": ("a.npz", saved(IMAGES, labels=np.zeros(5)), "a.npz: its array 'labels': expected integer labels"),
+    "an archive": ("a.zip", lambda p: p.write_bytes(b"PK\3\4" + bytes(99)), "this is an archive; unpack it"),
+    "a packed archive": ("a.tar.gz", lambda p: p.write_bytes(b"\x1f\x8b" + bytes(99)), "this is an archive; unpack it"),
+    "a packed array": ("a.npy.gz", lambda p: p.write_bytes(b"\x1f\x8b" + bytes(99)), "this is an archive; unpack it"),
+    "a picture without a suffix": ("a", lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n"), "this is one picture"),
     "encrypted": ("a.npz", lambda p: p.write_bytes(b"PK\3\4" + bytes(99)), "not a whole"),
 }
 
@@ -211,7 +226,13 @@ BEYOND_ODDITIES = [
     (spread(0.0, 1.002), r"got \[0, 1.002\]; .*clip\(images, 0, 1\)", "uint8"),
     (spread(-0.002, 1.0), r"got \[-0.002, 1\]; .*clip\(images, 0, 1\)", "uint8"),
     (spread(-1.004, 1.0), r"got \[-1.004, 1\]; scale them", "uint8"),
-    (spread(-0.49, 1.0), r"got \[-0.49, 1\]", "uint8"),
+    (spread(-0.49, 1.0), r"got \[-0.49, 1\]; scale them .* \(images - black\) / \(white - black\)", "uint8|clip"),
+    (spread(-0.49, 0.49), r"got \[-0.49, 0.49\]; scale them", "uint8|clip"),
+    (spread(-0.09, 0.09), r"got \[-0.09, 0.09\]; scale them", "uint8|clip"),
+    (spread(-0.09, 1.09), r"got \[-0.09, 1.09\]; .*clip\(images, 0, 1\)", "uint8|scale"),
+    (spread(-0.25, 1.0), r"got \[-0.25, 1\]; scale them", "uint8|clip"),
+    (spread(0.0, 1.4), r"got \[0, 1.4\]; scale them", "uint8|clip"),
+    (spread(-0.002, 0.4), r"got \[-0.002, 0.4\]; .*clip\(images, 0, 1\)", "uint8|scale"),
     (spread(-1.0, 1.5), r"got \[-1, 1.5\]; scale them", "uint8"),
     (spread(0.0, 2.0), r"got \[0, 2\]; scale them", "uint8"),
     (spread(-2.1, 2.6), r"got \[-2.1, 2.6\]; scale them", "uint8|clip"),
@@ -238,7 +259,7 @@ def test_no_advice_makes_images_black(tmp_path, images, words, astray):
     assert not (astray and re.search(rf"; .*\b({astray})\b", str(caught.value)))
 
 
-@pytest.mark.parametrize(("beyond", "clip"), [(0.01, True), (0.2, True), (254.0, False)])
+@pytest.mark.parametrize(("beyond", "clip"), [(0.01, True), (0.09, True), (0.2, False), (254.0, False)])
 def test_from_floats_advises_to_clip_only_where_little_is_cut_off(beyond, clip):
     with pytest.raises(DataError, match="pass the low and high") as caught:
         ImageData.from_floats(spread(0.0, 1.0 + beyond))
@@ -264,6 +285,25 @@ def test_nearly_black_images_are_told_of(tmp_path, images, words):
     assert re.search(f"nearly black, their brightest value is {words}", load(tmp_path / "a.npy").description)
     np.save(tmp_path / "b.npy", IMAGES)
     assert "black, their" not in load(tmp_path / "b.npy").description
+
+
+@pytest.mark.parametrize(("low", "black"), [(0.0, "0"), (-1.0, "-1"), (-0.5, "-1")])
+def test_a_description_says_what_floats_were_taken_for(tmp_path, low, black):
+    np.save(tmp_path / "a.npy", spread(low, -low or 1.0))
+    for data in (load(tmp_path / "a.npy"), load(spread(low, -low or 1.0))):
+        assert f", of floats with black at {black} and white at 1" in data.description
+
+
+def test_images_of_any_width_stay_as_they_are_unless_another_size_is_asked_for(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((2, 1, 10_000, 1), 99, np.uint8))
+    assert load(tmp_path / "a.npy").image_shape == (1, 10_000, 1)
+    assert load(tmp_path / "a.npy", size=(1, 20)).image_shape == (1, 20, 1)
+
+
+def test_suffixes_may_be_in_capitals(tmp_path):
+    np.savez(tmp_path / "a.npz", images=IMAGES)
+    (tmp_path / "a.npz").rename(tmp_path / "a.NPZ")
+    assert (load(tmp_path / "a.NPZ").images == IMAGES).all()
 
 
 def test_a_description_says_whether_there_are_labels(tmp_path):

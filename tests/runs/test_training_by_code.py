@@ -44,7 +44,9 @@ def test_arrays_are_loaded_as_files_of_them_are(name):
     data = load(ARRAYS[name]())
     np.testing.assert_array_equal(data.images[..., 0], PIXELS)
     assert data.name == "array"
-    assert data.description == "12 images of 6x6x1 in memory"
+    black = {"floats from 0 to 1": "0", "floats from -1 to 1": "-1"}.get(name)
+    said = f", of floats with black at {black} and white at 1" if black else ""
+    assert data.description == f"12 images of 6x6x1 in memory{said}"
     assert load(ARRAYS[name](), size=3, mirror=True).image_shape == (3, 3, 1)
 
 

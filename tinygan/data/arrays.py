@@ -17,10 +17,11 @@ import numpy as np
 from ..checkpoints import as_path
 from ..errors import DataError
 from ..ops import to_numpy
-from .dataset import MAX_BYTES, ImageData, darkness, half_a_level, shown
+from .dataset import MAX_BYTES, ImageData, checked_labels, darkness, half_a_level, shown
 from .files import open_file
 
 ROWS = 256  #: images looked at together
+LITTLE = 0.1  #: how far beyond black and white resizing may go, of the way from black to white
 
 
 def read_arrays(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> ImageData:
@@ -53,9 +54,11 @@ def read_arrays(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> 
         except Exception as error:  # unpackers meet foreign bytes with whatever they like
             text = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"{path}: not a whole .npy or .npz file ({text[:100]}); save or copy it again.") from error
-    images = _as_bytes(_arranged(images, path), path, max_bytes)
-    text = f"{len(images):,} images of {'x'.join(map(str, images.shape[1:]))} from {path}; "
+    images, said = _as_bytes(_arranged(images, path), path, max_bytes)
+    text = f"{len(images):,} images of {'x'.join(map(str, images.shape[1:]))} from {path}{said}; "
     text += f"no labels: {why}" if labels is None else "labels: its array 'labels'"
+    if labels is not None:
+        labels = checked_labels(labels, len(images), f"{path}: its array 'labels'")
     return ImageData(images, labels, path.stem, text + darkness(images))
 
 
@@ -68,8 +71,9 @@ def from_array(images: Any, name: str = "array") -> ImageData:
         It is no array, or holds something else than images.
     """
     images = to_numpy(images)
-    images = _as_bytes(_arranged(images, Path(name)), Path(name), MAX_BYTES)
-    return ImageData(images, None, name, f"{len(images):,} images of {'x'.join(map(str, images.shape[1:]))} in memory")
+    images, said = _as_bytes(_arranged(images, Path(name)), Path(name), MAX_BYTES)
+    text = f"{len(images):,} images of {'x'.join(map(str, images.shape[1:]))} in memory{said}{darkness(images)}"
+    return ImageData(images, None, name, text)
 
 
 def _read_npy(path: Path) -> np.ndarray:
@@ -143,10 +147,11 @@ def _arranged(images: np.ndarray, path: Path) -> np.ndarray:
     return images
 
 
-def _as_bytes(images: np.ndarray, path: Path, max_bytes: int) -> np.ndarray:
-    """Return uint8 images as they are, and others rounded to the 256 levels of bytes, a few at a time."""
+def _as_bytes(images: np.ndarray, path: Path, max_bytes: int) -> tuple[np.ndarray, str]:
+    """Return uint8 images as they are, and floats rounded to the 256 levels of bytes, a few at a time; and what is to
+    be said of it."""
     if images.dtype == np.uint8:
-        return images
+        return images, ""
     if images.dtype.kind != "f":
         raise DataError(f"{path}: expected uint8 or floats, got {images.dtype}; {_mend(images)}.")
     if images.size > max_bytes:
@@ -167,7 +172,7 @@ def _as_bytes(images: np.ndarray, path: Path, max_bytes: int) -> np.ndarray:
     out = np.empty(images.shape, np.uint8)
     for i in starts:
         out[i : i + ROWS] = ImageData.from_floats(images[i : i + ROWS], low=low, high=1.0, name=str(path)).images
-    return out
+    return out, f", of floats with black at {low:g} and white at 1"
 
 
 def _mend(images: np.ndarray) -> str:
@@ -192,8 +197,11 @@ def _mend(images: np.ndarray) -> str:
 
 
 def _mend_floats(smallest: float, largest: float) -> str:
-    if smallest > -0.5 and largest < 1.5:
+    if smallest > -LITTLE * min(largest, 1.0) and largest < 1.0 + LITTLE:
         return "if black is 0 and white 1, numpy.clip(images, 0, 1) cuts off what resizing left beyond them"
     if smallest >= -0.5 and 2.0 < largest < 256.0:
         return "images.astype(numpy.uint8) if they go from 0 to 255, else scale them"
-    return "scale them so that black is 0 and white is 1"
+    return (
+        "scale them so that black is 0 and white is 1: (images - black) / (white - black), with the numbers that stand "
+        "for black and white"
+    )

@@ -12,6 +12,7 @@ from ..errors import ArgumentError, DataError, positive_int, real
 from ..errors import seed as check_seed
 from ..layers.starting import flag
 from ..ops import as_array
+from .files import printable
 
 MAX_BYTES = 4 << 30  #: of images that are made or unpacked in memory; a memory map may hold more
 DARK = 64  #: images with no brighter value than this use less than a quarter of the range
@@ -60,8 +61,9 @@ class ImageData:
             labels = self.labels
             if self.mirrored and np.shape(labels) == (len(self.images),):
                 labels = np.concatenate([labels, labels])
-            labels = _checked_labels(labels, len(self), self.name)
+            labels = checked_labels(labels, len(self), self.name)
             object.__setattr__(self, "labels", labels)  # frozen for everybody else
+        object.__setattr__(self, "description", printable(str(self.description)))
 
     @classmethod
     def from_floats(
@@ -97,7 +99,7 @@ class ImageData:
         beyond = max(low - smallest, largest - high)
         if beyond >= half_a_level(low, high):
             mend = "pass the low and high that stand for black and white"
-            if beyond < (high - low) / 4:
+            if beyond < (high - low) / 10:
                 mend += f", or numpy.clip(images, {low}, {high}) if these do"
             raise DataError(
                 f"{name}: expected values in [{low}, {high}], got [{shown(smallest)}, {shown(largest)}]; {mend}."
@@ -239,12 +241,16 @@ def shown(x: float) -> str:
 
 
 def darkness(images: np.ndarray) -> str:
-    """A hint for the user if images (N, H, W, C) are nearly black, judged by a hundred of them; else nothing."""
-    brightest = int(images[:: -(-len(images) // 100)].max())
-    if brightest >= DARK:
+    """A hint for the user if a quarter or more of the images (N, H, W, C) are nearly black, judged by a hundred of
+    them; else nothing."""
+    most = images[:: -(-len(images) // 100)].max(axis=(1, 2, 3))
+    dark = most[most < DARK]
+    if 4 * len(dark) < len(most):
         return ""
+    brightest = int(dark.max())
+    which = "" if len(dark) == len(most) else f"{len(dark)} of {len(most)} that were looked at are "
     return (
-        f"; nearly black, their brightest value is {brightest} of 255 (in 16 bits: {256 * brightest + 255:,} of "
+        f"; {which}nearly black, their brightest value is {brightest} of 255 (in 16 bits: {256 * brightest + 255:,} of "
         "65,535): multiply the values so that they reach white, and save them again"
     )
 
@@ -273,25 +279,27 @@ def _check_layout(images: np.ndarray, name: str) -> None:
         raise DataError(f"{name}: the data is empty, its shape is {images.shape}; at least one image is needed.")
 
 
-def _checked_labels(labels: np.ndarray, n: int, name: str) -> np.ndarray:
+def checked_labels(labels: np.ndarray, n: int, name: str) -> np.ndarray:
     """Return ``labels`` as (n,) int64."""
     try:
         labels = np.asarray(labels)
     except ValueError as error:  # rows of several lengths
         raise DataError(f"{name}: expected one label per image, got {labels!r:.200}.") from error
     if labels.shape != (n,):
-        raise DataError(
-            f"{name}: expected one label per image, shape ({n},), got {labels.shape}; "
-            "images and labels of two different sets?"
-        )
+        mend = "images and labels of two different sets belong together nowhere"
+        if labels.ndim == 2 and len(labels) == n:
+            mend = (
+                "labels[:, 0] takes the only column" if labels.shape[1] == 1 else "labels.argmax(axis=1) numbers them"
+            )
+        raise DataError(f"{name}: expected one label per image, shape ({n},), got {labels.shape}; {mend}.")
     if labels.dtype.kind not in "iu":
         raise DataError(
             f"{name}: expected integer labels, got {labels.dtype}; "
             "numpy.unique(labels, return_inverse=True) numbers them."
         )
-    if labels.min() < 0:
+    if labels.min() < 0 or labels.max() > np.iinfo(np.int64).max:
         raise DataError(
-            f"{name}: expected labels that count from 0, got {labels.min()}; "
+            f"{name}: expected labels that count from 0, got {labels.min()} to {labels.max()}; "
             "numpy.unique(labels, return_inverse=True) numbers them."
         )
     return labels.astype(np.int64)

@@ -31,6 +31,22 @@ def cache_folder(cache: str | os.PathLike[str] | None) -> Path:
     return folder
 
 
+def whole_path(path: Path) -> Path:
+    """Return the path from the root on, with all links followed; DataError if the current folder is no more."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{path}: nobody can tell where that is ({getattr(error, 'strerror', None) or error}): the current folder "
+            "has been removed, or the path runs in a circle. Change to another folder, or give the whole path."
+        ) from error
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with escapes for what a terminal would act on or refuse: a file may be called anything."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def kind_of(path: Path) -> str | None:
     """Return ``"file"`` or ``"folder"``, or None if nothing lies at ``path``. Links are followed.
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints import as_path
-from ..errors import DataError
+from ..errors import ArgumentError, DataError
 from ..layers.starting import flag, one_of
 from .arrays import from_array, read_arrays
 from .dataset import ImageData
 from .digits import digits
 from .files import kind_of, open_file
 from .folder import load_folder
-from .kinds import LOOKS
+from .kinds import LOOKS, begins_like_a_picture
 from .mnist import SOURCES, Unavailable, holds_idx, load_idx_file, load_idx_folder, load_public
 from .pictures import refit
 from .shapes import shapes
@@ -25,6 +25,11 @@ _COUNT = {  # of images that we draw ourselves; as many digits as MNIST has
     "digits": {"train": 60_000, "test": 10_000},
     "shapes": {"train": 10_000, "test": 2_000},
 }
+
+
+#: What archives begin with, or are called where that says nothing; a .gz file alone may hold IDX
+ARCHIVES = (b"PK\x03\x04", b"Rar!", b"7z\xbc\xaf", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd")
+ARCHIVED = (".tar", ".tar.gz", ".tgz", ".npy.gz", ".npz.gz")
 
 
 def at_once(work: Callable[[], ImageData]) -> ImageData:
@@ -84,10 +89,15 @@ def load(
     split, mirror = one_of(split, "split: expected 'train' or 'test'", ("train", "test")), flag(mirror, "mirror")
     if channels is not None:
         channels = one_of(channels, "channels: expected 1 for grey or 3 for colour", (1, 3))
-    if hasattr(name, "__array__"):
+    if hasattr(name, "__array__") and not isinstance(name, str):
         data = from_array(name)
+    elif not isinstance(name, str | os.PathLike):
+        raise ArgumentError(
+            f"load: expected a path, the name of a data set or an array of images, got {type(name).__name__}; "
+            "numpy.stack(images) makes an array of a list of images."
+        )
     elif name in ("auto", *_COUNT, *SOURCES):
-        data = _named(str(name), split, cache, seed, size, in_turn)
+        data = _named(name, split, cache, seed, size, in_turn)
     elif (what := kind_of(path := as_path(name, "load"))) == "folder" and not holds_idx(path):
         data = in_turn(
             lambda: load_folder(
@@ -99,7 +109,7 @@ def load(
     else:
         names = ", ".join(map(repr, ("auto", *_COUNT, *SOURCES)))
         raise DataError(
-            f"data {str(name)!r}: neither a name ({names}) nor a file or folder that exists; check the spelling."
+            f"data {os.fspath(name)!r}: neither a name ({names}) nor a file or folder that exists; check the spelling."
         )
     data = refit(data, size=size, channels=channels, fit=fit, background=background)
     return data.with_mirror_images() if mirror else data
@@ -139,6 +149,13 @@ def _from_path(path: Path, split: str) -> ImageData:
         raise DataError(f"{path}: this is one picture; give the folder that holds the pictures.")
     with open_file(path) as file:
         start = file.read(6)
-    if path.suffix in (".npy", ".npz") or start == b"\x93NUMPY":
+    if path.suffix.lower() in (".npy", ".npz") or start == b"\x93NUMPY":
         return read_arrays(path)
+    if start.startswith(ARCHIVES) or path.name.lower().endswith(ARCHIVED):
+        raise DataError(
+            f"{path}: this is an archive; unpack it and give the folder or the file that was in it. What numpy.savez "
+            "wrote must be called .npz."
+        )
+    if begins_like_a_picture(path):
+        raise DataError(f"{path}: this is one picture; give the folder that holds the pictures.")
     return load_idx_file(path)

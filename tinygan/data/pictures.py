@@ -136,6 +136,8 @@ def _read(file: Path | BinaryIO, suffix: str, form: Form, max_pixels: int) -> Pi
         tags = getattr(image, "tag_v2", {})  # of TIFF, whose tiles may be larger than the picture
         if (tile := math.prod(tags.get(tag, 1) for tag in (322, 323))) > max(pixels, MAX_TILE):
             raise TooLarge(f"a tile of {tile:,} pixels is more than a picture of {width:,} x {height:,} needs")
+        if tags.get(254, 0) == 1 and (330 in tags or getattr(image, "is_animated", False)):  # as in cameras' own kinds
+            raise Unsuitable("its first page is a small copy of the picture: save it as PNG or JPEG")
         frames = image.format != "MPO" and getattr(image, "is_animated", False)
         image.load()
         turn = _orientation(image)
@@ -204,9 +206,11 @@ def refit(
     height, width, c = data.image_shape
     if c not in (1, 3):
         raise DataError(f"{data.name}: only grey or colour images can be resized, these have {c} channels.")
-    form = Form((height, width) if size is None else size, c if channels is None else channels, fit, background)
-    if form.shape == data.image_shape:
+    form = Form(1 if size is None else size, c if channels is None else channels, fit, background)
+    if form.channels == c and (size is None or form.shape[:2] == (height, width)):
         return data
+    if size is None:
+        form = replace(form, size=(height, width))
     n = len(data.images)
     if n * math.prod(form.shape) > MAX_BYTES:
         raise DataError(
@@ -244,6 +248,8 @@ def _plain(image: Image) -> Image:
         raise Unsuitable("its numbers have 32 bits, and nothing says which is white: save it with 8 or 16 bits")
     if image.mode == "LAB":
         raise Unsuitable("its colours are in the Lab space: save it in RGB")
+    if image.mode in ("P", "PA") and not image.getpalette():
+        raise Unsuitable("its pixels are numbers of colours, and the list of colours is missing")
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow keeps in 16 or 32
         tags = getattr(image, "tag_v2", {})  # of TIFF, of which Pillow leaves us two: bits, and whether 0 is white
         levels = np.clip(np.asarray(image) >> (4 if tags.get(258) == (12,) else 8), 0, 255).astype(np.uint8)
