@@ -95,6 +95,15 @@ KIND_ODDITIES = [
     (saved("a.jpg_large", format="JPEG", quality=95), RED),
     (saved("photo.jpg~", format="WEBP", lossless=True), RED),
     (saved("a.unknown", format="GIF"), RED),
+    *((saved(name, format="JPEG", quality=95), RED) for name in ("a.bak", "a.old", "a.bin", "a.jpg.part")),
+    *(
+        (saved(name, format=kind), RED)
+        for kind in ("TIFF", "BMP", "PPM", "PCX", "SGI", "QOI")
+        for name in ("a", "a.bak")
+    ),
+    *((saved(name, format="JPEG2000"), RED) for name in ("a", "a.jpg~")),
+    (saved("a", format="AVIF", quality=100), RED),
+    (lambda folder: (folder / "a").write_bytes(b"P5\n# by hand\n2\n1 # wide, high\n255\n\x4d\x4d"), (77,) * 3),
     (saved("a.mpo", format="MPO", quality=95), RED),
     (array("a.png", np.full((9, 9, 2), (77, 255), np.uint8)), (77,) * 3),
     (saved("a.png", mode="P", colour=0, transparency=b"\0"), (255,) * 3),
@@ -111,6 +120,33 @@ def test_what_pillow_can_read_is_read(tmp_path, make, colour):
 
 def content(text):
     return lambda path: path.write_bytes(text)
+
+
+def beginning(kind):
+    """The beginning of a picture."""
+
+    def save(path):
+        Image.fromarray(noise(0, 99, 99, 3)).save(path, kind)
+        path.write_bytes(path.read_bytes()[:999])
+
+    return save
+
+
+def preview(path):
+    """A small copy, and behind it the picture, as cameras write."""
+    small, large = Image.new("RGB", (4, 4)), Image.new("RGB", (9, 9))
+    small.save(path, "TIFF", save_all=True, append_images=[large], tiffinfo={254: 1})
+
+
+def without_palette(path):
+    file = io.BytesIO()
+    Image.new("P", (4, 4)).save(file, "PNG")
+    start = file.getvalue().index(b"PLTE") - 4
+    end = start + 12 + struct.unpack_from(">I", file.getvalue(), start)[0]
+    path.write_bytes(file.getvalue()[:start] + file.getvalue()[end:])
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(80)
 
 
 #: (name, how it is made, why it is not read)
@@ -131,6 +167,15 @@ UNREAD_ODDITIES = [
     ("a.ppm", content(b"P6 99999 99999 255\n"), "are more than max_pixels"),
     ("a.qoi", content(b"qoif" + struct.pack(">IIBB", 3000, 3000, 3, 0)), "of QOI, 3,125,000, allows"),
     ("a.tga", content(b"hello"), "no PNG, JPEG"),
+    *((f"a{suffix}", content(HEIC), "no PNG, JPEG") for suffix in ("", ".bak", ".jpg~", ".bin")),
+    ("a", content(HEIC.replace(b"ftypheic", b"ftypmif1")), "no PNG, JPEG"),
+    ("a", content(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(80)), "no PNG, JPEG"),
+    ("a", content(b"8BPS\0\1" + bytes(80)), "no PNG, JPEG"),
+    ("a", content(b"II*\0" + bytes(80)), "no PNG, JPEG"),
+    *(("a.bak", beginning(kind), "") for kind in ("TIFF", "BMP", "PPM", "JPEG2000", "PCX", "AVIF", "WEBP", "PNG")),
+    ("a.NEF", beginning("TIFF"), "not a kind that is read"),
+    *((name, preview, "its first page is a small copy of the picture") for name in ("a", "a.tif")),
+    ("a.png", without_palette, "the list of colours is missing"),
     ("a.pgm", content(b"P5 2 1 0\n"), ""),
 ]
 
@@ -150,6 +195,29 @@ def test_what_does_not_look_like_a_picture_is_not_complained_of(tmp_path, name):
     picture(tmp_path, "b.png")
     (tmp_path / name).write_bytes(b"anything")
     assert "could not" not in load_folder(tmp_path).description
+
+
+#: what texts and others begin with that a hasty look would take for pictures
+TEXT_ODDITIES = [
+    *(b"P6 is a processor of 1995\n", b"P1\n", b"P3: 3 people\n", b"P5 12\nand so on", b"P7 and more", b"Pf. 12 13"),
+    *(
+        b"BM is a company, and this is a text of its",
+        b"BM" + bytes(99),
+        b"II* and more",
+        b"MM, and more",
+        b"RIFF....WAVE",
+    ),
+    *(b"\0\0\0\x18ftypmp42" + bytes(80), b"\0\0\0\x14ftypqt  " + bytes(80), b"\0\0\0\x18ftypM4A " + bytes(80)),
+    *(b"\n\n\n\n", b"\x01\xda", b"\xff\xfea\0b\0", b"\xff\n\n", b"<svgs>", b"%PDF-1.4\n", b"PK\3\4", b"#?", b"", b"P"),
+]
+
+
+@pytest.mark.parametrize("start", TEXT_ODDITIES, ids=range(len(TEXT_ODDITIES)))
+def test_what_only_begins_a_bit_like_a_picture_is_not_complained_of(tmp_path, start):
+    picture(tmp_path, "b.png")
+    (tmp_path / "a").write_bytes(start)
+    data = load_folder(tmp_path)
+    assert (len(data), "could not" in data.description) == (1, False)
 
 
 def test_tiles_larger_than_their_picture_take_no_memory(tmp_path):
@@ -218,6 +286,8 @@ CHUNKS = [
     chunk(b"abCd", b"xx", 9),
     chunk(b"\1\2\3\4", b"x"),
 ]
+#: what is transparent: too little of it for colour, for none at all, or with a wrong checksum
+TRANSPARENT = [*(chunk(b"tRNS", bytes(n)) for n in (0, 1, 3, 5)), chunk(b"tRNS", bytes(6), 9)]
 SEGMENTS = [
     segment(0xE0, b"JFIF\0"),
     segment(0xE1, b"Exif\0\0junk"),
@@ -236,6 +306,14 @@ SEGMENTS = [
 def png_with(piece, *, before):
     def spoil(data):
         at = data.index(b"IDAT" if before else b"IEND") - 4
+        return data[:at] + piece + data[at:]
+
+    return spoil
+
+
+def jp2_with(piece, *, before):
+    def spoil(data):
+        at = data.index(b"jp2c") - 4 if before else len(data)
         return data[:at] + piece + data[at:]
 
     return spoil
@@ -264,6 +342,12 @@ METADATA_ODDITIES = [
     *(("JPEG", jpeg_with(segment(0xE1, b"Exif\0\0" + exif(*turn)))) for turn in TURNS),
     *(("PNG", png_with(chunk(b"eXIf", exif(*turn)), before=True)) for turn in TURNS),
     *(("PNG", png_with(piece, before=before)) for piece in CHUNKS for before in (True, False)),
+    *(("PNG", png_with(piece, before=True)) for piece in TRANSPARENT),
+    *(
+        ("JPEG2000", jp2_with(struct.pack(">I", size) + b"xml <a", before=before))
+        for size in (0, 1, 5, 9, 99, 2**31)
+        for before in (True, False)
+    ),
     *(("JPEG", jpeg_with(piece)) for piece in SEGMENTS),
     ("JPEG", jpeg_with(b"\xff\xe1\0\0")),
     ("PNG", png_with(b"".join(chunk(b"tEXt", b"a%d\0" % i + b"x" * 10**6) for i in range(68)), before=True)),
@@ -370,6 +454,19 @@ def test_pictures_that_use_little_of_16_bits_are_told_of(tmp_path, white, words,
             raise ValueError(load_folder(tmp_path, size=8).description)
 
 
+@pytest.mark.parametrize(
+    ("dark", "normal", "told"), [(20, 1, True), (5, 15, True), (1, 3, True), (4, 15, False), (0, 9, False)]
+)
+def test_a_few_bright_pictures_do_not_hide_that_the_others_are_nearly_black(tmp_path, dark, normal, told):
+    for k in range(dark):
+        array(f"{k}.png", np.full((8, 8), 4095, np.uint16))(tmp_path)
+    for k in range(normal):
+        picture(tmp_path, f"normal{k}.png")
+    words = f"; {dark} of {dark + normal} that were looked at are nearly black, their brightest value is 15 of 255"
+    assert (words in load_folder(tmp_path, size=8).description) == told
+    assert ("nearly black" in load_folder(tmp_path, size=8).description) == told
+
+
 # ---------------------------------------------------------------- labels
 
 
@@ -382,7 +479,29 @@ LABEL_ODDITIES = [
     (["all/cats/a.png", "all/dogs/b.png"], ("cats", "dogs"), "; labels: the folders cats, dogs"),
     (["x/y/z/cats/a.png", "x/y/z/dogs/old/b.png"], ("cats", "dogs"), "; labels: the folders cats, dogs"),
     (["pets/cats/a.png", "pets/dogs/b.png", "farm/pigs/c.png"], ("farm", "pets"), "; labels: the folders farm, pets"),
-    (["train/cats/a.png", "test/cats/b.png"], ("test", "train"), "; labels: the folders test, train"),
+    (["train/cats/a.png", "test/cats/b.png"], (), "no labels: all pictures lie in one folder in each of test, train"),
+    (
+        ["train/cats/a.png", "test/dogs/b.png"],
+        ("cats", "dogs"),
+        "; labels: the folders cats, dogs in each of test, train",
+    ),
+    (
+        ["x/Train/b/1/a.png", "x/VAL/c/a.png", "x/test/b/a.png"],
+        ("b", "c"),
+        "b, c in each of Train, VAL, test, which name",
+    ),
+    (
+        ["train/a.png", "valid/b.png"],
+        (),
+        "no labels: all pictures lie in one folder in each of train, valid, which name",
+    ),
+    (
+        ["train/cats/a.png", "train/dogs/a.png", "test/1.png"],
+        (),
+        "no labels: 1 of the pictures, such as test/1.png, lie",
+    ),
+    (["train/a.png", "cats/b.png"], ("cats", "train"), "; labels: the folders cats, train"),
+    (["train/cats/a.png", "train/dogs/b.png"], ("cats", "dogs"), "; labels: the folders cats, dogs"),
     (["all/cats/a.png", "all/b.png"], (), "no labels: 1 of the pictures, such as all/b.png, lie"),
     (["cats/a.png", "dogs/b.png", "c.png"], (), "no labels: 1 of the pictures, such as c.png, lie beside the folders"),
     (["cats/a.png", "c.png", "d.png"], (), "no labels: 2 of the pictures, such as c.png, lie beside the folders"),

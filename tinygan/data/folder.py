@@ -23,12 +23,13 @@ from ..checkpoints import as_path
 from ..errors import DataError, positive_int
 from ..layers.starting import flag, one_of
 from .dataset import ImageData, darkness
-from .files import kind_of
+from .files import kind_of, printable, whole_path
 from .kinds import LOOKS, NOT_READ, SUFFIXES, begins_like_a_picture
 from .pictures import MAX_PIXELS, Form
 from .store import decode, digest, opened_or_made, place
 
 SHOWN = 5  #: file names in a description; the others stand in the .json file of the cache
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}  #: parts of a data set
 MARK = ".tinygan"  #: a file that says: in this folder is what tinygan has drawn
 RUN_FILES = ({MARK}, {"checkpoint.safetensors"}, {"config.json", "losses.csv"})  #: each tells the folder of a run
 DRAWN = re.compile(r"samples\.png|losses\.png|film\.gif|samples/step_\d+\.png")  #: by a run, in its folder
@@ -56,7 +57,8 @@ def load_folder(
 
     If the pictures lie in two or more folders within ``path``, and none beside these, the names of the folders are the
     ``classes`` and give the labels; folders within these make no difference, and a folder that holds all others is
-    passed through. ``description`` says which folders they are, or why there are no labels.
+    passed through, as are train, test and the like where all are called so. ``description`` says which folders they
+    are, or why there are no labels.
 
     Parameters
     ----------
@@ -107,11 +109,10 @@ def load_folder(
     skipped = {**listing.unreadable, **dict(about["skipped"])}
     if images is None:
         raise DataError(f"{folder}: no picture in it can be read: {_with_reasons(skipped)}.")
-    labels, classes, why = _labels([name for name in names if name not in skipped])
+    labels, classes, said = _labels([name for name in names if name not in skipped])
     kind = "grey" if images.shape[-1] == 1 else "colour"
     text = f"{len(images):,} {kind} images of {form.shape[0]}x{form.shape[1]} made of the pictures in {folder}"
-    text += f"; labels: the folders {_some(classes)}" if classes else f"; no labels: {why}"
-    text += darkness(images)
+    text += f"; {said}{darkness(images)}"
     if about["frames"]:
         text += f"; of {about['frames']:,} with several frames or pages only the first is there"
     if about["enlarged"]:
@@ -122,7 +123,7 @@ def load_folder(
         text += f"; {len(skipped):,} could not be read: {_with_reasons(skipped)}"
     if wrong:
         text += f"; made again, since the cache was not whole: {wrong}"
-    data = ImageData(images, labels, folder.resolve().name or "images", text, classes)
+    data = ImageData(images, labels, whole_path(folder).name or "images", text, classes)
     return data.with_mirror_images() if mirror else data
 
 
@@ -182,7 +183,7 @@ def list_pictures(folder: Path) -> Listing:
                     unreadable[name] = "no regular file"
                 elif status.st_size == 0:
                     unreadable[name] = "an empty file"
-                elif entry.name.lower().endswith(NOT_READ) and not begins_like_a_picture(entry.path):
+                elif entry.name.lower().endswith(NOT_READ) and not begins_like_a_picture(entry.path, surely=True):
                     unreadable[name] = "not a kind that is read: save it as PNG or JPEG"
                 else:
                     pictures.append((name, status.st_size, status.st_mtime_ns))
@@ -200,7 +201,7 @@ def is_run(folder: Path) -> bool:
 
 def _drawn_by_runs(folder: Path) -> Callable[[str], bool]:
     """Tell what a run has drawn among the pictures of ``folder``, which may be its folder, or samples/ in that."""
-    whole = folder.resolve()
+    whole = whole_path(folder)
     if is_run(whole):
         return lambda name: bool(DRAWN.fullmatch(name))
     if is_run(whole.parent):
@@ -218,7 +219,7 @@ def _nothing_found(folder: Path, listing: Listing) -> str:
             f"{folder}: the only pictures in it are those that training runs have drawn, which are never data: "
             f"{_some(listing.runs)}. Give the folder that holds the pictures."
         )
-    what = "it is empty" if listing.others is None else f"found other files, such as {_shown(listing.others)}"
+    what = "it is empty" if listing.others is None else f"found other files, such as {printable(listing.others)}"
     return (
         f"{folder}: expected pictures ({', '.join(SUFFIXES)}) in this folder or folders in it, but {what}; "
         "check the path, or convert the files."
@@ -226,32 +227,40 @@ def _nothing_found(folder: Path, listing: Listing) -> str:
 
 
 def _labels(names: Sequence[str]) -> tuple[np.ndarray | None, tuple[str, ...], str]:
-    """Return the number of each picture's class and the classes, or why there are none.
+    """Return the number of each picture's class, the classes, and what is to be said of them.
 
-    The classes are the topmost folders that tell pictures apart: a folder that all of them lie in is passed through.
+    The classes are the topmost folders that tell pictures apart: a folder that all of them lie in is passed through,
+    and so are folders that are all called as the parts of a data set are.
     """
     folders = [PurePosixPath(name).parts[:-1] for name in names]
+    folders, parts = _without_splits(folders)
     shared = len(os.path.commonprefix(folders))  # noqa: RUF071 (of tuples, folder by folder)
-    tops = ["".join(parts[shared : shared + 1]) for parts in folders]
+    tops = ["".join(above[shared : shared + 1]) for above in folders]
     classes = tuple(sorted(set(tops) - {""}))
+    where = f" in each of {_some(parts)}, which name parts of a data set" if parts else ""
     if not classes:
-        return None, (), "all pictures lie in one folder"
+        return None, (), f"no labels: all pictures lie in one folder{where}"
     if "" in tops:
         loose = names[tops.index("")]
-        return None, (), f"{tops.count(''):,} of the pictures, such as {_shown(loose)}, lie beside the folders"
+        count = f"{tops.count(''):,} of the pictures, such as {printable(loose)},"
+        return None, (), f"no labels: {count} lie beside the folders{where}"
     number = {top: k for k, top in enumerate(classes)}
-    return np.array([number[top] for top in tops]), classes, ""
+    return np.array([number[top] for top in tops]), classes, f"labels: the folders {_some(classes)}{where}"
+
+
+def _without_splits(folders: list[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Leave out the level on which all folders are called train, test or the like; return their names, too."""
+    shared = len(os.path.commonprefix(folders))  # noqa: RUF071
+    tops = {"".join(above[shared : shared + 1]) for above in folders}
+    if not (len(tops) > 1 and all(top.lower() in SPLITS for top in tops)):
+        return folders, []
+    return [above[:shared] + above[shared + 1 :] for above in folders], sorted(tops)
 
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(_shown(name) for name in names[:SHOWN]) + more
+    return ", ".join(printable(name) for name in names[:SHOWN]) + more
 
 
 def _with_reasons(skipped: dict[str, str]) -> str:
     return _some([f"{name} ({why})" for name, why in sorted(skipped.items())])
-
-
-def _shown(name: str) -> str:
-    """A file may be called anything; what a terminal would act on or refuse is escaped."""
-    return name if name.isprintable() else ascii(name)[1:-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -36,14 +37,37 @@ NOT_READ = (
     *(".heic", ".heif", ".hif", ".jxl", ".jxr", ".bpg", ".flif", ".svg", ".svgz", ".ai", ".eps", ".wmf", ".emf"),
     *(".psd", ".psb", ".xcf", ".kra", ".ora", ".exr", ".hdr", ".dds", ".ico", ".cur", ".icns", ".xbm", ".xpm", ".ras"),
     *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".raw", ".srw"),
+    *(".3fr", ".dcr", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".rwl", ".srf", ".x3f", ".gpr", ".bay"),
     *(".dcm", ".fits", ".fit", ".pct", ".pict", ".pcd", ".dcx", ".djvu", ".blp", ".msp", ".fli", ".flc"),
 )
 #: What files are called that look like pictures
 LOOKS = (*SUFFIXES, *NOT_READ)
 
 
-def begins_like_a_picture(path: str | os.PathLike[str]) -> bool:
-    """Whether a regular file of any name holds a PNG, JPEG, GIF, WebP or AVIF; one that is called like a text does not.
+#: What tells a picture for sure, so that even one that is called like a kind that is not read may be read
+SURE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|....ftypavi[fs]", re.DOTALL)
+
+_GAP = rb"(?:\s|#[^\n]*\n)+"  # in the header of a PPM file: spaces and remarks
+
+#: What other pictures begin with, read or not; where that may as well begin a text, with more of the header
+PROBABLE = re.compile(
+    rb"II\*\x00|MM\x00\*|II\+\x00|MM\x00\+"  # TIFF, and most of cameras' own kinds
+    rb"|BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\x00{3}"  # BMP, with a size that its second header may have
+    rb"|P[1-6]" + _GAP + rb"\d+" + _GAP + rb"\d+\s|P[Ff]\s+\d+\s+\d+\s+-?[\d.]+\s|P7\n(?:#[^\n]*\n)*WIDTH \d"
+    rb"|\xff\x4f\xff\x51|\x00\x00\x00\x0c(?:jP  |JXL )\r\n\x87\n|\xff\x0a[^\x00\n]"  # JPEG 2000, JPEG XL
+    rb"|....ftyp(?:mif1|msf1|hei[cxms]|hev[cxms]|crx )"  # HEIC, AVIF that calls itself so, Canon
+    rb"|\n[\x00\x02\x03\x05]\x01[\x01\x02\x04\x08]|\x01\xda[\x00\x01][\x01\x02]\x00[\x01-\x03]|qoif"  # PCX, SGI, QOI
+    rb"|8BPS\x00[\x01\x02]|DDS \x7c\x00|\x76\x2f\x31\x01|#\?RADIANCE|gimp xcf |FUJIFILMCCD-RAW|IIU\x00|II\xbc\x01"
+    rb"|BPG\xfb|<svg[ >\n]",
+    re.DOTALL,
+)
+
+_SAYS_NOTHING = (None, "application/octet-stream", "application/x-trash")  # of .bin, .bak: anything may be called so
+
+
+def begins_like_a_picture(path: str | os.PathLike[str], *, surely: bool = False) -> bool:
+    """Whether a regular file of any name begins as pictures do, by the first half kilobyte; ``surely`` if only a kind
+    that is read begins so. One that is called like a text, a film or the like does not.
 
     Raises
     ------
@@ -51,16 +75,15 @@ def begins_like_a_picture(path: str | os.PathLike[str]) -> bool:
         It cannot be read.
     """
     kind, _ = mimetypes.guess_type(f"x{os.path.splitext(path)[1]}", strict=False)
-    if kind and not kind.startswith("image/"):
+    if kind not in _SAYS_NOTHING and not kind.startswith("image/"):
         return False
     with open(path, "rb") as file:
-        start = file.read(12)
-    known = start.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"))
-    return known or (start[:4] == b"RIFF" and start[8:] == b"WEBP") or start[4:] in (b"ftypavif", b"ftypavis")
+        start = file.read(512)
+    return bool(SURE.match(start) or (not surely and PROBABLE.match(start)))
 
 
 def without_metadata(path: Path, largest: int = 256 << 20) -> bytes | None:
-    """Return a PNG, JPEG or TIFF file without texts, profiles and the like, or None if it is none of them.
+    """Return a PNG, JPEG, TIFF or JPEG 2000 file without texts, profiles and the like, or None if it is none of them.
 
     What says where the camera's top was stays; the pixels are not touched.
     """
@@ -75,18 +98,23 @@ def without_metadata(path: Path, largest: int = 256 << 20) -> bytes | None:
             return _bare_jpeg(data)
         if data[:4] in (b"II*\0", b"MM\0*"):
             return _bare_tiff(data)
-    except (struct.error, IndexError):
+        if data[4:8] == b"jP  ":
+            return _bare_jp2(data)
+    except (struct.error, IndexError, ValueError):
         pass
     return None
 
 
 def _bare_png(data: bytes) -> bytes:
     out, at = [data[:8]], 8
+    least, most = {0: (2, 256), 2: (6, 256), 3: (0, 256)}.get(data[25], (1, 0))  # bytes in tRNS, by the kind of colour
     while at + 12 <= len(data):
-        end = at + 12 + struct.unpack_from(">I", data, at)[0]
+        size = struct.unpack_from(">I", data, at)[0]
+        end = at + 12 + size
         kind = data[at + 4 : at + 8]
-        turned = kind == b"eXIf" and data[end - 4 : end] == struct.pack(">I", zlib.crc32(data[at + 4 : end - 4]))
-        if turned or kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+        whole = data[end - 4 : end] == struct.pack(">I", zlib.crc32(data[at + 4 : end - 4]))
+        extra = kind == b"eXIf" or (kind == b"tRNS" and least <= size <= most)
+        if (extra and whole) or kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
             out.append(data[at:end])
         at = end
     return b"".join(out)
@@ -115,5 +143,14 @@ def _bare_tiff(data: bytes) -> bytes:
     return data[:start] + page + data[start + len(page) :]
 
 
-_TIFF_PIXELS = {256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325}
+def _bare_jp2(data: bytes) -> bytes:
+    """Only the header of the pixels, wherever it is, and the pixels, which go from ff 4f ff 51 to ff d9."""
+    at = data.index(b"jp2h") - 4
+    header = data[at : at + struct.unpack_from(">I", data, at)[0]]
+    start = data[:12] + struct.pack(">I", 20) + b"ftypjp2 \0\0\0\0jp2 "
+    pixels = data[data.index(b"\xff\x4f\xff\x51") : data.rindex(b"\xff\xd9") + 2]
+    return start + header + struct.pack(">I", 8 + len(pixels)) + b"jp2c" + pixels
+
+
+_TIFF_PIXELS = {254, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325}
 _TIFF_PIXELS |= {332, 334, 338, 339, 347, 529, 530, 531, 532}

@@ -32,7 +32,7 @@ from ..backends.cpu.threads import workers
 from ..checkpoints import patiently
 from ..errors import DataError
 from ..parallel.console import console
-from .files import cache_folder, open_file
+from .files import cache_folder, open_file, printable, whole_path
 from .pictures import Form, TooLarge, own_limits, read_picture, reason
 
 FORMAT = 2  #: raised when the same pictures would come out as other bytes
@@ -47,7 +47,7 @@ _LEFT_BEHIND = 24 * 3600.0  # seconds after which an unfinished file is taken fo
 
 def place(folder: Path, settings: dict[str, Any], cache: str | os.PathLike[str] | None) -> Path:
     """Return where the array file of this folder with these settings lies."""
-    folder = folder.resolve()
+    folder = whole_path(folder)
     readable = re.sub(r"[^A-Za-z0-9-]+", "_", folder.name)[:40]
     return cache_folder(cache) / "folders" / f"{readable}-{digest([os.fspath(folder), settings])[:16]}.npy"
 
@@ -248,5 +248,5 @@ def _with_bar(results: Iterator[Any], total: int, folder: Path, shown: bool) -> 
         return results
     from tqdm import tqdm
 
-    text = f"reading {folder.name}"
+    text = printable(f"reading {folder.name}")
     return iter(tqdm(results, total=total, desc=text, file=console("stderr"), unit=" images", dynamic_ncols=True))
