@@ -51,8 +51,10 @@ def as_path(value: Any, what: str = "") -> Path:
         It is no path, or an empty one, or nobody knows that home folder. The message begins with ``what``.
     """
     text, what = os.fspath(value) if isinstance(value, str | os.PathLike) else None, f"{what}: " if what else ""
-    if not isinstance(text, str) or not text or "\0" in text:
-        got = f"the text {text!r:.200}" if isinstance(text, str) else f"{value!r:.200}"
+    if not isinstance(text, str) or not text or "\0" in text or not _of_letters_of_files(text):
+        simple = value is None or isinstance(value, int | float | bytes)  # of others, their kind says more
+        got = f"{value!r:.200}" if simple else type(value).__name__
+        got = f"the text {text!r:.200}" if isinstance(text, str) else got
         raise ArgumentError(f"{what}expected a path, got {got}; '.' is the current folder.")
     try:
         return Path(text).expanduser()
@@ -63,6 +65,15 @@ def as_path(value: Any, what: str = "") -> Path:
             f"{what}{text}: nobody knows the home folder {Path(text).parts[0]}. Write the whole path, or ./{text} for "
             "a file of that name."
         ) from error
+
+
+def _of_letters_of_files(text: str) -> bool:
+    """Whether the system can name a file so. Bytes that are no letters stand in a text as the half letters that Python
+    makes of them; any other half letter stands for nothing."""
+    try:
+        return bool(os.fsencode(text))
+    except UnicodeEncodeError:
+        return False
 
 
 def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:

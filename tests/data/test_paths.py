@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.pictures import picture
 
 from tinygan.checkpoints import as_path
 from tinygan.data import load, load_folder
-from tinygan.errors import ArgumentError
+from tinygan.errors import ArgumentError, DataError
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +35,9 @@ def test_other_paths_are_what_they_are(path):
 PATH_ODDITIES = [
     ("", "expected a path, got the text ''"),
     ("a\0b", "expected a path, got the text 'a\\\\x00b'"),
+    ("a\ud800b", "expected a path, got the text 'a\\\\ud800b'"),
+    (object(), "expected a path, got object;"),
+    (iter([]), "expected a path, got list_iterator;"),
     ("~no-such-user", "~no-such-user: nobody knows the home folder ~no-such-user"),
     ("~no-such-user/x/y", "nobody knows the home folder ~no-such-user. Write the whole path, or ./~no-such-user/x/y"),
     (Path("~no-such-user"), "nobody knows the home folder"),
@@ -47,10 +51,51 @@ PATH_ODDITIES = [
 ]
 
 
-@pytest.mark.parametrize(("path", "message"), PATH_ODDITIES, ids=[repr(row[0])[:20] for row in PATH_ODDITIES])
+@pytest.mark.parametrize(("path", "message"), PATH_ODDITIES, ids=range(len(PATH_ODDITIES)))
 def test_what_is_no_path_is_refused(path, message):
     with pytest.raises(ArgumentError, match=message.replace(".", r"\.")):
         as_path(path)
+
+
+@pytest.mark.parametrize("value", [None, 3, [np.zeros((2, 2))], {"images": 1}, (i for i in "ab"), object(), b"mnist"])
+def test_what_names_no_data_is_refused_in_words(value):
+    with pytest.raises(ArgumentError, match="a path, the name of a data set or an array of images, got") as caught:
+        load(value)
+    assert "0x" not in str(caught.value)
+    assert "numpy.stack" in str(caught.value)
+
+
+def test_a_text_of_numpy_is_a_text(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((9, 6, 6, 1), np.uint8))
+    assert len(load(np.str_("x.npy"))) == 9
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_current_folder_that_was_removed_is_told_of(tmp_path, monkeypatch, name):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for read in (load, load_folder):
+        with pytest.raises(DataError, match=rf"^{name}: nobody can tell .* removed.* Change to another folder"):
+            read(name)
+
+
+#: names of folders and files that no terminal shows, or that it would act on
+LETTER_ODDITIES = ["caf\udce9", "two\nlines", "\x1b[31mred", "\u202eback", "tab\t"]
+
+
+@pytest.mark.parametrize("name", LETTER_ODDITIES)
+def test_what_is_said_of_data_can_be_printed_whatever_they_are_called(tmp_path, name):
+    try:
+        (tmp_path / name).mkdir()
+    except OSError:
+        pytest.skip("no such names here")
+    picture(tmp_path / name, "a.png")
+    np.save(tmp_path / f"{name}.npy", np.zeros((9, 6, 6, 1), np.uint8))
+    for data in (load_folder(tmp_path / name), load(tmp_path / f"{name}.npy")):
+        assert data.description.isprintable()
+        assert ascii(name)[1:-1] in data.description
+    assert load_folder(tmp_path / name, cache=tmp_path / f"{name} cache").images.shape == (1, 64, 64, 3)
 
 
 def test_a_file_that_is_called_like_a_user_is_itself(tmp_path):
