@@ -300,6 +300,13 @@ def test_images_of_any_width_stay_as_they_are_unless_another_size_is_asked_for(t
     assert load(tmp_path / "a.npy", size=(1, 20)).image_shape == (1, 20, 1)
 
 
+def test_arrays_may_be_called_anything(tmp_path):
+    np.save(tmp_path / "a.npy", IMAGES)
+    for name in ("a.png", "a", "a.dat"):
+        (tmp_path / name).write_bytes((tmp_path / "a.npy").read_bytes())
+        assert (load(tmp_path / name).images == IMAGES).all()
+
+
 def test_suffixes_may_be_in_capitals(tmp_path):
     np.savez(tmp_path / "a.npz", images=IMAGES)
     (tmp_path / "a.npz").rename(tmp_path / "a.NPZ")
@@ -351,6 +358,25 @@ def test_bad_files_are_refused_by_name(tmp_path, case):
     make(tmp_path / name)
     with pytest.raises(DataError, match=message):
         load(tmp_path / name)
+
+
+@pytest.mark.parametrize("first", [0, 1, 255, 256, 299])
+def test_what_is_not_finite_is_counted_over_all_images(tmp_path, first):
+    images = np.zeros((300, 2, 3, 1), np.float32)
+    images[first, 1, 2], images[299, 0, 1] = np.nan, np.inf
+    np.save(tmp_path / "a.npy", images)
+    words = rf"a.npy: image {first} holds nan at pixel \(1, 2, 0\), and {1 + (first < 299)} images in all"
+    with pytest.raises(
+        DataError, match=words if first < 299 else "image 299 holds inf at pixel .0, 1, 0., and 1 images"
+    ):
+        load(tmp_path / "a.npy")
+
+
+def test_a_second_array_in_a_file_is_not_passed_over(tmp_path):
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.save(file, IMAGES), np.save(file, IMAGES)
+    with pytest.raises(DataError, match=r"a.npy: 758 bytes follow its array of shape \(5, 6, 7, 3\).*concatenate"):
+        load(tmp_path / "a.npy")
 
 
 def test_files_that_are_not_there(tmp_path):

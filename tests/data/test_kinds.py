@@ -109,6 +109,8 @@ KIND_ODDITIES = [
     (saved("a.png", mode="P", colour=0, transparency=b"\0"), (255,) * 3),
     (saved("a.png", mode="1", colour=0, transparency=0), (255,) * 3),
     (saved("a.png", mode="L", colour=5, transparency=5), (255,) * 3),
+    (array("a.png", np.full((9, 9), 3000, np.uint16), transparency=3000), (255,) * 3),
+    (array("a.png", np.full((9, 9), 77 * 256 + 9, np.uint16), transparency=77 * 256 + 8), (77,) * 3),
 ]
 
 

@@ -65,6 +65,11 @@ def test_what_names_no_data_is_refused_in_words(value):
     assert "numpy.stack" in str(caught.value)
 
 
+def test_who_works_in_turn_must_be_a_function():
+    with pytest.raises(ArgumentError, match="in_turn must be a function, got NoneType"):
+        load("digits", in_turn=None)
+
+
 def test_a_text_of_numpy_is_a_text(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((9, 6, 6, 1), np.uint8))
     assert len(load(np.str_("x.npy"))) == 9

@@ -10,7 +10,7 @@ import math
 import os
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -78,11 +78,17 @@ def from_array(images: Any, name: str = "array") -> ImageData:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         if "Python objects" in str(error) or "Object arrays" in str(error):
             raise DataError(_OBJECTS.format(path)) from error
         raise
+    if more := path.stat().st_size - images.offset - images.nbytes:
+        raise DataError(
+            f"{path}: {more:,} bytes follow its array of shape {images.shape}. If they are another array, "
+            "numpy.concatenate makes one of both; else the file is damaged, save or copy it again."
+        )
+    return images
 
 
 _OBJECTS = "{}: holds Python objects, which are not loaded as they could run code; save one array of numbers."
@@ -160,8 +166,10 @@ def _as_bytes(images: np.ndarray, path: Path, max_bytes: int) -> tuple[np.ndarra
             "save them as uint8, which is read piece by piece."
         )
     starts = range(0, len(images), ROWS)
-    smallest = min(float(images[i : i + ROWS].min()) for i in starts)  # NaN fails below
-    largest = max(float(images[i : i + ROWS].max()) for i in starts)
+    smallest = float(np.min([images[i : i + ROWS].min() for i in starts]))  # NaN if there is one
+    largest = float(np.max([images[i : i + ROWS].max() for i in starts]))
+    if np.isnan(smallest):
+        _refuse_nan(images, path)
     low = 0.0 if smallest > -half_a_level(0.0, 1.0) else -1.0
     little = half_a_level(low, 1.0)
     if smallest <= low - little or largest >= 1.0 + little or (low < 0.0 and smallest > -0.5):
@@ -173,6 +181,16 @@ def _as_bytes(images: np.ndarray, path: Path, max_bytes: int) -> tuple[np.ndarra
     for i in starts:
         out[i : i + ROWS] = ImageData.from_floats(images[i : i + ROWS], low=low, high=1.0, name=str(path)).images
     return out, f", of floats with black at {low:g} and white at 1"
+
+
+def _refuse_nan(images: np.ndarray, path: Path) -> NoReturn:
+    """Say which image, counted over all."""
+    wrong = [n for n, image in enumerate(images) if not np.isfinite(image).all()]
+    pixel = tuple(int(i) for i in np.argwhere(~np.isfinite(images[wrong[0]]))[0])
+    raise DataError(
+        f"{path}: image {wrong[0]} holds {images[wrong[0]][pixel]} at pixel {pixel}, and {len(wrong):,} images in all "
+        "hold values that are not finite; leave such images out, or mend them with numpy.nan_to_num."
+    )
 
 
 def _mend(images: np.ndarray) -> str:

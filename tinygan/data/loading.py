@@ -87,6 +87,8 @@ def load(
         A setting has no meaning.
     """
     split, mirror = one_of(split, "split: expected 'train' or 'test'", ("train", "test")), flag(mirror, "mirror")
+    if not callable(in_turn):
+        raise ArgumentError(f"load: in_turn must be a function, got {type(in_turn).__name__}.")
     if channels is not None:
         channels = one_of(channels, "channels: expected 1 for grey or 3 for colour", (1, 3))
     if hasattr(name, "__array__") and not isinstance(name, str):
@@ -145,8 +147,6 @@ def _from_path(path: Path, split: str) -> ImageData:
     """Load what a file holds, by its first bytes, or a folder of IDX files."""
     if path.is_dir():
         return load_idx_folder(path, split, name=path.name, title=path.name)
-    if path.name.lower().endswith(LOOKS):
-        raise DataError(f"{path}: this is one picture; give the folder that holds the pictures.")
     with open_file(path) as file:
         start = file.read(6)
     if path.suffix.lower() in (".npy", ".npz") or start == b"\x93NUMPY":
@@ -156,6 +156,6 @@ def _from_path(path: Path, split: str) -> ImageData:
             f"{path}: this is an archive; unpack it and give the folder or the file that was in it. What numpy.savez "
             "wrote must be called .npz."
         )
-    if begins_like_a_picture(path):
+    if path.name.lower().endswith(LOOKS) or begins_like_a_picture(path):
         raise DataError(f"{path}: this is one picture; give the folder that holds the pictures.")
     return load_idx_file(path)

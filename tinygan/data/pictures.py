@@ -253,7 +253,11 @@ def _plain(image: Image) -> Image:
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow keeps in 16 or 32
         tags = getattr(image, "tag_v2", {})  # of TIFF, of which Pillow leaves us two: bits, and whether 0 is white
         levels = np.clip(np.asarray(image) >> (4 if tags.get(258) == (12,) else 8), 0, 255).astype(np.uint8)
-        return Image.fromarray(255 - levels if tags.get(262) == 0 else levels)
+        grey = Image.fromarray(255 - levels if tags.get(262) == 0 else levels)
+        if not isinstance(clear := image.info.get("transparency"), int):  # the one level that is
+            return grey
+        grey.putalpha(Image.fromarray(np.where(np.asarray(image) == clear, 0, 255).astype(np.uint8)))
+        return grey.convert("RGBA")
     transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     if transparent and image.mode != "RGBA":
         return image.convert("RGBA")

@@ -35,7 +35,7 @@ from ..parallel.console import console
 from .files import cache_folder, open_file, printable, whole_path
 from .pictures import Form, TooLarge, own_limits, read_picture, reason
 
-FORMAT = 2  #: raised when the same pictures would come out as other bytes
+FORMAT = 3  #: raised when the same pictures would come out as other bytes, or others of them could be read
 CHUNK_BYTES = 16 << 20  #: of decoded pictures that wait to be written
 CHECKED = 256 << 20  #: bytes of an array whose checksum is always computed
 LARGEST_LABEL = 64 << 20  #: bytes of a .json file
