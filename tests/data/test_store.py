@@ -181,6 +181,18 @@ def rewritten(**changes):
     return spoil
 
 
+def forged(**changes):
+    """The same by somebody who can compute the checksum."""
+
+    def spoil(path):
+        rewritten(**changes)(path)
+        about = json.loads(path.read_text())
+        about.pop("checksum")
+        path.write_text(json.dumps({**about, "checksum": store.digest(about)}))
+
+    return spoil
+
+
 def header(shape, descr="|u1"):
     def spoil(path):
         pixels = path.read_bytes()[128:]
@@ -234,6 +246,12 @@ CACHE_ODDITIES = [
     *((".json", rewritten(shape=shape)) for shape in ([3, 8, 8, 3], "2, 8, 8, 3", [2**70, 8, 8, 3], [], None, [[2]])),
     *((".json", rewritten(skipped=skipped)) for skipped in ("a.png", [["a.png", "?"]], {}, [1], 7)),
     *((".json", rewritten(enlarged=value)) for value in ("2", -1, 1.5, [])),
+    *((".json", forged(shape=x)) for x in ([3, 8, 8, 3], [2, 8, 8], "2883", [2.0, 8, 8, 3], {}, [2, 8, -8, 3], [[2]])),
+    *((".json", forged(skipped=skipped)) for skipped in ("a.png", {}, [1], 7, [["a.png"]], [["a.png", 1]], ["ab"])),
+    *((".json", forged(**{key: value})) for key in ("enlarged", "frames") for value in ("2", -1, 1.5, [], True)),
+    *((".json", forged(**{key: None})) for key in ("shape", "enlarged", "frames", "skipped", "crc32", "stamp")),
+    *((".json", forged(crc32=value)) for value in ("7", [], -1)),
+    *((".json", forged(stamp=value, crc32=0)) for value in ("now", [1], [0, 0])),
     (".json", rewritten(fingerprint=["a list"])),
     (".json", rewritten(stamp="now", crc32="7")),
     (".json", lambda p: p.write_text("[" * 100_000)),

@@ -29,7 +29,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..backends.cpu.threads import workers
-from ..checkpoints import patiently
+from ..checkpoints import Rule, patiently, require_record
 from ..errors import DataError
 from ..parallel.console import console
 from .files import cache_folder, open_file, printable, whole_path
@@ -42,7 +42,23 @@ LARGEST_LABEL = 64 << 20  #: bytes of a .json file
 PIECE = 1 << 20  #: bytes that are read at a time
 LARGE = 9_000_000  #: pixels, a 4K screen; one core alone decodes what is larger, so that memory holds one such picture
 
+#: What the .json file may say, though its checksum be right: anyone can compute that.
+LABEL: dict[str, Rule] = {
+    "shape": ("four sizes", lambda x: isinstance(x, list) and len(x) == 4 and all(map(_is_count, x))),
+    "enlarged": ("a count", lambda x: _is_count(x)),
+    "frames": ("a count", lambda x: _is_count(x)),
+    "skipped": ("a list of names with reasons", lambda x: isinstance(x, list) and all(map(_is_pair, x))),
+}
+
 _LEFT_BEHIND = 24 * 3600.0  # seconds after which an unfinished file is taken for that of a process that died
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)
 
 
 def place(folder: Path, settings: dict[str, Any], cache: str | os.PathLike[str] | None) -> Path:
@@ -75,12 +91,16 @@ def opened(store: Path, fingerprint: str) -> tuple[np.ndarray, dict[str, Any]] |
             raise ValueError("its checksum is another")
         if about["fingerprint"] != fingerprint:
             return None
+        require_record(about, LABEL, label.name)
         with open_file(store) as file:
             status = os.fstat(file.fileno())
             unchanged = [status.st_size, status.st_mtime_ns] == about["stamp"]
             if (status.st_size <= CHECKED or not unchanged) and _checksum(file) != about["crc32"]:
                 raise ValueError("the checksum of the array is another")
-        return np.load(store, mmap_mode="r", allow_pickle=False), about
+        images = np.load(store, mmap_mode="r", allow_pickle=False)
+        if [str(images.dtype), *images.shape] != ["uint8", *about["shape"]]:
+            raise ValueError(f"it holds {images.dtype} {images.shape}")
+        return images, about
     except Exception as error:  # a damaged file may cause any
         raise DataError(f"{store}: damaged or incomplete ({' '.join(str(error).split())[:100]})") from error
 
