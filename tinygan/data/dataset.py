@@ -286,7 +286,7 @@ def checked_labels(labels: np.ndarray, n: int, name: str) -> np.ndarray:
     except ValueError as error:  # rows of several lengths
         raise DataError(f"{name}: expected one label per image, got {labels!r:.200}.") from error
     if labels.shape != (n,):
-        mend = "images and labels of two different sets belong together nowhere"
+        mend = "labels and images seem to be of different sets"
         if labels.ndim == 2 and len(labels) == n:
             mend = (
                 "labels[:, 0] takes the only column" if labels.shape[1] == 1 else "labels.argmax(axis=1) numbers them"

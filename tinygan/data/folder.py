@@ -222,7 +222,7 @@ def _nothing_found(folder: Path, listing: Listing) -> str:
     what = "it is empty" if listing.others is None else f"found other files, such as {printable(listing.others)}"
     return (
         f"{folder}: expected pictures ({', '.join(SUFFIXES)}) in this folder or folders in it, but {what}; "
-        "check the path, or convert the files."
+        "check the path, or convert or unpack the files."
     )
 
 
