@@ -38,7 +38,6 @@ MAX_DEPTH = 32  # of lists and dicts within each other in a record
 Rule = tuple[str, Callable[[Any], bool]]  # what an entry of a record must be, in words, and whether a value is that
 
 T = TypeVar("T")
-
 _waits: ContextVar[bool] = ContextVar("waits", default=True)  # of this thread
 
 
@@ -57,7 +56,9 @@ def as_path(value: Any, what: str = "") -> Path:
         got = f"the text {text!r:.200}" if isinstance(text, str) else got
         raise ArgumentError(f"{what}expected a path, got {got}; '.' is the current folder.")
     try:
-        return Path(text).expanduser()
+        return Path(os.fsdecode(os.fsencode(text))).expanduser()
+    except UnicodeEncodeError as error:
+        raise ArgumentError(f"{what}{text!r:.200}: no file can have such a name here ({error.reason}).") from error
     except RuntimeError as error:  # no such user, or one without a home
         if os.path.lexists(text):
             return Path(text)
@@ -102,8 +103,7 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
     data = save(plain, metadata={"tinygan": label})
     _require_bounded(path, len(data), int.from_bytes(data[:8], "little"), MAX_BYTES)
     try:
-        with patience(True):
-            patiently(lambda: _replace(path, data))
+        patiently(lambda: _replace(path, data), always=True)
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be written ({error.strerror or error}). {mend(error, len(data))}"
@@ -156,7 +156,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 @contextmanager
 def patience(wait: bool) -> Iterator[None]:
-    """Within the ``with`` block, :func:`patiently` waits or does not. A checkpoint is worth waiting for every time."""
+    """Within the ``with`` block, :func:`patiently` waits or does not."""
     token = _waits.set(wait)
     try:
         yield
@@ -164,9 +164,9 @@ def patience(wait: bool) -> Iterator[None]:
         _waits.reset(token)
 
 
-def patiently(work: Callable[[], T]) -> T:
+def patiently(work: Callable[[], T], *, always: bool = False) -> T:
     """Return ``work()``; while that fails because another program holds a file, try again for less than a second."""
-    for pause in PAUSES if _waits.get() else ():
+    for pause in PAUSES if always or _waits.get() else ():
         try:
             return work()
         except OSError as error:

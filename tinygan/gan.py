@@ -138,6 +138,8 @@ class GAN:
             raise ArgumentError(f"GAN: loss must be an object such as losses.NonSaturating(), got {value!r:.200}.")
         elif name == "average" and not isinstance(value, ExponentialMovingAverage | None):
             raise ArgumentError(f"GAN: average must be an optim.ExponentialMovingAverage or None, got {value!r:.200}.")
+        elif name == "noise_dim" and name in vars(self):
+            self.generator.output_shape((positive_int(value, "GAN: noise_dim"),))
         elif name == "penalties":
             value = tuple(value) if isinstance(value, Sequence) else (value,)
             if none := [p for p in value if isinstance(p, type) or not hasattr(p, "draw")]:

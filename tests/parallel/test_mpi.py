@@ -239,6 +239,10 @@ def test_a_plain_python_never_loads_mpi(tmp_path):
         ({"OMPI_COMM_WORLD_SIZE": "3", "PMIX_RANK": "1"}, 3),
         ({"MV2_COMM_WORLD_SIZE": "2"}, 2),
         ({"PMIX_RANK": "0", "SLURM_STEP_NUM_TASKS": "8"}, 8),
+        ({"PMIX_RANK": "0", "SLURM_STEP_NUM_TASKS": "8(x2)"}, 1),
+        ({"PMIX_RANK": "0", "SLURM_STEP_NUM_TASKS": ""}, 1),
+        ({"PMIX_RANK": "0"}, 1),
+        ({"PMI_SIZE": "0", "OMPI_COMM_WORLD_SIZE": "-2"}, 1),
         ({"SLURM_STEP_NUM_TASKS": "8"}, 1),  # tasks that know nothing of each other
         ({"PMI_SIZE": "none"}, 1),
     ],

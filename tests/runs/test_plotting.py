@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import subprocess
 import sys
 import textwrap
@@ -207,8 +208,9 @@ FRAME_ODDITIES = [
     (plotting.png(np.zeros((12, 9), dtype=np.uint8)), "(9, 12) pixels large"),
     (plotting.png(np.zeros((2000, 12), dtype=np.uint8)), "(6, 1000) pixels large as a frame"),
     (plotting.png(np.zeros((40, 40), dtype=np.uint8)), "40 x 40 pixels are more than are read"),
-    (None, "No such file or directory"),
-    (-1, "Is a directory"),
+    (None, "there is no such file"),
+    (-1, "is a folder"),
+    *([(os.mkfifo, "is a pipe, which need not end")] if hasattr(os, "mkfifo") else []),
 ]
 
 
@@ -222,6 +224,8 @@ def test_frames_that_cannot_be_are_left_out_and_named(tmp_path, monkeypatch, wha
     odd = tmp_path / "odd"
     if content == -1:
         odd.mkdir()
+    elif callable(content):
+        content(odd)
     elif content is not None:
         odd.write_bytes(content)
     (said,) = plotting.save_film(tmp_path / "a.gif", [tmp_path / "first", odd, tmp_path / "last"])
@@ -231,6 +235,11 @@ def test_frames_that_cannot_be_are_left_out_and_named(tmp_path, monkeypatch, wha
     if "pixels large" not in word:
         with pytest.raises(DataError, match="odd: cannot be a frame"):
             plotting.save_film(tmp_path / "b.gif", [tmp_path / "first", odd])
+
+
+def test_a_stream_that_is_no_frame_is_called_by_its_kind(tmp_path):
+    with pytest.raises(DataError, match=r"^a BytesIO: cannot be a frame of a film \(cannot identify"):
+        plotting.save_film(tmp_path / "a.gif", [io.BytesIO(b"spoilt")])
 
 
 def test_a_film_of_nothing_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Handlers that others chose are respected, and put back; a signal that a system lacks is none."""
 
+import asyncio
 import os
 import signal
 import threading
@@ -147,6 +148,21 @@ def test_the_callers_own_handler_is_called_when_the_last_step_was_at_hand(tmp_pa
     signal.signal(signal.SIGTERM, lambda *_: calls.append(1))
     gan, result = interrupted(tmp_path, signal.SIGTERM, at=11)
     assert (result, gan.t, calls) == (tmp_path, 11, [1])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="event loops know no signals there")
+def test_a_handler_of_an_event_loop_is_called_once(tmp_path):
+    """It hears of a signal at once, besides what Python's handlers do."""
+    calls = []
+
+    async def main():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: calls.append(1))
+        result = interrupted(tmp_path, signal.SIGTERM)[1]
+        await asyncio.sleep(0.01)
+        return result
+
+    assert isinstance(asyncio.run(main()), KeyboardInterrupt)
+    assert calls == [1]
 
 
 def test_what_the_callers_own_handler_raises_ends_the_program(tmp_path):

@@ -1,6 +1,7 @@
 """Training from a program of one's own: plain arrays, a callback, a cell that is run twice, and what is refused."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from support.small_runs import STEPS, assert_same_files, small_data, small_gan
 from tinygan import load_trained, losses, train
 from tinygan.backends import to_backend
 from tinygan.data import ImageData, load
-from tinygan.errors import ArgumentError, BackendError, DataError, TinyGANError
+from tinygan.errors import ArgumentError, BackendError, DataError, ShapeError, TinyGANError
+from tinygan.penalties import R1
 from tinygan.runs import Run, read_checkpoint
 
 SHORT = {"batch_size": 8, "progress": False}
@@ -129,11 +131,44 @@ def test_a_relative_folder_where_the_program_works_in_none(tmp_path, monkeypatch
     train(small_gan(), PIXELS, out=tmp_path / "run", steps=1, **SHORT)
 
 
+def test_a_callback_that_changes_what_a_step_takes_is_answered(tmp_path):
+    options = {"out": tmp_path / "a", "steps": 4, **SHORT}
+    with pytest.raises(ShapeError, match="8 real samples cannot be shared out over d_steps = 3"):
+        train(small_gan(), PIXELS, callback=lambda gan, losses: setattr(gan, "d_steps", 3), **options)
+    with pytest.raises(ShapeError, match=r"expected input \(N, 4\), got \(N, 7\)"):
+        small_gan().noise_dim = 7
+
+
+def test_settings_within_each_other_without_end(tmp_path):
+    value = {}
+    for _ in range(9_999):
+        value = {"a": value}
+    with pytest.raises(ArgumentError, match=r"settings\['a'\] is .*, which JSON cannot hold"):
+        train(small_gan(), PIXELS, out=tmp_path / "a", steps=1, settings=value, **SHORT)
+
+
+def test_a_penalty_that_joins_on_the_way_costs_no_curves(tmp_path, capfd):
+    def callback(gan, losses):
+        gan.penalties = R1()
+
+    train(small_gan(), PIXELS, out=tmp_path / "a", steps=4, callback=callback, **SHORT)
+    assert (tmp_path / "a" / "losses.png").exists()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_run_prints_as_one_line(tmp_path):
     text = repr(Run(tmp_path / "a", small_gan(), small_data(), batch_size=8, seed=0))
     assert text.startswith("Run('")
     assert len(text) < 300
     assert "array(" not in text
+
+
+def pauses(gan, losses):
+    yield
+
+
+async def waits(gan, losses):
+    pass
 
 
 TRAIN_ODDITIES = [
@@ -147,6 +182,9 @@ TRAIN_ODDITIES = [
     *(({"out": value}, "out: expected a path") for value in (3, None, "", "a\0b", b"x", ["a"])),
     ({"out": "~nobody_of_that_name/x"}, "nobody knows"),
     *(({"callback": value}, "callback must be a function") for value in (3, "print", [])),
+    *(({"callback": value}, "a plain function .*; (pauses|waits) is async or yields") for value in (pauses, waits)),
+    *(({"settings": value}, "JSON cannot hold") for value in ({"a": object()}, {1: 2})),
+    *([({"out": "caf\ud800"}, "no file can have such a name here")] if sys.platform != "win32" else []),
     *(({"steps": value}, "steps must be a whole number") for value in (0, -1, 1.0, True, "3")),
     *(({"batch_size": value}, "batch_size must be") for value in (0, None, 8.0, "8")),
     *(({"seed": value}, "seed must be") for value in (-1, 0.5, None)),

@@ -33,10 +33,11 @@ PATIENCE = 3.0  # seconds that a process in trouble waits for the others to be i
 
 def started() -> int:
     """Return how many processes the launcher says there are: 1 where there is none."""
-    for key in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"):
-        if os.environ.get(key, "").isdecimal():
-            return int(os.environ[key])
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) if "PMIX_RANK" in os.environ else 1
+    slurm = ["SLURM_STEP_NUM_TASKS"] if "PMIX_RANK" in os.environ else []
+    for key in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", *slurm):
+        if os.environ.get(key, "").isdecimal() and (size := int(os.environ[key])) > 0:
+            return size
+    return 1
 
 
 @cache

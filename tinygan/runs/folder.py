@@ -268,7 +268,7 @@ class Run(Place):
     def _draw_losses(self) -> None:
         title = " + ".join(repr(part) for part in (self.gan.loss, *self.gan.penalties))
         losses = self.losses.copy()
-        if self.gan.penalties:
+        if len(self.columns) > 2:
             due = np.zeros(len(losses), dtype=bool)
             for penalty in self.gan.penalties:
                 due[:: penalty.every] = True  # the step after t others, wherever t is a multiple

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -101,11 +102,11 @@ def as_json(key: Any, value: Any) -> Any:
     try:
         if isinstance(key, str):
             return json.loads(json.dumps(value, allow_nan=False, default=_plain))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         pass
     raise ArgumentError(
-        f"train: settings[{key!r}] is {value!r}, which JSON cannot hold: text as key; text, finite numbers, true, "
-        "false, None, and lists and dicts of these. str(...) or float(...) makes one."
+        f"train: settings[{key!r}] is {reprlib.repr(value)}, which JSON cannot hold: text as key; text, finite "
+        "numbers, true, false, None, and lists and dicts of these. str(...) or float(...) makes one."
     )
 
 

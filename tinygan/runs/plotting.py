@@ -22,13 +22,14 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from ..checkpoints import as_path, replace_file
+from ..data.files import open_file
 from ..data.pictures import own_limits
 from ..errors import ArgumentError, DataError, ShapeError, positive_int, positive_or_0, real
 from ..losses import Loss
@@ -195,7 +196,8 @@ def _frame(file: str | Path | BinaryIO, size: tuple[int, int] | None = None) -> 
     from PIL import Image
 
     try:
-        with Image.open(file) as picture:
+        regular = open_file(Path(file)) if isinstance(file, str | Path) else nullcontext(file)  # a pipe would never end
+        with regular as opened, Image.open(opened) as picture:
             if math.prod(picture.size) > MAX_READ:
                 raise ValueError(f"{picture.size[0]:,} x {picture.size[1]:,} pixels are more than are read")
             plain = picture if picture.mode == "L" else picture.convert("RGB")
@@ -204,7 +206,8 @@ def _frame(file: str | Path | BinaryIO, size: tuple[int, int] | None = None) -> 
                 raise ValueError(f"it is {plain.size} pixels large as a frame, and the last one {size}")
             return _of_few_colours(plain)
     except Exception as error:  # decoders meet foreign bytes in their own ways
-        raise DataError(f"{file}: cannot be a frame of a film ({error}).") from error
+        which = file if isinstance(file, str | Path) else f"a {type(file).__name__}"
+        raise DataError(f"{which}: cannot be a frame of a film ({error}).") from error
 
 
 def _of_few_colours(picture: Image) -> Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import suppress
+from inspect import currentframe
 from types import FrameType
 from typing import Any
 
@@ -41,13 +42,12 @@ class Signals:
         self.__exit__()  # a second one does what it always does
 
     def pass_on(self) -> None:
-        """Send the signal that came once more, if a function of the caller's waits for it: to Python's own handlers the
-        note was the answer."""
+        """Call the caller's own handler of the signal that came; to Python's own ones the note was the answer."""
         number, self._number = self._number, None
         if number is not None:
             handler = signal.getsignal(number)
             if callable(handler) and handler is not signal.default_int_handler:
-                signal.raise_signal(number)
+                handler(number, currentframe())
 
     def __exit__(self, *exception: object) -> None:
         while self._before:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from inspect import iscoroutinefunction, isgeneratorfunction
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,9 @@ def train(
         data = from_array(data)
     if not (callback is None or callable(callback)):
         raise ArgumentError(f"train: callback must be a function of (gan, losses), got {callback!r:.200}.")
+    if iscoroutinefunction(callback) or isgeneratorfunction(callback):
+        what = "is async or yields, so that a call of it would do nothing"
+        raise ArgumentError(f"train: callback must be a plain function of (gan, losses); {callback.__name__} {what}.")
     if not (group is None or isinstance(group, Group)):
         raise ArgumentError(f"train: group must be a tinygan.parallel.Group, got {group!r:.200}.")
     out, (low, high) = as_path(out, "train: out"), check_range(low, high)
@@ -279,10 +283,10 @@ def _real_samples(
     gan: GAN, data: ImageData, group: Group, batch_size: int, seed: int, low: float, high: float
 ) -> Iterator[Array]:
     """The real samples of each step from here on that belong to this process, where the networks live."""
-    theta = gan.discriminator.theta
+    theta, d_steps = gan.discriminator.theta, gan.d_steps
     rows, images = _rows_of_process(group, batch_size), OnDevice(data, ops_of(theta))
-    for order in batches(len(data), batch_size * gan.d_steps, seed=seed, start=gan.t):
-        of_turns = order.reshape(gan.d_steps, batch_size)[:, rows]
+    for order in batches(len(data), batch_size * d_steps, seed=seed, start=gan.t):
+        of_turns = order.reshape(d_steps, batch_size)[:, rows]
         yield images.batch(of_turns.reshape(-1), low=low, high=high, dtype=theta.dtype)
 
 

@@ -85,7 +85,8 @@ class Writer:
         if self._file is not None:
             file, self._file = self._file, None
             self._remove()  # while it is locked: whoever opens the same name from here on gets a new file
-            os.close(file)
+            with suppress(OSError):  # somebody may have closed all that was open
+                os.close(file)
             if sys.platform == "win32":  # where an open file stays
                 self._remove()
 
