@@ -36,7 +36,6 @@ MAX_HEADER = 4 << 20  # bytes of names, shapes and the record: room for forty th
 MAX_DEPTH = 32  # of lists and dicts within each other in a record
 
 Rule = tuple[str, Callable[[Any], bool]]  # what an entry of a record must be, in words, and whether a value is that
-
 T = TypeVar("T")
 _waits: ContextVar[bool] = ContextVar("waits", default=True)  # of this thread
 
@@ -50,10 +49,9 @@ def as_path(value: Any, what: str = "") -> Path:
         It is no path, or an empty one, or nobody knows that home folder. The message begins with ``what``.
     """
     text, what = os.fspath(value) if isinstance(value, str | os.PathLike) else None, f"{what}: " if what else ""
-    if not isinstance(text, str) or not text or "\0" in text or not _of_letters_of_files(text):
+    if not isinstance(text, str) or not text or "\0" in text:
         simple = value is None or isinstance(value, int | float | bytes)  # of others, their kind says more
-        got = f"{value!r:.200}" if simple else type(value).__name__
-        got = f"the text {text!r:.200}" if isinstance(text, str) else got
+        got = f"the text {text!r:.200}" if text is not None else repr(value)[:200] if simple else type(value).__name__
         raise ArgumentError(f"{what}expected a path, got {got}; '.' is the current folder.")
     try:
         return Path(os.fsdecode(os.fsencode(text))).expanduser()
@@ -66,15 +64,6 @@ def as_path(value: Any, what: str = "") -> Path:
             f"{what}{text}: nobody knows the home folder {Path(text).parts[0]}. Write the whole path, or ./{text} for "
             "a file of that name."
         ) from error
-
-
-def _of_letters_of_files(text: str) -> bool:
-    """Whether the system can name a file so. Bytes that are no letters stand in a text as the half letters that Python
-    makes of them; any other half letter stands for nothing."""
-    try:
-        return bool(os.fsencode(text))
-    except UnicodeEncodeError:
-        return False
 
 
 def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
@@ -146,9 +135,7 @@ def _replace(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError as error:
-        if part.is_dir():
-            error.strerror = f"{error.strerror}: {part.name}, where it is made first"
+    except OSError:
         with suppress(OSError):
             part.unlink()
         raise
