@@ -28,7 +28,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, *, rng: Rng = None) -> None:
         super().__init__()
-        self.rate, self.rng = rate, rng
+        self.rate, self.rng = rate, as_generator(rng)
 
     def apply(self, x: Array, train: bool) -> tuple[Array, Array | None]:
         if not train or self.rate == 0.0:
