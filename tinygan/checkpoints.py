@@ -4,7 +4,7 @@ A file is written beside its place, flushed to the disk and then renamed over th
 whenever the process dies there is a whole checkpoint at ``path``: the old one or the new one.
 
 A file from elsewhere may claim anything: its size, its header and the depth of its record are bounded before they are
-parsed, :func:`require_record` holds the record to what it may say, and :func:`require_same` the arrays.
+parsed, and :func:`require_record` holds the record to what it may say.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import reprlib
 import stat
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -36,6 +36,7 @@ MAX_HEADER = 4 << 20  # bytes of names, shapes and the record: room for forty th
 MAX_DEPTH = 32  # of lists and dicts within each other in a record
 
 Rule = tuple[str, Callable[[Any], bool]]  # what an entry of a record must be, in words, and whether a value is that
+
 T = TypeVar("T")
 _waits: ContextVar[bool] = ContextVar("waits", default=True)  # of this thread
 
@@ -128,8 +129,7 @@ def replace_file(path: Path, data: bytes) -> None:
 def _replace(path: Path, data: bytes) -> None:
     part = path.with_name(path.name + ".part")
     try:
-        if part.is_symlink():  # which would lead elsewhere
-            part.unlink()
+        clear(part)
         with open(part, "wb") as file:
             file.write(data)
             file.flush()
@@ -139,6 +139,13 @@ def _replace(path: Path, data: bytes) -> None:
         with suppress(OSError):
             part.unlink()
         raise
+
+
+def clear(part: Path) -> None:
+    """Remove what bears the name of an unfinished file and is none: a link would lead elsewhere, a pipe would wait."""
+    with suppress(FileNotFoundError):
+        if stat.S_IFMT(as_path(part).lstat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            part.unlink()
 
 
 @contextmanager
@@ -279,42 +286,3 @@ def _checksum(arrays: Mapping[str, np.ndarray], metadata: Any) -> int:
     for key in sorted(arrays):
         total = zlib.crc32(arrays[key].reshape(-1).view(np.uint8).data, total)
     return total
-
-
-def require_same(
-    expected: Mapping[str, Any], arrays: Mapping[str, Any], source: str, never_negative: Collection[str] = ()
-) -> None:
-    """Raise CheckpointError, naming the first difference, unless both hold the same names, shapes and dtypes, and the
-    numbers of ``arrays`` are sound (:func:`require_sound`)."""
-    if not isinstance(arrays, Mapping) or not all(isinstance(key, str) for key in arrays):
-        raise CheckpointError(f"{source} must be a dict of arrays by their names, got {type(arrays).__name__}.")
-    missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
-    if missing or extra:
-        lists = [
-            f"{what}: {', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''}"
-            for what, keys in (("missing", missing), ("unexpected", extra))
-            if keys
-        ]
-        raise CheckpointError(
-            f"{source} is of another architecture ({'; '.join(lists)}). Build the same layers as then."
-        )
-    for key, array in expected.items():
-        for what in ("shape", "dtype"):
-            want, got = getattr(array, what), getattr(arrays[key], what, "none")
-            if want != got:
-                raise CheckpointError(
-                    f"{source} is of another architecture: {key} has {what} {got} there, but {want} here. "
-                    "Build the same layers as then."
-                )
-    require_sound(arrays, source, never_negative)
-
-
-def require_sound(arrays: Mapping[str, np.ndarray], source: str, never_negative: Collection[str] = ()) -> None:
-    """Raise CheckpointError, naming the array, where a number is not finite, or one of a variance or of those named
-    ``never_negative`` is below 0."""
-    for key, array in arrays.items():
-        wrong = "" if array.dtype.kind != "f" or np.isfinite(array).all() else "NaN or infinity"
-        if (key in never_negative or key.endswith("running_var")) and (array < 0).any():
-            wrong = "a number below 0"
-        if wrong:
-            raise CheckpointError(f"{source}: {key} holds {wrong}, which would spoil all that follows. Use a copy.")

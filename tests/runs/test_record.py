@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from support.small_runs import STEPS, contents, small_data, small_gan
 
-from tinygan import checkpoints
+from tinygan import GAN, Sequential, checkpoints
 from tinygan.errors import CheckpointError
+from tinygan.layers import Dense, Flatten, SpectralNorm
 from tinygan.optim import SGD, RMSProp
 from tinygan.runs import load_trained, read_checkpoint, state
 from tinygan.runs.training import train
@@ -64,6 +65,8 @@ RUN_ODDITIES = [
     ("no losses", lambda arrays, about: arrays.pop("losses"), "does not hold the losses of its 11 steps"),
     ("losses of nothing", losses(np.zeros((0, 2), np.float32)), "does not hold the losses of its 11 steps"),
     ("losses in a row", losses(np.zeros(11, np.float32)), "does not hold the losses of its 11 steps"),
+    ("losses that are all NaN", losses(np.full((11, 2), np.nan, np.float32)), "is damaged, all its losses are NaN"),
+    ("an average of 62 bits", put(average_t=2**62), "its average_t is 4611686018427387904, not a whole number from 0"),
     ("half an average", put(average_t=0.5), "its average_t is 0.5, not a whole number"),
     ("an average below 0", put(average_t=-1), "its average_t is -1, not a whole number"),
     ("an average without end", put(average_t=float("inf")), "its average_t is inf"),
@@ -80,6 +83,8 @@ RUN_ODDITIES = [
     ("half a random state", inner_state(state=0.5), "not the states of random generators"),
     ("a random state that is null", inner_state(inc=None), "not the states of random generators"),
     ("a random state that is true", random_state(has_uint32=True), "not the states of random generators"),
+    ("a random state that hardly changes", inner_state(inc=2), "not the states of random generators"),
+    ("a random state that never changes", random_state(state={"key": [0] * 624}), "not the states of random"),
     ("a place outside of memory", random_state(pos=10**6), "not the states of random generators"),
     ("a place before memory", random_state(buffer_pos=-5), "not the states of random generators"),
     ("another kind", put(kind="song"), "holds a song, not a training run"),
@@ -143,6 +148,46 @@ def test_numbers_that_spoil_all_that_follows_are_refused(changed, key, value, wo
 def test_memories_that_are_never_negative(changed, key, value):
     with pytest.raises(CheckpointError, match=rf"checkpoint\.safetensors: {key} holds a number below 0"):
         resume(changed(number(key, value)))
+
+
+# The array of a run's checkpoint that counts or scales what follows, what it becomes, and what is said
+COUNT_ODDITIES = [
+    ("g_optimizer.t", 2**62, "a number above 1,099,511,627,776"),
+    ("d_optimizer.t", 2**40 + 1, "a number above 1,099,511,627,776"),
+    ("g_optimizer.lr", 1e300, "a number above 1,000,000,000"),
+    ("d_optimizer.lr", 2e9, "a number above 1,000,000,000"),
+    ("d_optimizer.lr", -np.inf, "a number below 0"),
+    ("g_optimizer.t", -(2**62), "a number below 0"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "words"), COUNT_ODDITIES)
+def test_counts_and_rates_that_no_run_reaches(changed, key, value, words):
+    with pytest.raises(CheckpointError, match=rf"checkpoint\.safetensors: {key} holds {words}"):
+        resume(changed(number(key, value)))
+
+
+def test_a_direction_of_nothing_but_zeros_would_stay_so(tmp_path):
+    """SpectralNorm would divide by 1 ever after, and say nothing."""
+
+    def gan():
+        G, D = small_gan().generator, Sequential(Flatten(), Sequential(SpectralNorm(Dense(36, 1, rng=0))))
+        return GAN(G, D, noise_dim=4)
+
+    path = train(gan(), small_data(), out=tmp_path, **STEPS) / "checkpoint.safetensors"
+    arrays, about = checkpoints.read(path)
+    arrays["discriminator.1.0.u"][...] = 0.0
+    checkpoints.write(path, arrays, about)
+    untouched, network = gan(), gan().discriminator
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint\.safetensors: discriminator\.1\.0\.u holds nothing but zeros"
+    ):
+        resume(tmp_path, untouched)
+    assert state.checksum(untouched) == state.checksum(gan())
+    with pytest.raises(CheckpointError, match=r"checkpoint\.safetensors: .*1\.0\.u holds nothing but zeros"):
+        load_trained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"^the state: 1\.0\.u holds nothing but zeros"):
+        network.load_state_arrays({**network.state_arrays(), "1.0.u": np.zeros(36, np.float32)})
 
 
 @pytest.mark.parametrize(("kind", "key", "allowed"), [(SGD, "u", True), (RMSProp, "v", False)])

@@ -253,7 +253,10 @@ def test_a_folder_in_the_place_of_a_file_of_ours_is_named(name, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-@pytest.mark.parametrize("name", ["checkpoint.safetensors", "samples.png", "losses.csv", "losses.png", "config.json"])
+LEFT = ["checkpoint.safetensors", "samples.png", "losses.csv", "losses.png", "config.json"]
+
+
+@pytest.mark.parametrize("name", LEFT)
 def test_nothing_is_written_through_a_link(name, tmp_path):
     """Whatever bears the name of an unfinished file."""
     other, out = tmp_path / "other", tmp_path / "run"
@@ -263,3 +266,12 @@ def test_nothing_is_written_through_a_link(name, tmp_path):
     train(small_gan(), small_data(), out=out, **STEPS)
     assert other.read_text() == "keep"
     assert not list(out.glob("*.part"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
+def test_nothing_waits_for_a_pipe(tmp_path):
+    for name in LEFT:
+        os.mkfifo(tmp_path / f"{name}.part")
+    train(small_gan(), small_data(), out=tmp_path, **STEPS)
+    assert {path.name for path in tmp_path.iterdir()} >= set(LEFT)
+    assert not list(tmp_path.glob("*.part"))

@@ -62,6 +62,8 @@ class SpectralNorm(Layer):
     References: Miyato et al., 2018, algorithm 1.
     """
 
+    never_zero = ("u",)  # it would stay 0, and nothing be normalised
+
     def __init__(self, layer: Dense | Conv2D | ConvTranspose2D, *, rng: Rng = 0) -> None:
         super().__init__()
         if type(layer) not in (Dense, Conv2D, ConvTranspose2D):  # a class of yours may use W otherwise

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Mapping
 from itertools import zip_longest
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from ..checkpoints import Rule, read, require_record, require_same, write
+from ..checkpoints import Rule, read, require_record, write
 from ..errors import CheckpointError
-from ..ops import Array, ops_of, to_numpy
+from ..ops import Array, get_xp, ops_of, to_numpy
 
 UNSAID = {"name", "layers", "input_shape", "params", "grads", "buffers"}  # attributes of layers that are no settings
+MAX_STEPS = 1 << 40  #: more than any run takes
+LIMITS = {"t": MAX_STEPS, "lr": 1e9}  #: of an optimiser's counts and rates, by their names
 
 #: What the record of a saved network may say.
 RULES: dict[str, Rule] = {
@@ -64,6 +68,11 @@ class Stored:
     buffers: dict[str, Array]
     layers: tuple[Any, ...]
 
+    @property
+    def never_zero(self) -> tuple[str, ...]:
+        """The names of the parameters and buffers that must not be all zeros, as layers declare them."""
+        return tuple(f"{i}.{key}" for i, layer in enumerate(self.layers) for key in getattr(layer, "never_zero", ()))
+
     def state_arrays(self) -> dict[str, np.ndarray]:
         """Copies of all parameters and buffers as NumPy arrays: ``{"0.W": ..., "1.running_mean": ...}``."""
         return {key: to_numpy(value).copy() for key, value in {**self.params, **self.buffers}.items()}
@@ -75,10 +84,10 @@ class Stored:
         ------
         CheckpointError
             A name is missing or too many, or a shape or dtype differs: ``source`` is of another architecture. Or a
-            number is not finite, or a running variance negative.
+            number is not finite, a running variance negative, or the vector of a SpectralNorm zero.
         """
         stored = {**self.params, **self.buffers}
-        require_same(stored, arrays, source)
+        require_same(stored, arrays, source, never_zero=self.never_zero)
         for key, value in stored.items():
             value[...] = ops_of(value).from_host(arrays[key])
 
@@ -109,3 +118,46 @@ class Stored:
                 )
         self.load_state_arrays(arrays, source=str(path))
         return self
+
+
+def require_same(expected: Mapping[str, Any], arrays: Mapping[str, Any], source: str, **names: Collection[str]) -> None:
+    """Raise CheckpointError, naming the first difference, unless both hold the same names, shapes and dtypes, and the
+    numbers of ``arrays`` are sound (:func:`require_sound`, which gets the ``names``)."""
+    if not isinstance(arrays, Mapping) or not all(isinstance(key, str) for key in arrays):
+        raise CheckpointError(f"{source} must be a dict of arrays by their names, got {type(arrays).__name__}.")
+    missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
+    if missing or extra:
+        lists = [
+            f"{what}: {', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''}"
+            for what, keys in (("missing", missing), ("unexpected", extra))
+            if keys
+        ]
+        raise CheckpointError(
+            f"{source} is of another architecture ({'; '.join(lists)}). Build the same layers as then."
+        )
+    for key, array in expected.items():
+        for what in ("shape", "dtype"):
+            want, got = getattr(array, what), getattr(arrays[key], what, "none")
+            if want != got:
+                raise CheckpointError(
+                    f"{source} is of another architecture: {key} has {what} {got} there, but {want} here. "
+                    "Build the same layers as then."
+                )
+    require_sound(arrays, source, **names)
+
+
+def require_sound(
+    arrays: Mapping[str, Any], source: str, *, never_negative: Collection[str] = (), never_zero: Collection[str] = ()
+) -> None:
+    """Raise CheckpointError, naming the array, where a number is not finite; where one of a variance or of those named
+    ``never_negative`` is below 0, or above its limit; and where all of one named ``never_zero`` are 0."""
+    for key, array in arrays.items():
+        wrong = "" if array.dtype.kind != "f" or get_xp(array).isfinite(array).all() else "NaN or infinity"
+        if (key in never_negative or key.endswith("running_var")) and (array < 0).any():
+            wrong = "a number below 0"
+        if key in never_negative and (array > (most := LIMITS.get(key.rpartition(".")[2], inf))).any():
+            wrong = f"a number above {most:,.0f}"
+        if key in never_zero and not array.any():
+            wrong = "nothing but zeros"
+        if wrong:
+            raise CheckpointError(f"{source}: {key} holds {wrong}, which would spoil all that follows. Use a copy.")

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints import require_same
 from ..errors import ArgumentError
+from ..layers.stored import require_same
 from ..ops import Ops, ops_of, to_backend, to_numpy
 
 
@@ -46,7 +46,7 @@ class StoredOptimizer:
         A learning rate that is a number becomes that of the state; one that is a function stays, and goes on at the
         state's step.
         """
-        require_same(self.state_arrays(), arrays, source, self.never_negative)
+        require_same(self.state_arrays(), arrays, source, never_negative=self.never_negative)
         for name in self.state_names:
             vector = getattr(self, name)
             vector[...] = ops_of(vector).from_host(arrays[name])

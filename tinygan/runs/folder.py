@@ -188,8 +188,7 @@ class Run(Place):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.writer.hold()
-            if probe.is_symlink():  # which would lead elsewhere
-                probe.unlink()
+            checkpoints.clear(probe)
             checkpoints.patiently(lambda: probe.write_bytes(b""))
             checkpoints.patiently(probe.unlink)
         except OSError as error:

@@ -11,6 +11,7 @@ import numpy as np
 from .. import checkpoints
 from ..checkpoints import Rule
 from ..errors import CheckpointError
+from ..layers.stored import MAX_STEPS
 
 CHECKPOINT = "checkpoint.safetensors"  #: the name of a run's checkpoint in its folder
 
@@ -36,18 +37,23 @@ def _are_states(value: Any) -> bool:
 
 
 def _is_state(value: Any, key: str = "") -> bool:
-    """Whether a value is text, a whole number that a generator can hold, or lists and dicts of these."""
+    """Whether a value is text, a whole number that a generator can hold, or lists and dicts of these.
+
+    Two are refused that would be drawn from: PCG64 with an even increment, and MT19937 with nothing but zeros.
+    """
     if isinstance(value, dict):
         return all(_is_state(entry, key) for key, entry in value.items())
     if isinstance(value, list):
-        return all(map(_is_state, value))
+        return all(map(_is_state, value)) and (len(value) < LAST["pos"] or any(value))
+    if key == "inc" and isinstance(value, int) and value % 2 == 0:
+        return False
     return isinstance(value, str) or (type(value) is int and 0 <= value <= LAST.get(key, 2**128 - 1))
 
 
 #: What the next step of a GAN depends on besides arrays (:mod:`tinygan.runs.state`).
 STATE: dict[str, Rule] = {
-    "step": _whole(0),
-    "average_t": _whole(0),
+    "step": _whole(0, MAX_STEPS),
+    "average_t": _whole(0, MAX_STEPS),
     "rngs": ("the states of random generators", _are_states),
 }
 
@@ -82,4 +88,6 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     losses = arrays.get("losses")
     if losses is None or losses.ndim != 2 or len(losses) != about["step"]:
         raise CheckpointError(f"{path}: does not hold the losses of its {about['step']:,} steps.")
+    if losses.size and np.isnan(losses).all():
+        raise CheckpointError(f"{path}: is damaged, all its losses are NaN. Use a copy.")
     return arrays, about

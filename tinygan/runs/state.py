@@ -11,6 +11,7 @@ import numpy as np
 from .. import checkpoints
 from ..errors import ArgumentError, CheckpointError
 from ..gan import GAN
+from ..layers.stored import require_same
 from ..network import Sequential
 from ..ops import Array
 from .record import STATE
@@ -35,8 +36,11 @@ def load_state(
     """
     current, _ = state(gan)
     owners, generators = _owners(gan), rngs(gan)
-    counts = [f"{name}.{key}" for name, part in owners.items() for key in getattr(part, "never_negative", ())]
-    checkpoints.require_same(current, arrays, source, counts)
+    names = {
+        rule: [f"{name}.{key}" for name, part in owners.items() for key in getattr(part, rule, ())]
+        for rule in ("never_negative", "never_zero")
+    }
+    require_same(current, arrays, source, **names)
     checkpoints.require_record(about, STATE, f"{source}: the record of the run")
     states = about["rngs"]
     try:

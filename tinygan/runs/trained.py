@@ -28,7 +28,7 @@ from .. import checkpoints, layers
 from ..errors import ArgumentError, CheckpointError, positive_int
 from ..layers import Layer
 from ..layers.starting import as_generator
-from ..layers.stored import name_of
+from ..layers.stored import name_of, require_same, require_sound
 from ..network import Sequential
 from .record import CHECKPOINT, NETWORKS, read_checkpoint
 
@@ -93,7 +93,7 @@ def load_trained(folder: str | Path, *, classes: Iterable[type[Layer]] | Mapping
     if not checkpoints.exists(path):
         raise CheckpointError(f"{path}: there is no checkpoint; give the folder of a run, such as runs/mnist_mlp_gan.")
     arrays, about = read_checkpoint(path)
-    checkpoints.require_sound({key: array for key, array in arrays.items() if key != "losses"}, str(path))
+    require_sound({key: array for key, array in arrays.items() if key != "losses"}, str(path))
     networks, identity = _grouped(arrays), about["identity"]
     try:
         for key in NETWORKS:
@@ -223,7 +223,7 @@ def _made(
 
 
 def _with_these(name: str, layer: Layer, arrays: Mapping[str, np.ndarray]) -> Layer:
-    checkpoints.require_same({**layer.params, **layer.buffers}, arrays, name)
+    require_same({**layer.params, **layer.buffers}, arrays, name)
     return layer
 
 
