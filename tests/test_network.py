@@ -549,6 +549,19 @@ def test_layers_of_inner_networks_are_named_by_their_path():
     assert net.layers[3].layers[1].name == "layer 3.1 BatchNorm(6)"
 
 
+def test_networks_within_networks_without_end_are_refused(tmp_path):
+    """100 are good for all that a network does; of 2,000, Python would say something of recursion."""
+    network = Sequential(Dense(2, 2, rng=0))
+    for _ in range(99):
+        network = Sequential(network)
+    network.backward(network.forward(np.ones((3, 2), dtype=np.float32)))
+    network.save(tmp_path / "g")
+    network.load(tmp_path / "g")
+    assert repr(network.copy().astype("float64")) == repr(pickle.loads(pickle.dumps(network)))
+    with pytest.raises(ArgumentError, match="more than 100 networks lie within each other; put their layers in a row"):
+        Sequential(network)
+
+
 def test_random_layers_are_found_wherever_they_are():
     net = Sequential(Dropout(0.1, rng=0), Sequential(Dense(2, 2), Dropout(0.1, rng=1)))
     assert [name for name, _ in net.rngs()] == ["0.rng", "1.1.rng"]

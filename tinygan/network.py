@@ -101,6 +101,8 @@ class Sequential(Stored, Summarised, Layer):
         self._seen: Any = None
 
     def _name_layers(self, above: str) -> None:
+        if above.count(".") == 100:
+            raise ArgumentError("Sequential: more than 100 networks lie within each other; put their layers in a row.")
         for i, layer in enumerate(self.layers):
             layer.name = f"layer {above}{i} {layer!r}"
             if isinstance(layer, Sequential):
