@@ -154,8 +154,8 @@ def test_memories_that_are_never_negative(changed, key, value):
 COUNT_ODDITIES = [
     ("g_optimizer.t", 2**62, "a number above 1,099,511,627,776"),
     ("d_optimizer.t", 2**40 + 1, "a number above 1,099,511,627,776"),
-    ("g_optimizer.lr", 1e300, "a number above 1,000,000,000"),
-    ("d_optimizer.lr", 2e9, "a number above 1,000,000,000"),
+    ("g_optimizer.lr", 1e300, r"a number above 3\.4e\+38"),
+    ("d_optimizer.lr", 1e39, r"a number above 3\.4e\+38"),
     ("d_optimizer.lr", -np.inf, "a number below 0"),
     ("g_optimizer.t", -(2**62), "a number below 0"),
 ]

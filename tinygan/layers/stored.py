@@ -17,7 +17,7 @@ from ..ops import Array, get_xp, ops_of, to_numpy
 
 UNSAID = {"name", "layers", "input_shape", "params", "grads", "buffers"}  # attributes of layers that are no settings
 MAX_STEPS = 1 << 40  #: more than any run takes
-LIMITS = {"t": MAX_STEPS, "lr": 1e9}  #: of an optimiser's counts and rates, by their names
+LIMITS = {"t": MAX_STEPS, "lr": 3.4e38}  #: of an optimiser's counts and rates, by their names: float32 has no more
 
 #: What the record of a saved network may say.
 RULES: dict[str, Rule] = {
@@ -156,7 +156,7 @@ def require_sound(
         if (key in never_negative or key.endswith("running_var")) and (array < 0).any():
             wrong = "a number below 0"
         if key in never_negative and (array > (most := LIMITS.get(key.rpartition(".")[2], inf))).any():
-            wrong = f"a number above {most:,.0f}"
+            wrong = f"a number above {most:,}"
         if key in never_zero and not array.any():
             wrong = "nothing but zeros"
         if wrong:
