@@ -133,7 +133,9 @@ def small(normalisation="batch", seed=0, **options):
     rng = np.random.default_rng(seed)
 
     def dense(n_in, n_out):
-        return Dense(n_in, n_out, rng=rng, **f8)
+        layer = Dense(n_in, n_out, rng=rng, **f8)
+        layer.params["b"][...] = 0.1 * rng.standard_normal(n_out)  # before BatchNorm a bias of 0 stays 0, but for noise
+        return layer
 
     G = Sequential(dense(2, 5), BatchNorm(5, **f8), LeakyReLU(), dense(5, 3), Tanh())
     D = {
