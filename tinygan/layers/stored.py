@@ -1,4 +1,5 @@
-"""How a network is saved and restored, and the text by which a file knows its layers again."""
+"""How a network is saved and restored, the text by which a file knows its layers again, and what the arrays of a file
+must be: those of networks, and of optimisers, which are told by the same rules."""
 
 from __future__ import annotations
 

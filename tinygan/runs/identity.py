@@ -68,7 +68,7 @@ def require_same_run(then: Mapping[str, Any], now: Mapping[str, Any], checkpoint
     """Raise CheckpointError, naming the first difference, unless both identities are equal.
 
     What the data is called makes no difference: a folder may be renamed, and its images are compared: the first 1,000
-    by older checkpoints, by newer ones all.
+    by older checkpoints, by newer ones all, or an even choice of them where they have more than READ bytes.
     """
     then, now = _of_images(then), _of_images(now)
     if isinstance(then["data"], Mapping) and "of_all" not in then["data"]:
