@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 
 from judge import Judge
 
 from tinygan import data
+from tinygan.parallel.console import forgiving_streams
 
 
 def main() -> None:
@@ -34,5 +34,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
-    main()
+    with forgiving_streams():  # a console may lack letters such as ×
+        main()

@@ -40,6 +40,7 @@ from tinygan import GAN, Sequential, checkpoints, load_trained, models, train
 from tinygan.data import ImageData, load
 from tinygan.errors import TinyGANError
 from tinygan.layers import BatchNorm, Dense, Dropout, SpectralNorm, Tanh
+from tinygan.parallel.console import forgiving_streams
 from tinygan.runs import Run
 from tinygan.runs.commandline import Recipe, parse
 
@@ -580,5 +581,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
-    main()
+    with forgiving_streams():  # a console may lack letters such as ×
+        main()

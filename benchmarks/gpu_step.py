@@ -34,6 +34,8 @@ from typing import NamedTuple
 from peer import ADAM, Peer, System, build, capture_loop, compile_loop
 from systems_step import operations
 
+from tinygan.parallel.console import forgiving_streams
+
 SYSTEMS = {
     "mlp": System("mlp", (28, 28, 1), 128),
     "dcgan28": System("dcgan", (28, 28, 1), 64),
@@ -300,5 +302,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
-    main()
+    with forgiving_streams():  # a console may lack letters such as ×
+        main()

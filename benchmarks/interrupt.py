@@ -32,6 +32,7 @@ import numpy as np
 from tinygan import GAN, checkpoints, models, train
 from tinygan.data import ImageData
 from tinygan.errors import CheckpointError
+from tinygan.parallel.console import forgiving_streams
 from tinygan.penalties import R1
 
 OPTIONS = {"steps": 60, "batch_size": 8, "sample_every": 3, "checkpoint_every": 2, "progress": False}
@@ -156,5 +157,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
-    main()
+    with forgiving_streams():  # a console may lack letters such as ×
+        main()

@@ -26,6 +26,8 @@ import sys
 import time
 from itertools import pairwise
 
+from tinygan.parallel.console import forgiving_streams
+
 BETAS = {False: (0.5, 0.999), True: (0.0, 0.99)}  # DCGAN's; those of the default run's recipe, which has BatchNorm
 SIZES_G, SIZES_D, BATCH = (100, 256, 512, 1024, 784), (784, 512, 256, 1), 128
 
@@ -164,5 +166,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
-    main()
+    with forgiving_streams():  # a console may lack letters such as ×
+        main()

@@ -19,7 +19,6 @@ digits, brought to such a size and back, show what that alone changes.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +28,7 @@ from judge import Judge
 from tqdm import tqdm, trange
 
 from tinygan import GAN, data, losses, models, optim
+from tinygan.parallel.console import forgiving_streams
 from tinygan.runs.trained import load_trained
 
 SAMPLES = 10_000
@@ -125,5 +125,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
-    main()
+    with forgiving_streams():  # a console may lack letters such as ×
+        main()

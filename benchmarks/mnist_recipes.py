@@ -23,6 +23,7 @@ from judge import Judge, frechet_distance
 
 from tinygan import GAN, data, losses, models, optim
 from tinygan.errors import TinyGANError
+from tinygan.parallel.console import forgiving_streams
 from tinygan.penalties import R1, R2, Penalty
 from tinygan.runs.flags import count as at_least_1
 from tinygan.runs.flags import positive
@@ -118,9 +119,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
     try:
-        main()
+        with forgiving_streams():  # a console may lack letters such as ×
+            main()
     except (TinyGANError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -22,10 +22,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 
 from peer import ADAM, in_torch
 from systems_step import median_ms, turn
+
+from tinygan.parallel.console import forgiving_streams
 
 GAMMA = 1.0
 BATCH = {"toy": 256, "mlp": 128, "critic": 64, "dcgan": 64}
@@ -142,5 +143,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
-    main()
+    with forgiving_streams():  # a console may lack letters such as ×
+        main()

@@ -19,6 +19,8 @@ import sys
 import time
 from pathlib import Path
 
+from tinygan.parallel.console import forgiving_streams
+
 BATCHES, SIZE = (16, 32, 64, 128, 256, 512), 32
 SIZES, BATCH = (16, 32, 48, 64, 96, 128), 32
 WIDTH = 32
@@ -99,5 +101,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
-    main()
+    with forgiving_streams():  # a console may lack letters such as ×
+        main()

@@ -31,6 +31,8 @@ import sys
 import time
 from pathlib import Path
 
+from tinygan.parallel.console import forgiving_streams
+
 SYSTEMS = {"mlp": ((28, 28, 1), 128), "dcgan": ((28, 28, 1), 128), "dcgan64": ((64, 64, 3), 64)}
 NETWORKS = {"1 Gb/s": 0.125e9, "10 Gb/s": 1.25e9, "100 Gb/s": 12.5e9}  # bytes a second
 LATENCY = 20e-6  # seconds of a small message and its answer between two machines
@@ -183,5 +185,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
-    main()
+    with forgiving_streams():  # a console may lack letters such as ×
+        main()

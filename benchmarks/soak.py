@@ -25,6 +25,7 @@ import numpy as np
 from tinygan import GAN, Sequential, models, train
 from tinygan.data import ImageData
 from tinygan.layers import BatchNorm, Dense, LeakyReLU
+from tinygan.parallel.console import forgiving_streams
 from tinygan.penalties import R1
 
 LOOKS = 100
@@ -112,5 +113,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
-    main()
+    with forgiving_streams():  # a console may lack letters such as ×
+        main()

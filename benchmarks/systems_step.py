@@ -29,6 +29,8 @@ from math import prod
 
 from peer import ADAM, Peer, System, build
 
+from tinygan.parallel.console import forgiving_streams
+
 SYSTEMS = {
     "mlp_conv": System("mlp_conv", (28, 28, 1), 128),
     "lsgan": System("lsgan", (28, 28, 1), 64, "least squares"),
@@ -158,5 +160,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console may lack letters such as ×
-    main()
+    with forgiving_streams():  # a console may lack letters such as ×
+        main()
