@@ -341,7 +341,11 @@ def test_penalties_are_drawn_for_each_turn_and_know_the_step():
 # ---- what is accepted ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", [[Sigmoid()], [Sigmoid(), Reshape(1)], [Sequential(Sigmoid()), Flatten()]], ids=str)
+@pytest.mark.parametrize(
+    "end",
+    [[Sigmoid()], [Sigmoid(), Reshape(1)], [Sequential(Sigmoid()), Flatten()], [Sigmoid(), Dropout(0.5)]],
+    ids=str,
+)
 def test_least_squares_takes_a_discriminator_that_ends_in_a_sigmoid(end):
     """Its labels are numbers that a sigmoid can give; every other loss applies σ itself, or needs room."""
     G, D = Sequential(Dense(2, 3)), Sequential(Dense(3, 1), *end)

@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import ArgumentError, BackendError, DTypeError, Setting, ShapeError, fraction, positive, positive_int
 from .errors import seed as check_seed
-from .layers import Flatten, Layer, Reshape, Sigmoid
+from .layers import Dropout, Flatten, Layer, Reshape, Sigmoid
 from .layers.base import show_shape
 from .layers.starting import as_generator
 from .losses import Loss, NonSaturating
@@ -285,9 +285,9 @@ class GAN:
 
 
 def last_layer(network: Sequential) -> Layer:
-    """The layer that computes a network's output: not one that only arranges it, and inside of nested networks. A block
-    of somebody's own may compute anything from its layers, so it is that layer itself."""
+    """The layer that computes a network's output: not one that arranges or drops it, and inside of nested networks. A
+    block of somebody's own may compute anything from its layers, so it is that layer itself."""
     if type(network) is not Sequential:
         return network
-    layers = [layer for layer in network.layers if not isinstance(layer, Flatten | Reshape)] or network.layers
+    layers = [layer for layer in network.layers if not isinstance(layer, Flatten | Reshape | Dropout)] or network.layers
     return last_layer(layers[-1]) if isinstance(layers[-1], Sequential) else layers[-1]
