@@ -331,9 +331,9 @@ def test_penalties_are_drawn_for_each_turn_and_know_the_step():
     recorder = Recorder()
     gan = small_gan(penalties=recorder, d_steps=2)
     real = np.zeros((8, 5), dtype=np.float32)
-    assert gan.step(real).penalty == 0.0
-    assert gan.step(real).penalty == 2.0
-    assert recorder.asked == [(4, 0), (4, 0), (4, 1), (4, 1)]
+    assert [gan.step(real).penalty for _ in range(3)] == [0.0, 2.0, 0.0]
+    assert gan.t == 3
+    assert recorder.asked == [(4, t) for t in (0, 0, 1, 1, 2, 2)]
     assert [shape for shape, _ in recorder.given] == [(8, 5)] * 2  # real and fake
     assert not np.array_equal(*(drawn[1] for _, drawn in recorder.given))
 
@@ -374,8 +374,16 @@ def test_penalties_may_come_alone_or_in_a_list():
     gan = small_gan()
     gan.penalties = [r1]  # set later, they are paid as well
     assert gan.penalty is r1
-    with pytest.raises(ArgumentError, match="must be objects such as"):
-        gan.penalties = Dense(3, 1)
+    for what in (Dense(3, 1), R1, [r1, R1]):  # a layer, and classes for objects of them
+        with pytest.raises(ArgumentError, match="must be objects such as"):
+            gan.penalties = what
+
+
+def test_a_loss_is_an_object_with_the_methods_of_one():
+    gan = small_gan()
+    for what in (losses.Hinge, Dense(3, 1), "hinge"):
+        with pytest.raises(ArgumentError, match="loss must be an object such as"):
+            gan.loss = what
 
 
 # ---- the average, and samples ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -55,6 +56,16 @@ def test_params_and_grads_have_equal_keys_and_shapes():
 
 
 # ---- passes ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_more_than_two_open_passes_are_remembered():
+    """Enough for backward to refuse; forward without backward must not keep the activations of every batch."""
+    dense, kept = Dense(3, 2), []
+    for _ in range(4):
+        y = dense.forward(np.ones((5, 3), dtype=np.float32))
+        kept.append(weakref.ref(y))
+        del y
+    assert [ref() is not None for ref in kept] == [False, False, True, True]
 
 
 def test_written_gradients_equal_those_added_to_zero(device):
@@ -266,6 +277,7 @@ def test_several_batches_in_one_pass_are_passes_apart(monkeypatch, name, batches
     dys = np.split(dy, batches)
     dx = np.concatenate([apart.input_gradient(c, d) for (_, c), d in zip(of_each, dys, strict=True)])
     np.testing.assert_allclose(joined.input_gradient(taken, dy), dx, rtol=1e-11, atol=1e-13)
+    joined.grad[...] = 1e9  # to be written over
     for add in (False, True):
         for k, ((_, cache), d) in enumerate(zip(of_each, dys, strict=True)):
             apart.store_gradients(cache, d, add or k > 0)
