@@ -26,7 +26,6 @@ def machine(request):
             patch.setattr(blocks, "BLOCK", 16)
             patch.setattr(blocks, "WIDE", 5)
             patch.setattr(convolution, "PIECE", 200)
-            patch.setattr(convolution, "LONG", 200)
             patch.setattr(convolution, "ROWS", 1)
             patch.setattr(tiles, "PIECE", 100)
         yield

@@ -14,7 +14,7 @@ import numpy as np
 from ...ops import Array, get_xp, ops_of
 from .threads import share_out
 
-BLOCK = 1 << 18  # numbers: long enough for the cores not to fight over the interpreter, short enough for their caches
+BLOCK = 1 << 17  # numbers: long enough for the cores not to fight over the interpreter, short enough for their caches
 WIDE = 1 << 13  # numbers in a row that NumPy does not copy into its buffer
 
 

@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 
 from ...ops import Window
-from . import threads, winograd
+from . import winograd
 from .threads import share_images
 
 PIECE = 1 << 19  # numbers in a piece of columns
-LONG = 1 << 21  # and in one whose many short sums the cores would fight over the interpreter for
-ROWS = 128  # that a piece has at least, as products like them
+ROWS = 384  # that a piece has at least, as products like them
 FEW = 8  # channels; a run of so few numbers takes as long as one several times as long
 
 
 def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None = None) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve`: each product is written where it belongs in y."""
-    if winograd.saves(window, W.shape[2], len(x) // threads.workers()):
+    if winograd.saves(window, W.shape[2], len(x)):
         return winograd.convolve(x, W, window, b)
     flat_W = W.reshape(-1, W.shape[3])
     y = np.empty((len(x), *window.grid, W.shape[3]), dtype=x.dtype)
@@ -44,7 +43,7 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
 
 def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve_weights`: a sum for each core, added up in the order of the images."""
-    if winograd.saves(window, x.shape[3], len(x) // threads.workers()):
+    if winograd.saves(window, x.shape[3], len(x)):
         return winograd.convolve_weights(x, y, window)
     b = y.shape[3]
     sums = []
@@ -75,7 +74,7 @@ def convolve_adjoint(
 ) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve_adjoint`: columns are made and added to their pixels piece by piece."""
     (kh, kw), (sh, sw), (top, bottom, left, _), (ho, wo) = window
-    if winograd.saves(window, W.shape[2], len(y) // threads.workers()):
+    if winograd.saves(window, W.shape[2], len(y)):
         return winograd.convolve_adjoint(y, W, hw, window, b)
     if W.shape[2] <= FEW:
         return _convolve_adjoint_to_few_channels(y, W, hw, window, b)
@@ -84,7 +83,7 @@ def convolve_adjoint(
     x = np.empty((len(y), h, w, a), dtype=y.dtype)
 
     def work(start: int, stop: int) -> None:
-        step = _images_in_a_piece(window, a, stop - start, LONG)
+        step = _images_in_a_piece(window, a, stop - start)
         columns = np.empty((step * ho * wo, kh * kw * a), dtype=y.dtype)
         # Rows are made of cells of sw pixels, which a stride keeps together: that much of the kernel is added at once
         cells = max(wo + -(-kw // sw) - 1, -(-(left + w) // sw))
@@ -161,7 +160,7 @@ class _Gather:
         _, h, w, c = x.shape
         (kh, kw), (ho, wo), (top, bottom, left, right) = window.kernel, window.grid, window.pads
         self.x, self.inside = x, (slice(top, top + h), slice(left, left + w))
-        self.step = _images_in_a_piece(window, c, n, PIECE)
+        self.step = _images_in_a_piece(window, c, n)
         self.padded = (
             np.zeros((self.step, h + top + bottom, w + left + right, c), dtype=x.dtype) if any(window.pads) else None
         )
@@ -184,6 +183,6 @@ class _Gather:
         return columns.reshape(-1, columns[0, 0, 0].size)
 
 
-def _images_in_a_piece(window: Window, channels: int, n: int, size: int) -> int:
+def _images_in_a_piece(window: Window, channels: int, n: int) -> int:
     (kh, kw), (ho, wo) = window.kernel, window.grid
-    return max(1, min(n, max(size // (ho * wo * kh * kw * channels), ROWS // (ho * wo))))
+    return max(1, min(n, max(PIECE // (ho * wo * kh * kw * channels), ROWS // (ho * wo))))

@@ -1,263 +1,258 @@
 """Images cut into the overlapping tiles of Winograd's convolution, and their transforms; see ``winograd``.
 
-All of it is sums and differences of slices, made a few images at a time in memory that stays in cache.
+All of it is products of a small matrix with long rows, a few images at a time, in memory that is used again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator
+from functools import lru_cache
 from math import prod
-from operator import mul
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ...ops import Window
 
-PIECE = 1 << 17  # numbers in one V_rc: enough rows for fast matrix products, and little enough for the cache
+PIECE = 1 << 22  # numbers in V and M of the images that a core transforms together
+POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # and infinity; more would cost float32 another digit
+OUTPUTS = {2: 4, 3: 4, 4: 3, 5: 2}  # of a tile along an axis, by the number of taps: as many as these points allow
 
-# By the number of taps: B, G and A as signs, one row for each product, and the factors of G's rows
-SIGNS = {
-    2: (((1, -1, 0), (0, 1, 0), (0, -1, 1)), ((1, 0), (1, 1), (0, 1)), ((1, 0), (1, 1), (0, 1)), (1, 1, 1)),
-    3: (
-        ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, -1, 0, 1)),
-        ((1, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 1)),
-        ((1, 0), (1, 1), (1, -1), (0, 1)),
-        (1, 0.5, 0.5, 1),
-    ),
-}
+_strided = np.lib.stride_tricks.as_strided
 
 
 class Axis(NamedTuple):
-    """One dimension: B, G, A, the factors, the step, how many tiles need product i and how many phases it has, and of
-    each sign in B whether it is the first that reaches what its tap meets, in the same tile or the one before."""
+    """One dimension: its matrices, the kernel and its step, and how many tiles there are."""
 
-    B: tuple[tuple[int, ...], ...]
-    G: tuple[tuple[int, ...], ...]
-    A: tuple[tuple[int, ...], ...]
-    factors: tuple[float, ...]
+    B: np.ndarray  #: (n, n)
+    G: np.ndarray  #: (n, r), for r taps
+    A: np.ndarray  #: (n, m), for m outputs of a tile
+    kernel: int
     step: int
-    tiles: tuple[int, ...]
-    phases: tuple[int, ...]
-    first: tuple[tuple[bool, ...], ...]
+    tiles: int
 
     @classmethod
-    def of(cls, kernel: int, step: int, places: int) -> Axis:
-        B, G, A, factors = SIGNS[-(-kernel // step)]
-        # the last tile of an odd number of outputs has only the first of its two
-        tiles = tuple(-(-places // 2) if a[0] else places // 2 for a in A)
-        # phase f has ⌈(kernel − f) / step⌉ taps; product i needs it if one of them has a sign in G's row
-        phases = tuple(sum(any(g[: -(-(kernel - f) // step)]) for f in range(step)) for g in G)
-        first = tuple(
-            tuple(
-                tap < 2 and not any(row[t] for row in B[:i] for t in range(tap, len(row), 2))
-                for tap in range(len(B[i]))
-            )
-            for i in range(len(B))
-        )
-        return cls(B, G, A, factors, step, tiles, phases, first)
+    def of(cls, kernel: int, step: int, places: int, dtype: np.dtype) -> Axis:
+        """For ``places`` outputs."""
+        taps = -(-kernel // step)
+        return cls(*matrices(taps, OUTPUTS[taps], dtype), kernel, step, -(-places // OUTPUTS[taps]))
 
     @property
-    def products(self) -> int:
-        """Of a number of x with one of W, along all the tiles."""
-        return sum(map(mul, self.tiles, self.phases))
+    def n(self) -> int:
+        """Products of a tile; it covers as many cells of the image, one for each step."""
+        return len(self.B)
+
+    @property
+    def m(self) -> int:
+        return self.A.shape[1]
+
+    @property
+    def full(self) -> int:
+        """How many phases have all r taps."""
+        return self.kernel - (self.G.shape[1] - 1) * self.step
 
     @property
     def cells(self) -> int:
-        """How many steps of the image the tiles cover: each begins two after the one before, the last needs more."""
-        return 2 * self.tiles[0] + len(self.B[0]) - 2
+        """That all tiles cover: each begins m after the one before, the last needs more."""
+        return self.m * self.tiles + self.n - self.m
 
-    def pixels(self, size: int, before: int) -> Iterator[tuple[int, slice, slice]]:
+    @property
+    def products(self) -> int:
+        """Of a number of x with one of W, along all the tiles; the last needs the phases with all taps alone."""
+        return self.tiles * (self.step * (self.n - 1) + self.full)
+
+    def taps(self, phase: int) -> int:
+        return -(-(self.kernel - phase) // self.step)
+
+    def pixels(self, size: int, before: int) -> list[tuple[slice, slice]]:
         """Of each phase: which of its cells hold pixels of an image of ``size`` with zeros ``before``, and which."""
+        spans = []
         for f in range(self.step):
             cell = -(-(before - f) // self.step)
             pixel = cell * self.step + f - before
-            n = max(0, min(self.cells - cell, -(-(size - pixel) // self.step)))
-            yield f, slice(cell, cell + n), slice(pixel, pixel + n * self.step, self.step)
+            count = max(0, min(self.cells - cell, -(-(size - pixel) // self.step)))
+            spans.append((slice(cell, cell + count), slice(pixel, pixel + count * self.step, self.step)))
+        return spans
+
+
+@lru_cache(64)
+def matrices(taps: int, outputs: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """B, G and A for a kernel of r taps and m outputs.
+
+    Point a_j has the rows a_j^i for A, a_j^i / Π_{k≠j} (a_j − a_k) for G, and for B the coefficients of
+    Π_{k≠j} (x − a_k); infinity has the last coefficient of A and G, and Π (x − a_k) (Toom, 1963; Cook, 1966). Rows of B
+    are divided by powers of two that G's are multiplied by, so that no transform makes numbers much larger.
+    """
+    n = outputs + taps - 1
+    points = POINTS[: n - 1]
+    B, G, A = np.zeros((n, n)), np.zeros((n, taps)), np.zeros((n, outputs))
+    for j, a in enumerate(points):
+        others = [b for b in points if b != a]
+        A[j] = a ** np.arange(outputs)
+        G[j] = a ** np.arange(taps) / prod(a - b for b in others)
+        B[j, : n - 1] = np.poly(others)[::-1]
+        scale = 2.0 ** np.rint(np.log2(abs(B[j]).max()))
+        B[j] /= scale
+        G[j] *= scale
+    A[-1, -1] = G[-1, -1] = 1.0
+    B[-1] = np.poly(points)[::-1]
+    return B.astype(dtype), G.astype(dtype), A.astype(dtype)
+
+
+def phases_of(rows: Axis, columns: Axis) -> list[tuple[int, int]]:
+    """The parts (f, g) of an image whose pixels a kernel meets with every step-th of its taps, in an order in which
+    those that have all taps down, or across, lie together."""
+    return [(f, g) for f, g in ((1, 0), (0, 0), (0, 1), (1, 1)) if f < rows.step and g < columns.step]
+
+
+def groups_of(rows: Axis, columns: Axis) -> list[tuple[slice, slice, slice]]:
+    """The products (c, r) that the same phases take part in, and these: only those with all taps in the last ones."""
+    phases = phases_of(rows, columns)
+    groups = []
+    for last_c in (False, True) if columns.full < columns.step else (None,):
+        for last_r in (False, True) if rows.full < rows.step else (None,):
+            part = [
+                i
+                for i, (f, g) in enumerate(phases)
+                if (f < rows.full or not last_r) and (g < columns.full or not last_c)
+            ]
+            spans = [{None: slice(0, n), False: slice(0, n - 1), True: slice(n - 1, n)} for n in (columns.n, rows.n)]
+            groups.append((spans[0][last_c], spans[1][last_r], slice(part[0], part[-1] + 1)))
+    return groups
 
 
 class Tiles:
     """A few images at a time, cut into tiles: x -> V and y -> M, and the transposes V -> x and M -> y.
 
-    Axes: th and tw tiles down and across, n images, f phases, k channels of the image x, o channels of the outputs y.
-    The images stand next to the channels, so that every sum runs over long stretches of memory.
+    Axes: products c across and r down, th and tw tiles down and across, s images, P phases, k channels of the image x,
+    o channels of the outputs y. The images stand next to the channels, so that rows are long.
     """
 
-    def __init__(self, rows: Axis, columns: Axis, window: Window, k: int, o: int, dtype: np.dtype, n: int) -> None:
-        self.rows, self.columns, self.k, self.o = rows, columns, k, o
-        self.top, _, self.left, _ = window.pads
-        grid = rows.tiles[0], columns.tiles[0]
-        numbers = rows.step * columns.step * k
-        pieces = -(-n // max(1, PIECE // (prod(grid) * numbers)))
-        self.size = -(-n // pieces)  # images in a piece
-        image = self.size, rows.step, columns.step, k
-        self.cells = np.zeros((rows.cells, columns.cells, *image), dtype=dtype)
-        self.strips = np.empty((grid[0], columns.cells, *image), dtype=dtype)
-        self.v = np.empty(prod(grid) * self.size * numbers, dtype=dtype)
-        self.m = np.empty((len(columns.B), prod(grid) * self.size * o), dtype=dtype)
-        self.half = np.empty((2, *grid, self.size, o), dtype=dtype)
-        self.outputs = np.zeros((2, 2, *grid, self.size, o), dtype=dtype)
+    def __init__(self, rows: Axis, columns: Axis, window: Window, k: int, o: int, dtype: np.dtype) -> None:
+        self.rows, self.columns, self.k, self.o, self.window, self.dtype = rows, columns, k, o, window, dtype
+        self.phases, self.groups = phases_of(rows, columns), groups_of(rows, columns)
+        self.s = 0  # images that there is memory for
 
-    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        for i in range(start, stop, self.size):
-            self.n = min(self.size, stop - i)
-            yield i, i + self.n
+    def pieces(self, start: int, stop: int, k: int) -> Iterator[tuple[int, int]]:
+        """The images of each piece, about equally many; ``k`` is how many channels all cores have of them."""
+        numbers = self.rows.n * self.columns.n * self.rows.tiles * self.columns.tiles * (len(self.phases) * k + self.o)
+        pieces = -(-(stop - start) // max(1, PIECE // numbers))
+        size = -(-(stop - start) // pieces)
+        for i in range(start, stop, size):
+            if (s := min(size, stop - i)) != self.s:
+                self._make_room(s)
+            yield i, i + s
 
-    # ---- from the image to V: V_rc = Σ_pq B_rp B_cq d_pq -------------------------------------------------------------
+    def _make_room(self, s: int) -> None:
+        rows, columns, dtype = self.rows, self.columns, self.dtype
+        grid, image, self.s = (rows.tiles, columns.tiles, s), (s, len(self.phases) * self.k), s
+        self.cells = np.zeros((rows.cells, columns.cells, *image), dtype)
+        self.strips = np.empty((rows.n, rows.tiles, columns.cells, *image), dtype)
+        self.v = np.empty((columns.n, rows.n, *grid, image[1]), dtype)
+        self.m = np.empty((columns.n, rows.n, *grid, self.o), dtype)
+        self.half = np.empty((columns.m, rows.n, *grid, self.o), dtype)
+        self.outputs = np.zeros((columns.m, rows.m, *grid, self.o), dtype)
+
+    def V(self, c: slice, r: slice, phases: slice) -> np.ndarray:
+        """(c, r, th·tw·s, P·k)."""
+        return _joined(self.v[c, r, ..., phases.start * self.k : phases.stop * self.k])
+
+    def M(self, c: slice, r: slice) -> np.ndarray:
+        """(c, r, th·tw·s, o)."""
+        return _joined(self.m[c, r])
+
+    # ---- V = B x Bᵀ ------------------------------------------------------------------------------------------------
 
     def read_image(self, x: np.ndarray) -> None:
         for cells, pixels in self._overlap(x):
             cells[...] = pixels  # the zeros around it stay
-
-    def transform_rows(self, r: int) -> None:
-        """Strips: the rows of product r, as wide as the image still."""
-        signs = self.rows.B[r]
-        mix(signs, [self._down(r, tap) if sign else None for tap, sign in enumerate(signs)], self._strips(r))
-
-    def V(self, r: int, c: int) -> np.ndarray:
-        """V_rc (th·tw·n, f·f·k), of the strips of product r."""
-        V, signs = self.room(r, c), self.columns.B[c]
-        taps = [self._across(r, c, tap) if sign else None for tap, sign in enumerate(signs)]
-        mix(signs, taps, V.reshape(self._shape(r, c)))
-        return V
-
-    def room(self, r: int, c: int) -> np.ndarray:
-        """Memory of V_rc's shape."""
-        shape = self._shape(r, c)
-        rows, numbers = prod(shape[:3]), prod(shape[3:])
-        return self.v[: rows * numbers].reshape(rows, numbers)
-
-    # ---- and its transpose: d_pq = Σ_rc B_rp B_cq V_rc ---------------------------------------------------------------
-
-    def add_columns(self, r: int, c: int, V: np.ndarray) -> None:
-        """Add V_rc to the strips of product r; whoever comes first to a place writes."""
-        if c == 0:
-            self._strips(r)[:, 2 * self.columns.tiles[0] :] = 0.0
-        V = V.reshape(self._shape(r, c))
-        for tap, sign in enumerate(self.columns.B[c]):
-            if sign:
-                add(sign, V, self._across(r, c, tap), first=self.columns.first[c][tap])
-
-    def add_rows(self, r: int) -> None:
-        if r == 0:
-            self.cells[2 * self.rows.tiles[0] :] = 0.0
-        strips = self._strips(r)
-        for tap, sign in enumerate(self.rows.B[r]):
-            if sign:
-                add(sign, strips, self._down(r, tap), first=self.rows.first[r][tap])
+        (down, across, image, number), rows, columns = self.cells.strides, self.rows, self.columns
+        s, L = self.cells.shape[2:]
+        windows = _strided(
+            self.cells, (rows.tiles, columns.cells, s, rows.n, L), (rows.m * down, across, image, down, number)
+        )
+        np.matmul(rows.B, windows, out=self.strips.transpose(1, 2, 3, 0, 4))
+        r, down, across, image, number = self.strips.strides
+        windows = _strided(
+            self.strips,
+            (rows.n, rows.tiles, columns.tiles, s, columns.n, L),
+            (r, down, columns.m * across, image, across, number),
+        )
+        np.matmul(columns.B, windows, out=self.v.transpose(1, 2, 3, 4, 0, 5))
 
     def write_image(self, x: np.ndarray, b: np.ndarray | None) -> None:
-        rows, columns = self.rows, self.columns
-        if x.shape[1] > rows.cells * rows.step - self.top or x.shape[2] > columns.cells * columns.step - self.left:
-            x[...] = 0.0 if b is None else b  # pixels that no kernel reaches
+        """x = Bᵀ V B, plus b."""
+        rows, columns, k = self.rows, self.columns, self.k
+        for i, (f, g) in enumerate(self.phases):  # what no product wrote
+            if f >= rows.full:
+                self.v[:, -1, ..., i * k : (i + 1) * k] = 0.0
+            if g >= columns.full:
+                self.v[-1, ..., i * k : (i + 1) * k] = 0.0
+        _add_windows(columns, self.v.transpose(3, 1, 2, 4, 0, 5), self.strips.transpose(2, 0, 1, 3, 4))
+        _add_windows(rows, self.strips.transpose(1, 2, 3, 0, 4), self.cells)
+        top, _, left, _ = self.window.pads
+        if x.shape[1] > rows.cells * rows.step - top or x.shape[2] > columns.cells * columns.step - left:
+            x[...] = 0.0 if b is None else b  # the kernel has not been there
         for cells, pixels in self._overlap(x):
-            if b is None:
-                pixels[...] = cells
-            else:
-                np.add(cells, b, out=pixels)
-
-    # ---- from M to the outputs: y_pq = Σ_rc A_rp A_cq M_rc -----------------------------------------------------------
-
-    def M(self, r: int, c: int) -> np.ndarray:
-        """Memory for M_rc (th·tw·n, o); that of another r is the same."""
-        rows = prod(self._shape(r, c)[:3])
-        return self.m[c, : rows * self.o].reshape(rows, self.o)
-
-    def add_outputs(self, r: int) -> None:
-        outputs_met = [p for p in (0, 1) if self.rows.A[r][p]]
-        new = next((p for p in outputs_met if not any(row[p] for row in self.rows.A[:r])), None)
-        th = self.rows.tiles[r]
-        products = [self.M(r, c).reshape(*self._shape(r, c)[:3], self.o) for c in range(len(self.columns.A))]
-        for q, signs in enumerate(zip(*self.columns.A, strict=True)):
-            tw = self.columns.tiles[-q]  # of the last product if q is 1
-            half = (self.half[0] if new is None else self.outputs[new, q])[:th, :tw, : self.n]
-            mix(signs, [M[:, :tw] for M in products], half)
-            for p in outputs_met:
-                if p != new:
-                    add(self.rows.A[r][p], half, self.outputs[p, q, :th, :tw, : self.n])
-
-    def write_outputs(self, y: np.ndarray, b: np.ndarray | None) -> None:
-        for outputs, places in self._places(y):
-            if b is None:
-                places[...] = outputs
-            else:
-                np.add(outputs, b, out=places)
-
-    # ---- and its transpose: M_rc = Σ_pq A_rp A_cq y_pq ---------------------------------------------------------------
-
-    def read_outputs(self, y: np.ndarray) -> None:
-        for outputs, places in self._places(y):
-            outputs[...] = places  # beyond them there are zeros, and stay
-
-    def outputs_to_products(self, r: int) -> None:
-        """M_rc of one r and all c."""
-        halves = self.half[:, : self.rows.tiles[r], :, : self.n]
-        for q in (0, 1):
-            mix(self.rows.A[r], self.outputs[:, q, : self.rows.tiles[r], :, : self.n], halves[q])
-        for c, signs in enumerate(self.columns.A):
-            th, tw, n, *_ = self._shape(r, c)
-            mix(signs, halves[:, :, :tw], self.M(r, c).reshape(th, tw, n, self.o))
-
-    # ---- views of the memory -----------------------------------------------------------------------------------------
-
-    def _shape(self, r: int, c: int) -> tuple[int, ...]:
-        """Of V_rc, with all its axes: (th, tw, n, f, f, k)."""
-        rows, columns = self.rows, self.columns
-        return rows.tiles[r], columns.tiles[c], self.n, rows.phases[r], columns.phases[c], self.k
-
-    def _down(self, r: int, tap: int) -> np.ndarray:
-        """Rows of cells that this tap of product r meets."""
-        return self.cells[tap : tap + 2 * self.rows.tiles[r] : 2, :, : self.n, : self.rows.phases[r]]
-
-    def _strips(self, r: int) -> np.ndarray:
-        return self.strips[: self.rows.tiles[r], :, : self.n, : self.rows.phases[r]]
-
-    def _across(self, r: int, c: int, tap: int) -> np.ndarray:
-        """Of the strips of product r, what this tap of product c meets."""
-        tiles, phases = slice(tap, tap + 2 * self.columns.tiles[c], 2), self.columns.phases[c]
-        return self._strips(r)[:, tiles, :, :, :phases]
+            _store(cells, b, pixels)
 
     def _overlap(self, x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Cells and the pixels of x that belong there, (n, rows, columns, k), for each pair of phases."""
-        for f, down, rows in self.rows.pixels(x.shape[1], self.top):
-            for g, across, columns in self.columns.pixels(x.shape[2], self.left):
-                yield self.cells[down, across, : self.n, f, g].transpose(2, 0, 1, 3), x[:, rows, columns]
+        """Cells of each phase that hold pixels, and these pixels, (s, H, W, k)."""
+        top, _, left, _ = self.window.pads
+        down, across = self.rows.pixels(x.shape[1], top), self.columns.pixels(x.shape[2], left)
+        for i, (f, g) in enumerate(self.phases):
+            cells = self.cells[down[f][0], across[g][0], :, i * self.k : (i + 1) * self.k]
+            yield cells.transpose(2, 0, 1, 3), x[:, down[f][1], across[g][1]]
+
+    # ---- y = Aᵀ M A ------------------------------------------------------------------------------------------------
+
+    def write_outputs(self, y: np.ndarray, b: np.ndarray | None) -> None:
+        M, half, outputs = self._flat()
+        np.matmul(self.columns.A.T, M.swapaxes(0, 1), out=half.swapaxes(0, 1))
+        np.matmul(self.rows.A.T, half, out=outputs)
+        for places, of_tiles in self._places(y):
+            _store(of_tiles, b, places)
+
+    def read_outputs(self, y: np.ndarray) -> None:
+        """M = A y Aᵀ."""
+        for places, of_tiles in self._places(y):
+            of_tiles[...] = places  # those beyond the last stay 0
+        M, half, outputs = self._flat()
+        np.matmul(self.rows.A, outputs, out=half)
+        np.matmul(self.columns.A, half.swapaxes(0, 1), out=M.swapaxes(0, 1))
+
+    def _flat(self) -> Iterator[np.ndarray]:
+        return (a.reshape(*a.shape[:2], -1) for a in (self.m, self.half, self.outputs))
 
     def _places(self, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """First and second outputs of the tiles, down and across, and their places in y, (n, th, tw, o)."""
-        for p in (0, 1):
-            for q in (0, 1):
-                outputs = self.outputs[p, q, : self.rows.tiles[-p], : self.columns.tiles[-q], : self.n]
-                yield outputs.transpose(2, 0, 1, 3), y[:, p::2, q::2]
+        """Where the outputs (q, p) of all tiles stand in y, and they, (s, th, tw, o)."""
+        for q in range(self.columns.m):
+            for p in range(self.rows.m):
+                places = y[:, p :: self.rows.m, q :: self.columns.m]
+                yield places, self.outputs[q, p, : places.shape[1], : places.shape[2]].transpose(2, 0, 1, 3)
 
 
-def mix(signs: tuple[int, ...], arrays: np.ndarray | Sequence[Any], out: np.ndarray, factor: float = 1) -> None:
-    """out = factor · Σ sign · array; one of the signs is +. Arrays beyond those that are given count as zeros, and
-    where the sign is 0, there may be None."""
-    (i, _), *rest = _terms(signs[: len(arrays)])
-    if rest:
-        j, sign = rest[0]
-        (np.add if sign > 0 else np.subtract)(arrays[i], arrays[j], out=out)
+def _joined(a: np.ndarray) -> np.ndarray:
+    """(c, r, th, tw, s, L) -> (c, r, th·tw·s, L), of which only L may be a part of the memory."""
+    c, r, th, tw, s, L = a.shape
+    return _strided(a, (c, r, th * tw * s, L), (*a.strides[:2], *a.strides[4:]))
+
+
+def _add_windows(axis: Axis, V: np.ndarray, cells: np.ndarray) -> None:
+    """cells (cells, ..., L) = the sum of Bᵀ V over all tiles, V (tiles, ..., n, L): each overlaps the next by n − m."""
+    m, n, tiles = axis.m, axis.n, axis.tiles
+    first, *rest, number = cells.strides
+    own = _strided(cells, (tiles, *cells.shape[1:-1], m, cells.shape[-1]), (m * first, *rest, first, number))
+    np.matmul(axis.B[:, :m].T, V, out=own)
+    cells[m * tiles :] = 0.0
+    for j in range(m, n, m):
+        more = np.matmul(axis.B[:, j : j + m].T, V)
+        for i in range(more.shape[-2]):
+            cells[j + i : j + i + m * (tiles - 1) + 1 : m] += more[..., i, :]
+
+
+def _store(of_tiles: np.ndarray, b: np.ndarray | None, places: np.ndarray) -> None:
+    if b is None:
+        places[...] = of_tiles
     else:
-        out[...] = arrays[i]
-    for j, sign in rest[1:]:
-        add(sign, arrays[j], out)
-    if factor != 1:
-        out *= factor
-
-
-@cache
-def _terms(signs: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """Where signs stand, and which; one that is + comes first."""
-    return tuple(sorted(((i, sign) for i, sign in enumerate(signs) if sign), key=lambda term: -term[1]))
-
-
-def add(sign: int, array: np.ndarray, to: np.ndarray, *, first: bool = False) -> None:
-    """to += sign · array, or to = sign · array if it is the first; sign is + or −."""
-    if not first:
-        (np.add if sign > 0 else np.subtract)(to, array, out=to)
-    elif sign > 0:
-        to[...] = array
-    else:
-        np.negative(array, out=to)
+        np.add(of_tiles, b, out=places)
