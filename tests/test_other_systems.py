@@ -40,9 +40,11 @@ LACKING = {
 ELSEWHERE = """
     import json, os, signal, sys
     import filelock, matplotlib.figure, matplotlib.backends.backend_agg, numpy, PIL.Image, pooch, safetensors.numpy
-    import threadpoolctl, tqdm, concurrent.futures, socket, tempfile, hypothesis
+    import threadpoolctl, tqdm, concurrent.futures, socket, tempfile, hypothesis, types
     system, lacking, tests, out = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3], sys.argv[4]
     PIL.Image.init()
+    threadpoolctl.ThreadpoolController()  # finds what it needs; its old versions look by sys.platform and os.uname
+    threadpoolctl.sys = types.SimpleNamespace(**vars(sys))
     for module in (os, signal):
         for name in [name for name in vars(module) if name.startswith(tuple(lacking[module.__name__].split()))]:
             delattr(module, name)
