@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from tinygan import GAN, Sequential, models, train
 from tinygan.data import ImageData
@@ -80,12 +81,12 @@ def held() -> tuple[float, int, int]:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * per_kb / MEGABYTE, 0, threading.active_count()
 
 
-def watch(parts: Iterator[None], what: str) -> bool:
+def watch(parts: Iterator[None], what: str, total: int) -> bool:
     """Go through all parts and tell what the process holds on the way; return whether it held what it had."""
     seconds: list[float] = []
     seen: list[tuple[float, int, int]] = []
     began = time.monotonic()
-    for _ in parts:
+    for _ in tqdm(parts, what, total, leave=False, disable=None):
         seconds.append(time.monotonic() - began)
         seen.append(held())
     warm = len(seen) // 10
@@ -107,8 +108,8 @@ def main() -> None:
     args = parser.parse_args()
     if not args.steps and not args.runs:
         parser.error("give --steps N or --runs N, or both")
-    fine = [watch(steps(args.steps), f"{args.steps:,} steps")] if args.steps else []
-    fine += [watch(runs(args.runs), f"{args.runs:,} runs")] if args.runs else []
+    fine = [watch(steps(args.steps), f"{args.steps:,} steps", LOOKS)] if args.steps else []
+    fine += [watch(runs(args.runs), f"{args.runs:,} runs", args.runs)] if args.runs else []
     sys.exit(0 if all(fine) else 1)
 
 

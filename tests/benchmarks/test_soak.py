@@ -25,7 +25,7 @@ def test_what_grows_is_told(monkeypatch, capsys, held, fine):
     looks, clock = itertools.count(), itertools.count()
     monkeypatch.setattr(soak, "held", lambda: held(next(looks)))
     monkeypatch.setattr(soak.time, "monotonic", lambda: next(clock) * HOUR / soak.LOOKS)
-    assert soak.watch(iter([None] * soak.LOOKS), "steps") is fine
+    assert soak.watch(iter([None] * soak.LOOKS), "steps", soak.LOOKS) is fine
     assert "MB an hour" in capsys.readouterr().out
 
 
