@@ -117,7 +117,9 @@ def test_kill_9(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(whole, tmp_path, monkeypatch, capfd, number):
+def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(whole, tmp_path, monkeypatch, capfd, number, request):
+    chosen = signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    request.addfinalizer(lambda: signal.signal(number, chosen))  # nohup has SIGHUP ignored, which training respects
     out, gan = tmp_path / "run", small_gan()
     original = gan.step
 
