@@ -15,9 +15,9 @@ plain = Ops()
 
 KERNEL_AND_STRIDE = st.tuples(st.integers(1, 7), st.integers(1, 4))
 CHANNELS = st.sampled_from([1, 2, 3, 4, 11])  # few ones take a way of their own
-IN_TILES = st.sampled_from(
-    [(2, 1), (3, 1), (4, 1), (5, 1), (3, 2), (4, 2), (5, 2), (6, 2), (8, 2)]
-)  # what tiles are made for
+IN_TILES = st.sampled_from(  # what tiles are made for
+    [(2, 1), (3, 1), (4, 1), (5, 1), (3, 2), (4, 2), (5, 2), (6, 2), (7, 2), (8, 2), (9, 2)]
+)
 
 
 @st.composite
@@ -41,7 +41,8 @@ def cores(request):
         patch.setattr(threads, "SMALL", 0)
         patch.setattr(convolution, "PIECE", 200)  # small images come in pieces too
         patch.setattr(convolution, "ROWS", 1)
-        patch.setattr(tiles, "PIECE", 100)
+        patch.setattr(winograd, "LONG", 8)
+        patch.setattr(winograd, "LEAST", 1)
         yield
 
 
@@ -52,9 +53,18 @@ def test_fast_and_plain_convolutions_are_equal(case):
 
 
 @pytest.mark.usefixtures("cores")
-@given(case=convolutions(IN_TILES))
-def test_convolutions_in_tiles_and_plain_ones_are_equal(case):
-    assert_equal(winograd, plain, *case)
+@given(case=convolutions(IN_TILES), piece=st.sampled_from([100, 1000, 3000, 1 << 22]))
+def test_convolutions_in_tiles_and_plain_ones_are_equal(case, piece):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "PIECE", piece)  # pieces of one image, and of several of which the last has fewer
+        assert_equal(winograd, plain, *case)
+
+
+@pytest.mark.usefixtures("cores")
+def test_pixels_that_no_tile_covers_are_zero():
+    rng = np.random.default_rng(0)
+    x, W, y = (rng.standard_normal(shape) for shape in ((2, 11, 11, 3), (4, 4, 3, 2), (2, 4, 4, 2)))
+    assert_equal(winograd, plain, x, W, y, Window((4, 4), (2, 2), (0, 0, 0, 0), (4, 4)))
 
 
 def assert_equal(fast, slow, x, W, y, window, *, rtol=1e-12):
@@ -73,19 +83,19 @@ def assert_equal(fast, slow, x, W, y, window, *, rtol=1e-12):
 
 
 @pytest.mark.parametrize(("kernel", "products"), [(3, 81), (4, 100), (5, 121), (6, 144)])
-def test_tiles_need_a_third_to_a_half_of_the_products(kernel, products):
+def test_tiles_need_a_quarter_to_a_half_of_the_products(kernel, products):
     """Of kernel² · 16 for the 4 x 4 outputs of a tile; those with taps that are not there are left out."""
     rows, columns = winograd.axes(Window((kernel, kernel), (2, 2), (0, 0, 0, 0), (4, 4)), np.dtype("f8"))
     assert rows.products * columns.products == products
     assert products < 0.57 * kernel**2 * 16
 
 
-@pytest.mark.parametrize(("kernel", "size"), [(4, 16), (5, 16), (5, 14)])
-def test_tiles_cost_float32_no_more_than_a_digit(kernel, size):
+@pytest.mark.parametrize(("kernel", "step", "size"), [(3, 1, 16), (5, 1, 16), (4, 2, 16), (5, 2, 16), (5, 2, 14)])
+def test_tiles_cost_float32_no_more_than_a_digit(kernel, step, size):
     """They take sums and differences before they multiply: the error, root of the mean square, beside the plain one."""
-    rng = np.random.default_rng(0)
+    rng, side, zeros = np.random.default_rng(0), size // step, kernel - step
     x, W = rng.standard_normal((32, size, size, 64)), rng.standard_normal((kernel, kernel, 64, 32))
-    window = Window((kernel, kernel), (2, 2), (1, 2, 1, 2) if kernel == 5 else (1, 1, 1, 1), (size // 2, size // 2))
+    window = Window((kernel, kernel), (step, step), (zeros // 2, zeros - zeros // 2) * 2, (side, side))
     y = rng.standard_normal((32, *window.grid, 32))
     singles = [a.astype(np.float32) for a in (x, W, y)]
 
@@ -117,7 +127,7 @@ def test_tiles_are_what_runs_where_they_save_time(monkeypatch, cores, channels, 
     for function in (winograd.convolve, winograd.convolve_adjoint, winograd.convolve_weights):
         spy(function)
     rng = np.random.default_rng(0)
-    x, W, y = (rng.standard_normal(s) for s in ((32, 16, 16, channels), (4, 4, channels, 3), (32, 8, 8, 3)))
+    x, W, y = (rng.standard_normal(s) for s in ((32, 16, 16, channels), (4, 4, channels, 16), (32, 8, 8, 16)))
     assert_equal(convolution, plain, x, W, y, Window((4, 4), (2, 2), (1, 1, 1, 1), (8, 8)))
     assert sorted(set(calls)) == (["convolve", "convolve_adjoint", "convolve_weights"] if in_tiles else [])
 
@@ -163,32 +173,50 @@ def test_views_serve_as_well_as_arrays(case):
     )
 
 
-@pytest.mark.parametrize("size", [(7, 8, 3, 5), (32, 16, 64, 48)], ids=str)
+@pytest.mark.parametrize(
+    ("kernel", "step", "places", "channels", "outputs", "images", "dtype", "tiled"),
+    [
+        (4, 2, 16, 64, 128, 64, "f4", True),  # dcgan64
+        (5, 2, 8, 64, 128, 32, "f8", True),  # dcgan
+        (5, 2, 7, 64, 128, 128, "f4", True),  # mlp_conv
+        (3, 1, 16, 32, 16, 8, "f4", True),
+        (3, 1, 16, 32, 16, 7, "f4", False),  # 112 tiles
+        (3, 1, 16, 31, 16, 8, "f4", False),
+        (3, 1, 16, 32, 15, 8, "f4", False),
+        (3, 1, 16, 32, 16, 8, "i8", False),  # the matrices hold halves
+        (3, 1, 16, 32, 16, 8, "f2", False),
+        (3, 2, 16, 64, 64, 64, "f4", False),  # saves too little
+        (4, 2, 7, 64, 64, 64, "f4", False),
+        (6, 3, 16, 64, 64, 64, "f4", False),
+        (6, 1, 16, 64, 64, 64, "f4", False),
+        (1, 1, 16, 64, 64, 64, "f4", False),
+    ],
+)
+def test_where_tiles_save_time(kernel, step, places, channels, outputs, images, dtype, tiled):
+    """Whatever the number of cores: what is computed does not depend on it, but for rounding."""
+    window = Window((kernel, kernel), (step, step), (0, 0, 0, 0), (places, places))
+    assert winograd.saves(window, (kernel, kernel, channels, outputs), images, np.dtype(dtype)) is tiled
+
+
+@pytest.mark.parametrize("cores", [2, 3, 8])
 @pytest.mark.parametrize("kernels", [convolution, winograd])
-def test_one_core_and_three_give_the_same_bytes(monkeypatch, kernels, size):
-    """All but the plain gradient of the weights, a sum over each core's images, which differs by its rounding."""
-    n, side, a, b = size
-    rng, half = np.random.default_rng(0), side // 2
-    shapes = (n, side, side, a), (4, 4, a, b), (n, half, half, b)
-    x, W, y = (rng.standard_normal(shape, dtype=np.float32) for shape in shapes)
-    window = Window((4, 4), (2, 2), (1, 1, 1, 1), (half, half))
+def test_one_core_and_several_agree(monkeypatch, kernels, cores):
+    rng = np.random.default_rng(0)
+    x, W, y = (rng.standard_normal(shape) for shape in ((7, 8, 8, 3), (4, 4, 3, 5), (7, 4, 4, 5)))
+    window = Window((4, 4), (2, 2), (1, 1, 1, 1), (4, 4))
     results = []
     monkeypatch.setattr(threads, "SMALL", 0)
-    monkeypatch.setattr(winograd, "saves", lambda *_: False)
-    for cores in (1, 3):
-        monkeypatch.setattr(threads, "workers", lambda cores=cores: cores)
+    for workers in (1, cores):
+        monkeypatch.setattr(threads, "workers", lambda workers=workers: workers)
         results.append(
             (
-                kernels.convolve_weights(x, y, window),
                 kernels.convolve(x, W, window),
-                kernels.convolve_adjoint(y, W, (side, side), window),
+                kernels.convolve_adjoint(y, W, (8, 8), window),
+                kernels.convolve_weights(x, y, window),
             )
         )
-    (dW, *one), (dW_of_three, *three) = results
-    assert [a.tobytes() for a in one] == [a.tobytes() for a in three]
-    if kernels is winograd:
-        assert dW.tobytes() == dW_of_three.tobytes()
-    np.testing.assert_allclose(dW, dW_of_three, rtol=0, atol=1e-6 * abs(dW).max())
+    for one, several in zip(*results, strict=True):
+        np.testing.assert_allclose(one, several, rtol=1e-12, atol=1e-12)
 
 
 @given(n=st.integers(1, 40), c=st.integers(1, 9), rng=rngs)

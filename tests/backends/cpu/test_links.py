@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygan import Sequential
-from tinygan.backends.cpu import CpuOps, blocks, convolution, layers, threads, tiles
+from tinygan.backends.cpu import CpuOps, blocks, convolution, layers, threads
 from tinygan.errors import ShapeError
 from tinygan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, LeakyReLU, ReLU, Tanh
 from tinygan.network import Apart
@@ -27,7 +27,6 @@ def machine(request):
             patch.setattr(blocks, "WIDE", 5)
             patch.setattr(convolution, "PIECE", 200)
             patch.setattr(convolution, "ROWS", 1)
-            patch.setattr(tiles, "PIECE", 100)
         yield
 
 

@@ -24,7 +24,7 @@ FEW = 8  # channels; a run of so few numbers takes as long as one several times 
 
 def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None = None) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve`: each product is written where it belongs in y."""
-    if winograd.saves(window, W.shape[2], len(x)):
+    if winograd.saves(window, W.shape, len(x), x.dtype):
         return winograd.convolve(x, W, window, b)
     flat_W = W.reshape(-1, W.shape[3])
     y = np.empty((len(x), *window.grid, W.shape[3]), dtype=x.dtype)
@@ -43,7 +43,7 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
 
 def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve_weights`: a sum for each core, added up in the order of the images."""
-    if winograd.saves(window, x.shape[3], len(x)):
+    if winograd.saves(window, (*window.kernel, x.shape[3], y.shape[3]), len(x), x.dtype):
         return winograd.convolve_weights(x, y, window)
     b = y.shape[3]
     sums = []
@@ -74,7 +74,7 @@ def convolve_adjoint(
 ) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve_adjoint`: columns are made and added to their pixels piece by piece."""
     (kh, kw), (sh, sw), (top, bottom, left, _), (ho, wo) = window
-    if winograd.saves(window, W.shape[2], len(y)):
+    if winograd.saves(window, W.shape, len(y), y.dtype):
         return winograd.convolve_adjoint(y, W, hw, window, b)
     if W.shape[2] <= FEW:
         return _convolve_adjoint_to_few_channels(y, W, hw, window, b)

@@ -14,9 +14,9 @@ import numpy as np
 
 from ...ops import Window
 
-PIECE = 1 << 22  # numbers in V and M of the images that a core transforms together
+PIECE = 1 << 22  # numbers in V and M of the images that a core transforms together, or one image, if that has more
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # and infinity; more would cost float32 another digit
-OUTPUTS = {2: 4, 3: 4, 4: 3, 5: 2}  # of a tile along an axis, by the number of taps: as many as these points allow
+OUTPUTS = {2: 4, 3: 4, 4: 3, 5: 2}  # of a tile along an axis, by the number of taps: 4, or what these points allow
 
 _strided = np.lib.stride_tricks.as_strided
 
@@ -80,8 +80,7 @@ def matrices(taps: int, outputs: int, dtype: np.dtype) -> tuple[np.ndarray, np.n
     """B, G and A for a kernel of r taps and m outputs.
 
     Point a_j has the rows a_j^i for A, a_j^i / Π_{k≠j} (a_j − a_k) for G, and for B the coefficients of
-    Π_{k≠j} (x − a_k); infinity has the last coefficient of A and G, and Π (x − a_k) (Toom, 1963; Cook, 1966). Rows of B
-    are divided by powers of two that G's are multiplied by, so that no transform makes numbers much larger.
+    Π_{k≠j} (x − a_k); infinity has the last coefficient of A and G, and Π (x − a_k) (Toom, 1963; Cook, 1966).
     """
     n = outputs + taps - 1
     points = POINTS[: n - 1]
@@ -91,9 +90,6 @@ def matrices(taps: int, outputs: int, dtype: np.dtype) -> tuple[np.ndarray, np.n
         A[j] = a ** np.arange(outputs)
         G[j] = a ** np.arange(taps) / prod(a - b for b in others)
         B[j, : n - 1] = np.poly(others)[::-1]
-        scale = 2.0 ** np.rint(np.log2(abs(B[j]).max()))
-        B[j] /= scale
-        G[j] *= scale
     A[-1, -1] = G[-1, -1] = 1.0
     B[-1] = np.poly(points)[::-1]
     return B.astype(dtype), G.astype(dtype), A.astype(dtype)
@@ -133,9 +129,10 @@ class Tiles:
         self.phases, self.groups = phases_of(rows, columns), groups_of(rows, columns)
         self.s = 0  # images that there is memory for
 
-    def pieces(self, start: int, stop: int, k: int) -> Iterator[tuple[int, int]]:
-        """The images of each piece, about equally many; ``k`` is how many channels all cores have of them."""
-        numbers = self.rows.n * self.columns.n * self.rows.tiles * self.columns.tiles * (len(self.phases) * k + self.o)
+    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The images of each piece, about equally many."""
+        rows, columns = self.rows, self.columns
+        numbers = rows.n * columns.n * rows.tiles * columns.tiles * (len(self.phases) * self.k + self.o)
         pieces = -(-(stop - start) // max(1, PIECE // numbers))
         size = -(-(stop - start) // pieces)
         for i in range(start, stop, size):
@@ -149,7 +146,7 @@ class Tiles:
         self.cells = np.zeros((rows.cells, columns.cells, *image), dtype)
         self.strips = np.empty((rows.n, rows.tiles, columns.cells, *image), dtype)
         self.v = np.empty((columns.n, rows.n, *grid, image[1]), dtype)
-        self.m = np.empty((columns.n, rows.n, *grid, self.o), dtype)
+        self.products = np.empty((columns.n, rows.n, *grid, self.o), dtype)
         self.half = np.empty((columns.m, rows.n, *grid, self.o), dtype)
         self.outputs = np.zeros((columns.m, rows.m, *grid, self.o), dtype)
 
@@ -159,7 +156,7 @@ class Tiles:
 
     def M(self, c: slice, r: slice) -> np.ndarray:
         """(c, r, th·tw·s, o)."""
-        return _joined(self.m[c, r])
+        return _joined(self.products[c, r])
 
     # ---- V = B x Bᵀ ------------------------------------------------------------------------------------------------
 
@@ -207,9 +204,9 @@ class Tiles:
     # ---- y = Aᵀ M A ------------------------------------------------------------------------------------------------
 
     def write_outputs(self, y: np.ndarray, b: np.ndarray | None) -> None:
-        M, half, outputs = self._flat()
-        np.matmul(self.columns.A.T, M.swapaxes(0, 1), out=half.swapaxes(0, 1))
-        np.matmul(self.rows.A.T, half, out=outputs)
+        M, half, outputs = self._in_rows()
+        np.matmul(self.columns.A.T, M.transpose(1, 2, 0, 3), out=half.transpose(1, 2, 0, 3))
+        np.matmul(self.rows.A.T, half.swapaxes(1, 2), out=outputs.swapaxes(1, 2))
         for places, of_tiles in self._places(y):
             _store(of_tiles, b, places)
 
@@ -217,12 +214,13 @@ class Tiles:
         """M = A y Aᵀ."""
         for places, of_tiles in self._places(y):
             of_tiles[...] = places  # those beyond the last stay 0
-        M, half, outputs = self._flat()
-        np.matmul(self.rows.A, outputs, out=half)
-        np.matmul(self.columns.A, half.swapaxes(0, 1), out=M.swapaxes(0, 1))
+        M, half, outputs = self._in_rows()
+        np.matmul(self.rows.A, outputs.swapaxes(1, 2), out=half.swapaxes(1, 2))
+        np.matmul(self.columns.A, half.transpose(1, 2, 0, 3), out=M.transpose(1, 2, 0, 3))
 
-    def _flat(self) -> Iterator[np.ndarray]:
-        return (a.reshape(*a.shape[:2], -1) for a in (self.m, self.half, self.outputs))
+    def _in_rows(self) -> Iterator[np.ndarray]:
+        """(c, r, th, tw·s·o) each."""
+        return (a.reshape(*a.shape[:3], -1) for a in (self.products, self.half, self.outputs))
 
     def _places(self, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Where the outputs (q, p) of all tiles stand in y, and they, (s, th, tw, o)."""

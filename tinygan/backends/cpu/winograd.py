@@ -1,4 +1,4 @@
-"""Convolutions in steps of 1 or 2 with a third of the multiplications, or half (Winograd, 1980; Lavin and Gray, 2016).
+"""Convolutions in steps of 1 or 2 with a quarter to two fifths of the products (Winograd, 1980; Lavin and Gray, 2016).
 
 In one dimension and steps of 1, m neighbouring outputs y of a kernel g with r taps need m·r products of its taps and
 n = m + r − 1 numbers d of the image. Only n do, as for two polynomials that are known by their values at n points:
@@ -14,13 +14,15 @@ In steps of 2, a kernel's taps meet even pixels or odd ones: with both (the *pha
 convolution in steps of 1 with half as many taps, 4 -> 2 and 5 -> 3 (odd pixels: 2). Products with taps that are not
 there are left out.
 
-All of it is linear in x and in W, and so the derivatives are the same steps, transposed, in reverse order. Images are
-shared by the cores, and for the weights' gradient channels of x: no sum depends on how many cores there are.
+All of it is linear in x and in W, and so the derivatives are the same steps, transposed, in reverse order. What is not
+finite in x reaches all outputs of its tile.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -40,14 +42,16 @@ def axes(window: Window, dtype: np.dtype) -> tuple[Axis, Axis]:
     return rows, columns
 
 
-def saves(window: Window, channels: int, images: int) -> bool:
-    """Whether a batch is faster this way than with the plain sum of products. Measured: it is where a good third of the
-    products is saved, and with so many channels and tiles that its matrices are large ones."""
+def saves(window: Window, shape: tuple[int, ...], images: int, dtype: np.dtype) -> bool:
+    """Whether a batch is faster this way than with the plain sum of products; ``shape`` is that of W. Measured: it is
+    where three fifths of the products are saved, with so many channels and tiles that its matrices are large ones."""
     (kh, kw), (sh, sw), _, (ho, wo) = window
-    if channels < 32 or max(sh, sw) > 2 or -(-kh // sh) not in OUTPUTS or -(-kw // sw) not in OUTPUTS:
+    if max(sh, sw) > 2 or -(-kh // sh) not in OUTPUTS or -(-kw // sw) not in OUTPUTS:
         return False
-    rows, columns = axes(window, np.dtype("f4"))
-    fewer = rows.products * columns.products < 0.65 * kh * kw * ho * wo
+    if shape[2] < 32 or shape[3] < 16 or dtype not in (np.float32, np.float64):
+        return False
+    rows, columns = axes(window, dtype)
+    fewer = rows.products * columns.products < 0.42 * kh * kw * ho * wo
     return fewer and images * rows.tiles * columns.tiles >= ROWS
 
 
@@ -59,7 +63,7 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
 
     def work(start: int, stop: int) -> None:
         tiles = Tiles(rows, columns, window, *W.shape[2:], x.dtype)
-        for i, j in tiles.pieces(start, stop, W.shape[2]):
+        for i, j in tiles.pieces(start, stop):
             tiles.read_image(x[i:j])
             for c, r, phases in tiles.groups:
                 np.matmul(tiles.V(c, r, phases), _of(U, c, r, phases), out=tiles.M(c, r))
@@ -79,7 +83,7 @@ def convolve_adjoint(
 
     def work(start: int, stop: int) -> None:
         tiles = Tiles(rows, columns, window, *W.shape[2:], y.dtype)
-        for i, j in tiles.pieces(start, stop, W.shape[2]):
+        for i, j in tiles.pieces(start, stop):
             tiles.read_outputs(y[i:j])
             for c, r, phases in tiles.groups:
                 np.matmul(tiles.M(c, r), _of(U, c, r, phases).swapaxes(2, 3), out=tiles.V(c, r, phases))
@@ -92,25 +96,26 @@ def convolve_adjoint(
 def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve_weights`: U = Vᵀ M with V = B x Bᵀ and M = A y Aᵀ, W = Gᵀ U G."""
     rows, columns = axes(window, x.dtype)
-    k, o = x.shape[3], y.shape[3]
-    W = np.empty((*window.kernel, k, o), x.dtype)
+    shape = (*window.kernel, x.shape[3], y.shape[3])
+    sums = []
 
     def work(start: int, stop: int) -> None:
-        tiles = Tiles(rows, columns, window, stop - start, o, x.dtype)
-        U = product = np.zeros((columns.n, rows.n, len(tiles.phases), stop - start, o), x.dtype)
-        for i, j in tiles.pieces(0, len(x), k):
-            tiles.read_image(x[i:j, ..., start:stop])
+        tiles = Tiles(rows, columns, window, *shape[2:], x.dtype)
+        total = product = np.zeros((columns.n, rows.n, len(tiles.phases), *shape[2:]), x.dtype)
+        for i, j in tiles.pieces(start, stop):
+            tiles.read_image(x[i:j])
             tiles.read_outputs(y[i:j])
             for c, r, phases in tiles.groups:
                 np.matmul(tiles.V(c, r, phases).swapaxes(2, 3), tiles.M(c, r), out=_of(product, c, r, phases))
-            if product is not U:
-                U += product
-            elif j < len(x):
-                product = np.zeros_like(U)
-        transform_weights_adjoint(U, rows, columns, W[:, :, start:stop])
+            if product is not total:
+                total += product
+            elif j < stop:
+                product = np.zeros_like(total)
+        sums.append((start, total))
 
-    share_images(work, k, y.size * W[..., 0].size)
-    return W
+    share_images(work, len(x), y.size * prod(shape[:3]))
+    sums.sort(key=lambda item: item[0])  # in the order of the images, whichever core was first
+    return transform_weights_adjoint([U for _, U in sums], shape, rows, columns)
 
 
 # ---- U = G W Gᵀ ----------------------------------------------------------------------------------------------------
@@ -137,15 +142,27 @@ def transform_weights(W: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
     return U
 
 
-def transform_weights_adjoint(U: np.ndarray, rows: Axis, columns: Axis, W: np.ndarray) -> None:
-    """W = Gᵀ U G, written into memory that there is."""
-    k, o = W.shape[2:]
-    for a, b in _spans(0, k, o):
-        for i, (f, g) in enumerate(phases_of(rows, columns)):
-            of_phase = U[:, :, i, a:b].swapaxes(0, 1).reshape(rows.n, columns.n, -1)
-            strips = np.matmul(columns.G[:, : columns.taps(g)].T, of_phase)  # (r, taps across, numbers of W)
-            taps = W[f :: rows.step, g :: columns.step, a:b].swapaxes(0, 1)
-            taps[...] = np.matmul(rows.G[:, : rows.taps(f)].T, strips.swapaxes(0, 1)).reshape(taps.shape)
+def transform_weights_adjoint(
+    shares: Sequence[np.ndarray], shape: tuple[int, ...], rows: Axis, columns: Axis
+) -> np.ndarray:
+    """W = Gᵀ U G, with U the sum of the shares of the cores, of which the first is changed."""
+    *_, k, o = shape
+    W = np.empty(shape, shares[0].dtype)
+    phases = phases_of(rows, columns)
+
+    def work(start: int, stop: int) -> None:
+        for a, b in _spans(start, stop, o):
+            for i, (f, g) in enumerate(phases):
+                U = shares[0][:, :, i, a:b]
+                for other in shares[1:]:
+                    U += other[:, :, i, a:b]
+                U = U.swapaxes(0, 1).reshape(rows.n, columns.n, -1)
+                strips = np.matmul(columns.G[:, : columns.taps(g)].T, U)  # (r, taps across, a number of W)
+                of_f = W[f :: rows.step, g :: columns.step, a:b].swapaxes(0, 1)
+                of_f[...] = np.matmul(rows.G[:, : rows.taps(f)].T, strips.swapaxes(0, 1)).reshape(of_f.shape)
+
+    share_out(work, k, least=max(1, LEAST // (rows.n * columns.n * o)))
+    return W
 
 
 def _spans(start: int, stop: int, o: int) -> list[tuple[int, int]]:
