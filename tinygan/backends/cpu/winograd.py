@@ -62,7 +62,7 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
     y = np.empty((len(x), *window.grid, W.shape[3]), dtype=x.dtype)
 
     def work(start: int, stop: int) -> None:
-        tiles = Tiles(rows, columns, window, *W.shape[2:], x.dtype)
+        tiles = Tiles(rows, columns, window, W.shape[2], W.shape[3], x.dtype)
         for i, j in tiles.pieces(start, stop):
             tiles.read_image(x[i:j])
             for c, r, phases in tiles.groups:
@@ -82,7 +82,7 @@ def convolve_adjoint(
     x = np.empty((len(y), *hw, W.shape[2]), dtype=y.dtype)
 
     def work(start: int, stop: int) -> None:
-        tiles = Tiles(rows, columns, window, *W.shape[2:], y.dtype)
+        tiles = Tiles(rows, columns, window, W.shape[2], W.shape[3], y.dtype)
         for i, j in tiles.pieces(start, stop):
             tiles.read_outputs(y[i:j])
             for c, r, phases in tiles.groups:
