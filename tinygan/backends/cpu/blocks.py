@@ -52,7 +52,7 @@ def in_blocks(update: Callable[..., Any], *arrays: Array, scratch: int = 0) -> l
             i, j = k * rows, min((k + 1) * rows, n)
             results[k] = update(*(a[i:j] for a in arrays), *(s[: j - i] for s in between))
 
-    share_out(part, count, least=2)
+    share_out(part, count, least=1)
     return results
 
 

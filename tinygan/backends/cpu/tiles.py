@@ -117,6 +117,15 @@ def groups_of(rows: Axis, columns: Axis) -> list[tuple[slice, slice, slice]]:
     return groups
 
 
+def clear_unwritten(products: np.ndarray, rows: Axis, columns: Axis) -> None:
+    """Set those of products (c, r, ..., P, k, o) to 0 that no group writes."""
+    for i, (f, g) in enumerate(phases_of(rows, columns)):
+        if f >= rows.full:
+            products[:, -1, ..., i, :, :] = 0.0
+        if g >= columns.full:
+            products[-1, ..., i, :, :] = 0.0
+
+
 class Tiles:
     """A few images at a time, cut into tiles: x -> V and y -> M, and the transposes V -> x and M -> y.
 
@@ -179,12 +188,8 @@ class Tiles:
 
     def write_image(self, x: np.ndarray, b: np.ndarray | None) -> None:
         """x = Bᵀ V B, plus b."""
-        rows, columns, k = self.rows, self.columns, self.k
-        for i, (f, g) in enumerate(self.phases):  # what no product wrote
-            if f >= rows.full:
-                self.v[:, -1, ..., i * k : (i + 1) * k] = 0.0
-            if g >= columns.full:
-                self.v[-1, ..., i * k : (i + 1) * k] = 0.0
+        rows, columns = self.rows, self.columns
+        clear_unwritten(self.v.reshape(*self.v.shape[:-1], -1, self.k, 1), rows, columns)
         _add_windows(columns, self.v.transpose(3, 1, 2, 4, 0, 5), self.strips.transpose(2, 0, 1, 3, 4))
         _add_windows(rows, self.strips.transpose(1, 2, 3, 0, 4), self.cells)
         top, _, left, _ = self.window.pads

@@ -28,7 +28,7 @@ import numpy as np
 
 from ...ops import Window
 from .threads import share_images, share_out
-from .tiles import OUTPUTS, Axis, Tiles, phases_of
+from .tiles import OUTPUTS, Axis, Tiles, clear_unwritten, phases_of
 
 ROWS = 128  # of the matrices M_cr of a batch, at least: products of fewer take as long as the plain sums
 LEAST = 1 << 17  # numbers in a core's part of all U_cr; over fewer, two cores lose more to each other than they gain
@@ -99,9 +99,14 @@ def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray
     shape = (*window.kernel, x.shape[3], y.shape[3])
     sums = []
 
+    def room() -> np.ndarray:
+        U = np.empty((columns.n, rows.n, rows.step * columns.step, *shape[2:]), x.dtype)
+        clear_unwritten(U, rows, columns)
+        return U
+
     def work(start: int, stop: int) -> None:
         tiles = Tiles(rows, columns, window, *shape[2:], x.dtype)
-        total = product = np.zeros((columns.n, rows.n, len(tiles.phases), *shape[2:]), x.dtype)
+        total = product = room()
         for i, j in tiles.pieces(start, stop):
             tiles.read_image(x[i:j])
             tiles.read_outputs(y[i:j])
@@ -110,7 +115,7 @@ def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray
             if product is not total:
                 total += product
             elif j < stop:
-                product = np.zeros_like(total)
+                product = room()
         sums.append((start, total))
 
     share_images(work, len(x), y.size * prod(shape[:3]))
