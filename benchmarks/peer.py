@@ -15,12 +15,13 @@ class System(NamedTuple):
     image_shape: tuple[int, int, int]
     batch: int
     loss: str = "cross-entropy"
+    options: dict[str, int] | None = None  # for that function, other than for the articles' networks
 
 
 def build(system: System):
     from tinygan import models
 
-    options = {} if system.model.startswith("dcgan") else {"batch_norm": False}
+    options = system.options or ({} if system.model.startswith("dcgan") else {"batch_norm": False})
     return getattr(models, system.model)(system.image_shape, **options)
 
 
@@ -42,6 +43,8 @@ def translate(network, *, inplace: bool = True):
         if isinstance(layer, layers.Reshape):
             h, w, c = layer.shape
             return nn.Unflatten(1, (c, h, w))
+        if type(layer) is layers.Dropout:
+            return nn.Dropout(layer.rate)
         kinds = {layers.Tanh: nn.Tanh, layers.Sigmoid: nn.Sigmoid, layers.Flatten: nn.Flatten}
         if type(layer) in kinds:
             return kinds[type(layer)]()

@@ -1,7 +1,9 @@
 """One full training step of each of the five systems, tinygan beside PyTorch on the CPU.
 
     pip install -e '.[bench]'
-    python benchmarks/systems_step.py                    # about eight minutes; prints the table that RESULTS.md keeps
+    python benchmarks/systems_step.py                    # about ten minutes; prints the table that RESULTS.md keeps
+    python benchmarks/systems_step.py --threads 1        # on one core
+    python benchmarks/systems_step.py --compiled         # beside torch.compile as well, which takes minutes to compile
     python benchmarks/systems_step.py --only dcgan64
 
 A step is: D on real and generated images, Adam; then G through the updated D from fresh noise, Adam. PyTorch runs the
@@ -9,7 +11,9 @@ same layers (translated one by one from tinygan's), eagerly, with its fused Adam
 memory layouts, and in two loops: *as usual*, in the way that DCGAN tutorials are written (fakes detached, D's parameter
 gradients computed in G's step although nobody reads them), and *tuned*, without that work. The faster layout counts.
 The libraries run in turn, each in a process of its own, so that a drift of the machine's speed meets both; ratios are
-medians over the rounds. Above 1, tinygan is faster.
+medians over the rounds. Above 1, tinygan is faster. *Compiled* is the tuned loop with forward passes, losses and Adams
+compiled. *Busy* is seconds of processor time for each second on the clock, tinygan's and PyTorch's: where it is far
+below the number of cores, somebody else was using them.
 
 The floor is the time that the operations of those matrix products whose results somebody reads would take at the rate
 of one large product (2048 x 2048 x 2048, NumPy's, measured in the same rounds), each counted as the plain sum of
@@ -21,13 +25,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
 from math import prod
 
-from peer import ADAM, Peer, System, build
+from peer import ADAM, Peer, System, build, compile_loop
 
 from tinygan.parallel.console import forgiving_streams
 
@@ -37,19 +42,24 @@ SYSTEMS = {
     "mlp": System("mlp", (28, 28, 1), 128),
     "dcgan64": System("dcgan64", (64, 64, 3), 64),
     "dcgan": System("dcgan", (32, 32, 3), 32),
+    "dcgan28": System("dcgan", (28, 28, 1), 64),
 }
 
 
-def median_ms(step, *, seconds: float) -> float:
-    """Median time of ``step`` in milliseconds, after a warm-up."""
+def timed(step, *, seconds: float) -> tuple[float, float]:
+    """Median time of ``step`` in milliseconds after a warm-up, and how many cores were busy meanwhile."""
     for _ in range(2):
         step()
-    times, end = [], time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < end:
+    times, used, began = [], time.process_time(), time.perf_counter()
+    while len(times) < 3 or time.perf_counter() < began + seconds:
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times)
+    return 1e3 * statistics.median(times), (time.process_time() - used) / (time.perf_counter() - began)
+
+
+def median_ms(step, *, seconds: float) -> float:
+    return timed(step, seconds=seconds)[0]
 
 
 def held_mb(which: str) -> float:
@@ -94,26 +104,53 @@ def run_tinygan(system: System, seconds: float) -> dict[str, float]:
     adams = [optim.Adam(network, ADAM["lr"], *ADAM["betas"]) for network in (G, D)]
     gan = GAN(G, D, noise_dim=100, loss=loss, g_optimizer=adams[0], d_optimizer=adams[1])
     real = np.random.default_rng(0).uniform(-1, 1, (system.batch, *system.image_shape)).astype(np.float32)
-    measured = {"tinygan": median_ms(lambda: gan.step(real), seconds=seconds), "memory": held_mb("VmHWM") - before}
+    ms, busy = timed(lambda: gan.step(real), seconds=seconds)
+    measured = {"tinygan": ms, "busy": busy, "memory": held_mb("VmHWM") - before}
     a = np.random.default_rng(0).standard_normal((2048, 2048), dtype=np.float32)
     out = np.empty_like(a)
     product = median_ms(lambda: np.matmul(a, a, out=out), seconds=1.0)
     return {**measured, "peak": 2 * 2048**3 / product / 1e6, "operations": operations(system)}
 
 
-def run_torch(system: System, seconds: float, layout: str) -> dict[str, float]:
+def run_torch(system: System, seconds: float, layout: str, compiled: bool) -> dict[str, float]:
     import torch  # noqa: F401  (before its memory is counted)
 
     before = held_mb("VmRSS")
     peer = Peer(system, layout)
-    measured = {"usual": median_ms(peer.usual, seconds=seconds / 2), "memory": held_mb("VmHWM") - before}
-    return {**measured, "tuned": median_ms(peer.tuned, seconds=seconds / 2)}
+    ms, busy = timed(peer.usual, seconds=seconds / 2)
+    measured = {"usual": ms, "busy": busy, "memory": held_mb("VmHWM") - before}
+    measured["tuned"] = median_ms(peer.tuned, seconds=seconds / 2)
+    if compiled:
+        measured["compiled"] = median_ms(compile_loop(peer), seconds=seconds / 2)
+    return measured
 
 
-def turn(script: str, which: str, name: str, seconds: float) -> dict[str, float]:
+def turn(script: str, which: str, name: str, seconds: float, *more: str) -> dict[str, float]:
     """What ``script`` measures of tinygan, or of PyTorch in one of its layouts, in a process of its own."""
-    command = [sys.executable, script, "--turn", which, "--only", name, "--seconds", str(seconds)]
+    command = [sys.executable, script, "--turn", which, "--only", name, "--seconds", str(seconds), *more]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def row(
+    name: str, rounds: list[tuple[dict[str, float], dict[str, float]]], loops: list[str]
+) -> tuple[str, list[float]]:
+    """A line of the table from (tinygan's, PyTorch's) figures of each round, and the ratio of each loop."""
+    system, (ours, theirs) = SYSTEMS[name], zip(*rounds, strict=True)
+    cells, ratios = [], []
+    for loop in loops:
+        each = [b[loop] / a["tinygan"] for a, b in rounds]
+        ratios.append(statistics.median(each))
+        median = statistics.median(b[loop] for b in theirs)
+        cells.append(f"{median:.0f} | **{ratios[-1]:.2f}** ({min(each):.2f} - {max(each):.2f})")
+    floors = [a["operations"] / a["peak"] / 1e6 for a in ours]
+    reached = statistics.median(floor / a["tinygan"] for floor, a in zip(floors, ours, strict=True))
+    busy, memory = ([statistics.median(m[key] for m in side) for side in (ours, theirs)] for key in ("busy", "memory"))
+    line = (
+        f"| {name} {'x'.join(map(str, system.image_shape))}, {system.batch} | "
+        f"{statistics.median(a['tinygan'] for a in ours):.0f} | {' | '.join(cells)} | {busy[0]:.2f}, {busy[1]:.2f} | "
+        f"{statistics.median(floors):.0f} | {reached:.0%} | {memory[0]:.0f} | {memory[1]:.0f} |"
+    )
+    return line, ratios
 
 
 def main() -> None:
@@ -121,42 +158,39 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often the two take turns (default: 3)")
     parser.add_argument("--seconds", type=float, default=6.0, help="for each measurement (default: 6)")
     parser.add_argument("--only", choices=list(SYSTEMS), help="only this system")
+    parser.add_argument("--threads", type=int, help="cores for each library (default: all)")
+    parser.add_argument("--compiled", action="store_true", help="beside torch.compile as well")
     parser.add_argument("--turn", choices=["tinygan", "first", "last"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.turn:
-        system = SYSTEMS[args.only]
+        system, seconds = SYSTEMS[args.only], args.seconds
         ours = args.turn == "tinygan"
-        print(json.dumps(run_tinygan(system, args.seconds) if ours else run_torch(system, args.seconds, args.turn)))
+        print(
+            json.dumps(run_tinygan(system, seconds) if ours else run_torch(system, seconds, args.turn, args.compiled))
+        )
         return
+    if args.threads:
+        os.environ["OMP_NUM_THREADS"] = str(args.threads)
 
-    heads = "system, batch|tinygan ms|PyTorch as usual|ratio|tuned|ratio|floor ms|reached|memory MB|PyTorch's"
-    print(f"| {heads.replace('|', ' | ')} |\n{'|---' * 10}|", flush=True)
-    means: list[tuple[float, float]] = []
+    loops = ["usual", "tuned", *(["compiled"] if args.compiled else [])]
+    of_loops = "|".join(f"PyTorch {'as ' if loop == 'usual' else ''}{loop}|ratio" for loop in loops)
+    heads = f"system, batch|tinygan ms|{of_loops}|busy|floor ms|reached|memory MB|PyTorch's"
+    print(f"| {heads.replace('|', ' | ')} |\n{'|---' * (heads.count('|') + 1)}|", flush=True)
+    means = []
     for name in [args.only] if args.only else SYSTEMS:
-        system = SYSTEMS[name]
         rounds = []
         for _ in range(args.rounds):
-            measured, *layouts = (turn(__file__, which, name, args.seconds) for which in ("tinygan", "first", "last"))
-            rounds.append((measured, min(layouts, key=lambda measured: measured["usual"])))
-        ours = [measured["tinygan"] for measured, _ in rounds]
-        floors = [measured["operations"] / measured["peak"] / 1e6 for measured, _ in rounds]
-        cells, ratios = [], []
-        for loop in ("usual", "tuned"):
-            theirs = [other[loop] for _, other in rounds]
-            each = [b / a for a, b in zip(ours, theirs, strict=True)]
-            ratios.append(statistics.median(each))
-            cells.append(f"{statistics.median(theirs):.0f} | **{ratios[-1]:.2f}** ({min(each):.2f} - {max(each):.2f})")
-        means.append((ratios[0], ratios[1]))
-        reached = statistics.median(floor / ms for floor, ms in zip(floors, ours, strict=True))
-        memory = [statistics.median(m["memory"] for m in side) for side in zip(*rounds, strict=True)]
-        print(
-            f"| {name} {'x'.join(map(str, system.image_shape))}, {system.batch} | {statistics.median(ours):.0f} | "
-            f"{' | '.join(cells)} | {statistics.median(floors):.0f} | {reached:.0%} | "
-            f"{memory[0]:.0f} | {memory[1]:.0f} |",
-            flush=True,
-        )
-    usual, tuned = (statistics.geometric_mean(column) for column in zip(*means, strict=True))
-    print(f"\nGeometric mean: {usual:.2f} as usual, {tuned:.2f} tuned.")
+            more = ["--compiled"] if args.compiled else []
+            ours, *layouts = (
+                turn(__file__, which, name, args.seconds, *more) for which in ("tinygan", "first", "last")
+            )
+            fastest = min(layouts, key=lambda measured: measured["usual"])
+            rounds.append((ours, {**fastest, **{loop: min(m[loop] for m in layouts) for loop in loops}}))
+        line, ratios = row(name, rounds, loops)
+        means.append(ratios)
+        print(line, flush=True)
+    columns = (statistics.geometric_mean(column) for column in zip(*means, strict=True))
+    print(f"\nGeometric mean: {', '.join(f'{mean:.2f} {loop}' for mean, loop in zip(columns, loops, strict=True))}.")
 
 
 if __name__ == "__main__":
