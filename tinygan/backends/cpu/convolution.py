@@ -74,6 +74,8 @@ def convolve_adjoint(
 ) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve_adjoint`: columns are made and added to their pixels piece by piece."""
     (kh, kw), (sh, sw), (top, bottom, left, _), (ho, wo) = window
+    if W.shape[2] > FEW and (back := _reversed(window, hw)):
+        return convolve(y, np.ascontiguousarray(W[::-1, ::-1].swapaxes(2, 3)), back, b)
     if winograd.saves(window, W.shape, len(y), y.dtype):
         return winograd.convolve_adjoint(y, W, hw, window, b)
     if W.shape[2] <= FEW:
@@ -106,6 +108,15 @@ def convolve_adjoint(
 
     share_images(work, len(y), y.size * W[..., 0].size)
     return x
+
+
+def _reversed(window: Window, hw: tuple[int, int]) -> Window | None:
+    """In steps of 1, the adjoint is itself a convolution, of y with the kernel turned round, which reads where the
+    adjoint would add; None in other steps, or where zeros around the image are more than a kernel reaches."""
+    (kh, kw), stride, (top, _, left, _), (ho, wo) = window
+    first = kh - 1 - top, kw - 1 - left
+    pads = (first[0], hw[0] + kh - 1 - first[0] - ho, first[1], hw[1] + kw - 1 - first[1] - wo)
+    return Window((kh, kw), (1, 1), pads, hw) if stride == (1, 1) and min(pads) >= 0 else None
 
 
 def _convolve_adjoint_to_few_channels(

@@ -30,6 +30,7 @@ from ...ops import Window
 from .threads import share_images, share_out
 from .tiles import OUTPUTS, Axis, Tiles, clear_unwritten, phases_of
 
+FEWER = 0.5  # of the plain sum's products
 ROWS = 128  # of the matrices M_cr of a batch, at least: products of fewer take as long as the plain sums
 LEAST = 1 << 17  # numbers in a core's part of all U_cr; over fewer, two cores lose more to each other than they gain
 LONG = 1 << 14  # numbers in a row of a small product; BLAS has no fast way for longer ones
@@ -51,7 +52,7 @@ def saves(window: Window, shape: tuple[int, ...], images: int, dtype: np.dtype) 
     if shape[2] < 32 or shape[3] < 16 or dtype not in (np.float32, np.float64):
         return False
     rows, columns = axes(window, dtype)
-    fewer = rows.products * columns.products < 0.42 * kh * kw * ho * wo
+    fewer = rows.products * columns.products < FEWER * kh * kw * ho * wo
     return fewer and images * rows.tiles * columns.tiles >= ROWS
 
 
