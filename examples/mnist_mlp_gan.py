@@ -53,7 +53,7 @@ def main(flags):
     gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
 
     describe(images, gan)
-    return train(gan, images, **training_options(flags))
+    return train(gan, images, **training_options(flags, images))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from .network import Sequential
 from .ops import get_xp, to_backend, to_numpy
 
 if TYPE_CHECKING:
-    from . import checkpoints, data, models, parallel, penalties, runs, testing
+    from . import checkpoints, data, metrics, models, parallel, penalties, runs, testing
     from .layers import initializers
     from .runs import plotting, schedules
     from .runs.trained import load_trained
@@ -38,6 +38,7 @@ _LOADED_WHEN_USED = {
     "data": "tinygan.data",
     "initializers": "tinygan.layers.initializers",
     "load_trained": "tinygan.runs.trained:load_trained",
+    "metrics": "tinygan.metrics",
     "models": "tinygan.models",
     "parallel": "tinygan.parallel",
     "penalties": "tinygan.penalties",
@@ -59,6 +60,7 @@ __all__ = [
     "layers",
     "load_trained",
     "losses",
+    "metrics",
     "models",
     "optim",
     "parallel",

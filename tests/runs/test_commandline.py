@@ -22,10 +22,13 @@ from support.small_runs import assert_same_files, contents, small_data
 from tinygan import GAN, checkpoints, losses, optim
 from tinygan import ops as registry
 from tinygan.backends import loading
-from tinygan.errors import DataError
+from tinygan.data import load
+from tinygan.data.arrays import from_array
+from tinygan.errors import ArgumentError, DataError, ShapeError
 from tinygan.layers import Dense
 from tinygan.network import Sequential
 from tinygan.parallel import ALONE
+from tinygan.runs import judging
 from tinygan.runs.commandline import (
     LOSSES,
     OPTIMIZERS,
@@ -94,6 +97,14 @@ def dcgan():
 
 def settings_of(folder):
     return json.loads((folder / "config.json").read_text())["settings"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_samples():
+    """As few as can be judged, so that these tests are about command lines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "SAMPLES", 20)
+        yield
 
 
 # ---- flags ---------------------------------------------------------------------------------------------------------
@@ -352,8 +363,41 @@ def test_another_optimizer_comes_with_its_own_numbers():
 
 
 def test_a_recipe_decides_the_range_of_images():
-    assert training_options(flags_of())["low"] == -1.0
-    assert training_options(flags_of(recipes=[replace(RECIPE, low=0.0)]))["low"] == 0.0
+    images = from_array(np.zeros((30, 8, 8), np.uint8))
+    for recipe, low in ((RECIPE, -1.0), (replace(RECIPE, low=0.0), 0.0)):
+        options = training_options(flags_of(recipes=[replace(recipe, data="pictures")]), images)
+        assert options["low"] == options["judge"].low == low
+
+
+@pytest.mark.parametrize(
+    ("line", "shape", "name"),
+    [
+        ("--data digits", (28, 28), "tinygan's classifier of digits, 1"),
+        ("--data digits --judge random", (28, 28), "random convolutions 0, 1 channel"),
+        ("--data digits --size 16", (16, 16), "random convolutions 0, 1 channel"),
+        ("--data shapes", (64, 64), "random convolutions 0, 3 channels"),
+        ("--data digits --judge none", (28, 28), None),
+    ],
+)
+def test_samples_are_judged_by_what_fits_the_data(line, shape, name, tmp_path):
+    flags = flags_of(*line.split())
+    images = load(flags.data, split="test", **data_options(flags))
+    assert images.image_shape[:2] == shape
+    judge = training_options(flags, images)["judge"]
+    assert (judge.name if judge else None) == name
+
+
+def test_a_few_pictures_of_ones_own_are_not_judged():
+    few = from_array(np.zeros((19, 8, 8), np.uint8))
+    assert training_options(flags_of("--data", "pictures"), few)["judge"] is None
+    with pytest.raises(ArgumentError, match="has 19 images; to judge beside, 20 are the least"):
+        training_options(flags_of("--data", "pictures", "--judge", "random"), few)
+
+
+def test_digits_of_another_size_cannot_be_judged_as_digits():
+    images = load("digits", split="test", size=16)
+    with pytest.raises(ShapeError, match=r"expected images \(N, 28, 28, 1\)"):
+        training_options(flags_of("--data", "digits", "--size", 16, "--judge", "digits"), images)
 
 
 def test_one_of_several_recipes():
@@ -462,8 +506,7 @@ def test_the_example_from_its_command_line(tmp_path):
     folder = tmp_path / "runs" / "mnist_mlp_gan"
     actual = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     frames = {f"samples/step_{t:06d}.png" for t in (0, 10, 20)}
-    others = {"config.json", "losses.csv", "losses.png", "film.gif", "samples.png", "checkpoint.safetensors"}
-    assert actual == frames | others
+    assert actual == frames | FILES - {"samples"}
     config = json.loads((folder / "config.json").read_text())
     assert config["settings"]["data"] == "digits"
     assert config["run"]["data"]["shape"] == [60000, 28, 28, 1]
@@ -476,6 +519,7 @@ def test_the_example_from_its_command_line(tmp_path):
 
 
 FILES = {"config.json", "losses.csv", "losses.png", "film.gif", "samples.png", "samples", "checkpoint.safetensors"}
+FILES |= {"metrics.csv", "metrics.png", "best.safetensors"}
 
 
 def test_every_system_runs_and_goes_on(system, tmp_path, images, capsys):

@@ -7,7 +7,7 @@ An example states its recipe as default values and leaves the rest to :func:`lau
         generator, discriminator = ...  # made for images.image_shape, with flags.noise_dim, flags.width and flags.seed
         gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
         describe(images, gan)
-        return train(gan, images, **training_options(flags))
+        return train(gan, images, **training_options(flags, images))
 
     if __name__ == "__main__":
         launch(main, __doc__, Recipe(name="my_gan", epochs=10, lr=5e-4))
@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from ..backends import best_backend, device_of, get_ops, set_precision
-from ..data import ImageData, steps_per_epoch
+from ..data import ImageData, load, steps_per_epoch
 from ..data.folder import MARK
 from ..errors import TinyGANError
 from ..gan import GAN
 from ..losses import Labelled
+from ..metrics import LEAST, Judge, digits
 from ..network import Sequential
 from ..parallel import ALONE, Group
 from ..parallel.console import forgiving_streams, say
@@ -34,6 +35,9 @@ from .flags import LOSSES, OF_THIS_START, ONCE, OPTIMIZERS, loss_of, optimizer_o
 from .recipe import Recipe, make_parser, recorded_flags
 from .record import CHECKPOINT, read_checkpoint
 from .writer import require_free
+
+JUDGED = 5000  # real images that samples are judged beside
+DIGITS = ("mnist", "digits")  # names of data whose images the classifier of digits knows
 
 
 def parse(doc: str | None, *recipes: Recipe, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -129,12 +133,23 @@ def gan_options(
     }
 
 
-def training_options(flags: argparse.Namespace) -> dict[str, Any]:
-    """Return those keyword arguments of :func:`tinygan.train` that the flags decide."""
+def training_options(flags: argparse.Namespace, images: ImageData) -> dict[str, Any]:
+    """Return those keyword arguments of :func:`tinygan.train` that the flags decide, for training on ``images``."""
     passed = ["out", "resume", "overwrite", "epochs", "steps", "batch_size", "seed", "low"]
-    passed += ["sample_every", "checkpoint_every"]
+    passed += ["sample_every", "checkpoint_every", "judge_every"]
     settings = {key: value for key, value in vars(flags).items() if key not in OF_THIS_START}
-    return {**{key: getattr(flags, key) for key in passed}, "settings": settings}
+    return {**{key: getattr(flags, key) for key in passed}, "settings": settings, "judge": _judge(flags, images)}
+
+
+def _judge(flags: argparse.Namespace, images: ImageData) -> Judge | None:
+    """The judge that --judge asks for, beside the images that the data set keeps for tests, if it does."""
+    if flags.judge == "none" or (flags.judge == "auto" and len(images) < LEAST):
+        return None
+    known = flags.data in ("auto", "mnist", "fashion", "digits", "shapes")
+    held_out = load(flags.data, split="test", **data_options(flags)) if known else images
+    by_digits = flags.judge == "digits" or (images.name in DIGITS and images.image_shape == (28, 28, 1))
+    by_digits = by_digits and flags.judge != "random"
+    return Judge(held_out, digits() if by_digits else None, n=JUDGED, low=flags.low)
 
 
 def describe(images: ImageData, gan: GAN) -> None:

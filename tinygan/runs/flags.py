@@ -100,8 +100,10 @@ OPTIMIZERS: dict[str, dict[str, float | None]] = {
 
 SCHEDULES: dict[str, Callable[..., Schedule] | None] = {"constant": None, "linear": linear, "cosine": cosine}
 
+JUDGES = ["auto", "digits", "random", "none"]
+
 #: What runs were made with before there were flags for it; they can be resumed whatever a recipe says now.
-ONCE = {"penalty": "none", "weight_clip": None, "lr_schedule": "constant", "precision": "fp32"}
+ONCE = {"penalty": "none", "weight_clip": None, "lr_schedule": "constant", "precision": "fp32", "judge": "none"}
 
 #: How a program was started and where it writes: said on each command line anew, and neither recorded nor resumed.
 OF_THIS_START = {"out", "cache", "resume", "overwrite"}

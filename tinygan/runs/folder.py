@@ -7,6 +7,7 @@
     samples.png               what G makes of fixed noise now
     samples/step_000500.png   what it made of the same noise at intervals
     film.gif                  these pictures in a row
+    metrics.csv, metrics.png, best.safetensors    of a run that is judged, see :mod:`tinygan.runs.judging`
 
 Every file is put in place whole, except losses.csv, which grows; on resuming it is made anew from the checkpoint, and
 pictures younger than the checkpoint go. So a run may be killed at any moment: resumed, it ends with the same bytes in
@@ -41,9 +42,10 @@ from ..gan import GAN, Losses
 from ..parallel.console import say
 from . import plotting, state
 from .identity import as_json, identity, require_same_run
+from .judging import Judging
 from .outputs import LossTable, attempt, on_host
-from .place import Place
-from .record import read_checkpoint
+from .place import Place, step_in
+from .record import read_checkpoint, step_of
 from .writer import Writer
 
 
@@ -57,6 +59,7 @@ class Run(Place):
     gan, data, batch_size, seed : what is trained on what; recorded, and compared when a run is resumed.
     low, high : the values of black and white in images.
     settings : JSON-like values to record besides, such as command-line flags.
+    judging : of a run whose samples are judged.
 
     Attributes
     ----------
@@ -79,19 +82,23 @@ class Run(Place):
         low: float = -1.0,
         high: float = 1.0,
         settings: Mapping[str, Any] | None = None,
+        judging: Judging | None = None,
     ) -> None:
         if not isinstance(gan, GAN) or not isinstance(data, ImageData):
             made = f"got {type(gan).__name__} and {type(data).__name__}"
             raise ArgumentError(f"Run: expected a tinygan.GAN and tinygan.data.ImageData, {made}.")
         if not (settings is None or isinstance(settings, Mapping)):
             raise ArgumentError(f"Run: settings must be a dict of what to record, got {settings!r:.200}.")
+        if not (judging is None or isinstance(judging, Judging)):
+            raise ArgumentError(f"Run: judging must be a Judging of tinygan.runs, got {judging!r:.200}.")
         batch_size = positive_int(batch_size, "Run: batch_size")
         super().__init__(checkpoints.as_path(folder, "Run: folder"))
         self.gan, (self.low, self.high) = gan, check_range(low, high)
         self.steps_per_epoch = len(data) // (batch_size * gan.d_steps)
         self.settings = {key: as_json(key, value) for key, value in (settings or {}).items()}
         seed = check_seed(seed, "train")
-        self.identity = json.loads(json.dumps(identity(gan, data, batch_size, seed, low, high)))
+        self.judging = judging or Judging(None, gan)
+        self.identity = json.loads(json.dumps(identity(gan, data, batch_size, seed, low, high) | self.judging.names))
         # A key that nobody else uses, see tinygan.data.epoch_order
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3, 0)))
         self.noise = gan.noise(plotting.images_shown(data.image_shape), rng=rng)
@@ -122,17 +129,12 @@ class Run(Place):
             )
         self._picture()  # refuses whatever cannot be drawn, before anything is written
         self._take_folder()
-        files = [self.checkpoint, self.config, self.csv, self.curves, self.picture, self.film, *self._frames()]
-        existing = [file for file in files if checkpoints.exists(file)]
+        existing = [file for file in self.files() if checkpoints.exists(file)]
         if existing and not overwrite:
-            what = (
-                f"a run of {_step_of(self.checkpoint)} steps"
-                if self.checkpoint in existing
-                else f"a {existing[0].name}"
-            )
+            begun = f"a run of {step_of(self.checkpoint)} steps" if self.checkpoint in existing else ""
             raise ArgumentError(
-                f"{self.folder} holds {what} already. Go on with it (--resume, resume=True), replace it "
-                "(--overwrite, overwrite=True), or choose another folder (--out, out=...)."
+                f"{self.folder} holds {begun or f'a {existing[0].name}'} already. Go on with it (--resume, "
+                "resume=True), replace it (--overwrite, overwrite=True), or choose another folder (--out, out=...)."
             )
         self.save()  # in place of an earlier one, which is lost only when this one is written
         for file in (file for file in existing if file != self.checkpoint):
@@ -161,14 +163,16 @@ class Run(Place):
             )
         if losses.shape[1] != len(self.columns) or losses.dtype != self.losses.dtype:
             raise CheckpointError(f"{self.checkpoint}: does not hold the losses of its {about['step']:,} steps.")
+        scores, best = self.judging.of_arrays(arrays, str(self.checkpoint))
         optimizers = self.gan.g_optimizer, self.gan.d_optimizer
         rates = [optimizer.lr for optimizer in optimizers]
         state.load_state(self.gan, arrays, about, source=str(self.checkpoint))
         for optimizer, lr in zip(optimizers, rates, strict=True):
             optimizer.lr = lr  # a lower one may be what a run needs to get further
         self.losses, self.saved = losses, self.gan.t
-        for frame in self._frames():
-            if _step_in(frame) > self.saved:
+        self.judging.scores, self.judging.best = scores, best
+        for frame in self.pictures():
+            if step_in(frame) > self.saved:
                 self._attempt(self.frames, partial(checkpoints.patiently, frame.unlink))
         self._begin()
 
@@ -176,6 +180,7 @@ class Run(Place):
         """Write what follows from the checkpoint."""
         self._attempt(self.csv, lambda: self.table.write(self.csv, self.losses))
         self._attempt(self.config, self._write_configuration)
+        self.judging.write(self, self._attempt, best=True)
         if self.saved == 0:
             self.sample(keep=True)
 
@@ -208,6 +213,11 @@ class Run(Place):
         self.losses = np.concatenate([self.losses, rows])
         self._attempt(self.csv, lambda: self.table.write(self.csv, self.losses))
 
+    def judge(self) -> None:
+        """Ask the judge of this step's samples, and write what it says."""
+        self.judging.look()
+        self.judging.write(self, self._attempt)
+
     def sample(self, *, keep: bool = False) -> None:
         """Draw samples.png; with ``keep`` also a picture of this step, for the film."""
         self._attempt(self.picture, self._write_samples)
@@ -233,7 +243,7 @@ class Run(Place):
         with suppress(OSError):  # somebody may have moved it away
             self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            checkpoints.write(self.checkpoint, {**arrays, "losses": self.losses}, about)
+            checkpoints.write(self.checkpoint, {**arrays, "losses": self.losses, **self.judging.arrays()}, about)
         except CheckpointError as error:
             raise CheckpointError(f"{error}{self.way_back() if self.gan.t else ''}") from error
         self.saved = self.gan.t
@@ -257,12 +267,14 @@ class Run(Place):
 
     def keep(self) -> None:
         """Write the checkpoint if that can be done; :meth:`finish` tries again."""
-        self._attempt(self.checkpoint, self.save)
+        if self._attempt(self.checkpoint, self.save):
+            self.judging.write(self, self._attempt, best=True)
 
     def draw(self) -> None:
-        """Draw the loss curves and the film, which ends with samples.png."""
+        """Draw the curves and the film, which ends with samples.png."""
         self._attempt(self.curves, self._draw_losses)
         self._attempt(self.film, self._make_film)
+        self.judging.draw(self, self._attempt)
 
     def _draw_losses(self) -> None:
         title = " + ".join(repr(part) for part in (self.gan.loss, *self.gan.penalties))
@@ -275,7 +287,7 @@ class Run(Place):
         plotting.save_loss_curves(self.curves, losses, loss=self.gan.loss, title=title)
 
     def _make_film(self) -> None:
-        frames: list[Any] = [frame for frame in self._frames() if _step_in(frame) != self.gan.t]
+        frames: list[Any] = [frame for frame in self.pictures() if step_in(frame) != self.gan.t]
         if self.latest or self.picture.is_file():
             frames.append(io.BytesIO(self.latest) if self.latest else self.picture)
         if left_out := plotting.save_film(self.film, frames):
@@ -284,6 +296,8 @@ class Run(Place):
     def finish(self) -> None:
         """Draw everything as it is at the end, and make what is missing; CheckpointError if the end is not kept."""
         self.sample()
+        self.judging.finish()
+        self.judging.write(self, self._attempt, best=True)
         self.draw()
         if not self.config.is_file():
             self._attempt(self.config, self._write_configuration)
@@ -291,9 +305,6 @@ class Run(Place):
             self.save()
 
     # ---- small things ----------------------------------------------------------------------------------------------
-
-    def _frames(self) -> list[Path]:
-        return sorted((f for f in self.frames.glob("step_*.png") if f.stem[5:].isdecimal()), key=_step_in)
 
     def _configuration(self) -> dict[str, Any]:
         G, D = self.gan.generator, self.gan.discriminator
@@ -305,15 +316,3 @@ class Run(Place):
             **{name: table.splitlines() for name, table in tables.items()},
             "versions": {"tinygan": __version__, "numpy": np.__version__, "python": platform.python_version()},
         }
-
-
-def _step_in(frame: Path) -> int:
-    """500 of samples/step_000500.png."""
-    return int(frame.stem.removeprefix("step_"))
-
-
-def _step_of(checkpoint: Path) -> str:
-    try:
-        return f"{read_checkpoint(checkpoint)[1]['step']:,}"
-    except CheckpointError:
-        return "an unknown number of"

@@ -39,3 +39,20 @@ class Place:
     picture = property(lambda self: self.folder / "samples.png")
     frames = property(lambda self: self.folder / "samples")
     config = property(lambda self: self.folder / "config.json")
+    scores = property(lambda self: self.folder / "metrics.csv")
+    score_curves = property(lambda self: self.folder / "metrics.png")
+    best = property(lambda self: self.folder / "best.safetensors")
+
+    def files(self) -> list[Path]:
+        """All that a run writes, the checkpoint first."""
+        files = [self.checkpoint, self.config, self.csv, self.curves, self.picture, self.film]
+        return [*files, self.scores, self.score_curves, self.best, *self.pictures()]
+
+    def pictures(self) -> list[Path]:
+        """Those of the way, in the order of their steps."""
+        return sorted((f for f in self.frames.glob("step_*.png") if f.stem[5:].isdecimal()), key=step_in)
+
+
+def step_in(picture: Path) -> int:
+    """500 of samples/step_000500.png."""
+    return int(picture.stem.removeprefix("step_"))

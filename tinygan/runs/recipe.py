@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from ..backends.loading import PRECISIONS
 from ..errors import CheckpointError
 from .flags import (
+    JUDGES,
     LOSSES,
     OF_THIS_START,
     OPTIMIZERS,
@@ -33,6 +34,7 @@ what it writes into the output folder:
   samples.png              a grid of samples from fixed noise; on the way there samples/step_000500.png, ...
   film.gif                 these grids in a row
   losses.png, losses.csv   the loss curves, and both losses of every step
+  metrics.png, metrics.csv how good the samples are; best.safetensors, G's weights when they were best
   config.json              all flags, the networks, the versions
   checkpoint.safetensors   all that is needed to go on
 
@@ -89,6 +91,8 @@ class Recipe:
     precision: str = "fp32"
     sample_every: int = 100
     checkpoint_every: int = 500
+    judge: str = "auto"
+    judge_every: int = 500
 
     @property
     def out(self) -> Path:
@@ -170,6 +174,9 @@ def make_parser(doc: str | None, recipe: Recipe, models: Sequence[str] = ()) -> 
     add("--out", path, "FOLDER", "output folder")
     add("--sample-every", count, "N", "steps from one picture to the next")
     add("--checkpoint-every", count, "N", "steps from one checkpoint to the next")
+    text = "what samples are judged by: digits (a classifier), random (convolutions), auto (digits if these are), none"
+    add("--judge", JUDGES, None, text)
+    add("--judge-every", count, "N", "steps from one time that they are judged to the next")
     again = group.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the output folder")

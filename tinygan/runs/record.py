@@ -91,3 +91,11 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     if losses.size and np.isnan(losses).all():
         raise CheckpointError(f"{path}: is damaged, all its losses are NaN. Use a copy.")
     return arrays, about
+
+
+def step_of(checkpoint: Path) -> str:
+    """How many steps a run has taken, in words."""
+    try:
+        return f"{read_checkpoint(checkpoint)[1]['step']:,}"
+    except CheckpointError:
+        return "an unknown number of"

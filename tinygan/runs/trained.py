@@ -93,7 +93,7 @@ def load_trained(folder: str | Path, *, classes: Iterable[type[Layer]] | Mapping
     if not checkpoints.exists(path):
         raise CheckpointError(f"{path}: there is no checkpoint; give the folder of a run, such as runs/mnist_mlp_gan.")
     arrays, about = read_checkpoint(path)
-    require_sound({key: array for key, array in arrays.items() if key != "losses"}, str(path))
+    require_sound({key: array for key, array in arrays.items() if key not in ("losses", "scores")}, str(path))
     networks, identity = _grouped(arrays), about["identity"]
     try:
         for key in NETWORKS:

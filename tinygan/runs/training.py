@@ -24,12 +24,14 @@ from ..errors import ArgumentError, NonFiniteError, positive_int
 from ..errors import seed as check_seed
 from ..gan import GAN, Losses
 from ..layers.starting import flag
+from ..metrics import Judge
 from ..ops import Array, ops_of
 from ..parallel import Group, Together, joined, require_alike
 from ..parallel.console import say
 from ..parallel.mpi import world
 from .fit import last_step, require_an_image_each, require_reach, try_out
 from .folder import Run
+from .judging import Judging
 from .outputs import attempt
 from .progress import Progress
 from .signals import Signals
@@ -57,6 +59,8 @@ def train(
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
     callback: Callable[[GAN, Losses], object] | None = None,
+    judge: Judge | None = None,
+    judge_every: int = 500,
     group: Group | None = None,
 ) -> Path:
     """Train ``gan`` on ``data`` up to a number of steps; return the folder with all that came of it.
@@ -84,6 +88,8 @@ def train(
         or written: ``gan.t`` is the number of the step; reading a loss on a GPU waits for it. Its result is ignored,
         and an exception ends the run. It may change what it likes; whether a resumed run is then the same is its own
         affair.
+    judge : what says how good the samples are (:class:`tinygan.metrics.Judge`), each ``judge_every`` steps and at the
+        end, in the files that :mod:`tinygan.runs.judging` lists; a run that goes on must be judged by the same.
     group : the processes that train together; None: all that mpiexec started, or this one alone.
 
     Raises
@@ -138,7 +144,9 @@ def train(
     require_an_image_each(group, batch_size)
     try_out(gan, data, max(len(_rows_of_process(group, batch_size)), min(batch_size, 2)), low, high)
     require_reach(gan, low, high)
-    run = Run(out, gan, data, batch_size=batch_size, seed=seed, low=low, high=high, settings=settings)
+    judging = Judging(judge, gan, every=judge_every, seed=seed)
+    about = {"batch_size": batch_size, "seed": seed}
+    run = Run(out, gan, data, **about, low=low, high=high, settings=settings, judging=judging)
     require_alike(group, lambda: run.identity, "data or settings")
     with joined(gan, group) as together, run:
         group.first(lambda: run.resume(last) if resume else run.start(overwrite=overwrite))
@@ -158,6 +166,8 @@ def train(
                     loop.leave(error)
                     raise
             group.first(run.finish)
+            if len(judging.rows):
+                bar.say(judging.summary())
             if gan.t < last:
                 bar.say(f"stopped at step {gan.t} of {last}, which is kept in {run.checkpoint}; --resume goes on")
         finally:
@@ -194,14 +204,17 @@ class _Loop:
         """Take the next step, which is the last one if it shall ``stop``, and do what is due."""
         run, group, t = self.run, self.group, self.run.gan.t + 1
         sample, keep = t % self.sample_every == 0, stop or t % self.checkpoint_every == 0 or t == self.last
-        look = sample or keep or t % LOOK_EVERY == 0
+        judged = run.judging.due(t)
+        look = sample or keep or judged or t % LOOK_EVERY == 0
         self._train(t, real, look or not self.waits)
         if self.callback:
             self.callback(run.gan, self.unread[-1])
         if look:
             self._read(t)
-        if sample or keep:
+        if sample or keep or judged:
             self._require_finite_state(t)
+        if judged:
+            group.first(run.judge)
         if sample and group.rank == 0:
             run.sample(keep=True)
         if keep:

@@ -1,0 +1,173 @@
+"""How good a run is, judged on the way: scores at intervals, their curves, and the best weights so far.
+
+    metrics.csv         a line for each time that samples were judged
+    metrics.png         the distances with their errors, and what the nearest neighbours say
+    best.safetensors    G's weights with the least Fréchet distance, of its average if the run keeps one
+
+All three are made from the checkpoint, which holds the scores and the best weights, and from the end of the run, which
+is judged too: only in the files, since a run that goes on has not ended there. The samples are made from the same noise
+each time, which is the run's own; training is not affected. A run that goes on is judged as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints import replace_file
+from ..errors import ArgumentError, CheckpointError, NonFiniteError, ShapeError, positive_int
+from ..gan import GAN
+from ..layers.stored import require_same
+from ..metrics import LEAST, Estimate, Judge
+from . import plotting
+from .place import Place
+
+COLUMNS = ("step", "frechet", "kernel", "kernel_error", "precision", "recall", "density", "coverage")
+COLOURS = ("#1f77b4", "#d95f02", "#59a14f", "#8c6bb1")  # told apart by most colour-blind people
+SAMPLES = 2000  # that are judged on the way: half of a second to two
+BEST = "best."  # before the names of the best weights in a checkpoint
+
+
+class Judging:
+    """What a judge has said of a run, and when it is asked.
+
+    Parameters
+    ----------
+    judge : None for a run that is not judged.
+    every : steps from one time to the next.
+    samples : how many each time; None: 2,000.
+    """
+
+    def __init__(
+        self, judge: Judge | None, gan: GAN, *, every: int = 500, samples: int | None = None, seed: int = 0
+    ) -> None:
+        self.judge, self.gan = judge, gan
+        self.every = positive_int(every, "train: judge_every")
+        self.samples = SAMPLES if samples is None else positive_int(samples, "Judging: samples", least=LEAST)
+        self.scores = np.empty((0, len(COLUMNS)))
+        self.best: dict[str, np.ndarray] = {}
+        self.end: list[float] = []  # the row of the end, if no other has it
+        if judge is None:
+            return
+        if not isinstance(judge, Judge):
+            raise ArgumentError(f"train: judge must be a tinygan.metrics.Judge, got {judge!r:.200}.")
+        if judge.shape != gan.sample_shape:
+            raise ShapeError(f"train: the judge knows images of {judge.shape}, but G makes {gan.sample_shape}.")
+        # A key that nobody else uses, see tinygan.data.epoch_order
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3, 1)))
+        self.noise = gan.noise(self.samples, rng=rng)
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What must be the same when the run goes on."""
+        return {} if self.judge is None else {"judge": f"{self.judge.name}, {self.samples} samples"}
+
+    def due(self, t: int) -> bool:
+        return self.judge is not None and t % self.every == 0
+
+    def look(self) -> None:
+        """Judge the samples of this step, and keep what is said."""
+        row = self._row()
+        if not len(self.scores) or row[1] < self.scores[:, 1].min():
+            self.best = self._network().state_arrays()
+        self.scores = np.concatenate([self.scores, [row]])
+
+    def finish(self) -> None:
+        """Judge the end."""
+        if self.judge is not None and not (len(self.scores) and self.scores[-1, 0] == self.gan.t):
+            self.end = self._row()
+
+    def _row(self) -> list[float]:
+        assert self.judge is not None
+        scores = self.judge(self.gan.sample(z=self.noise))
+        row = [self.gan.t, scores.frechet, *scores.kernel, *(part.value for part in scores[2:6])]
+        if not np.isfinite(row).all():
+            raise NonFiniteError(f"train: the scores of step {self.gan.t} are not finite: {scores}.")
+        return row
+
+    @property
+    def rows(self) -> np.ndarray:
+        """All scores, that of the end too."""
+        return np.concatenate([self.scores, [self.end]]) if self.end else self.scores
+
+    def summary(self) -> str:
+        """The last scores beside those of real images, and where the best weights are from."""
+        assert self.judge is not None
+        t, frechet, kernel, error, *parts = self.rows[-1]
+        said = f"Fréchet {frechet:.3g} (real images: {self.judge.floor().frechet:.3g}), "
+        said += f"kernel {Estimate(kernel, error)}, "
+        said += ", ".join(f"{name} {part:.2f}" for name, part in zip(COLUMNS[4:], parts, strict=True))
+        best = self.rows[self.rows[:, 1].argmin()]
+        where = "" if best[0] == t else f"; best at step {best[0]:.0f}: Fréchet {best[1]:.3g}, in best.safetensors"
+        return f"judged by {self.judge.name}, {self.samples:,} samples: {said}{where}"
+
+    def _network(self) -> Any:
+        return self.gan.average.network if self.gan.average else self.gan.generator
+
+    # ---- in the checkpoint -------------------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        best = {BEST + key: array for key, array in self.best.items()}
+        return {"scores": self.scores, **best} if self.judge is not None else {}
+
+    def of_arrays(self, arrays: dict[str, np.ndarray], source: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Take the scores and the best weights out of a checkpoint's arrays; CheckpointError if they do not fit."""
+        best = {key.removeprefix(BEST): arrays.pop(key) for key in list(arrays) if key.startswith(BEST)}
+        scores = arrays.pop("scores", np.empty((0, len(COLUMNS))))
+        if scores.ndim != 2 or scores.shape[1] != len(COLUMNS) or not np.isfinite(scores).all():
+            raise CheckpointError(f"{source}: does not hold the scores of a run.")
+        if best:
+            network = self._network()
+            require_same(network.state_arrays(), best, source, never_zero=network.never_zero)
+        return scores, best
+
+    # ---- in files ----------------------------------------------------------------------------------------------------
+
+    def write(self, place: Place, attempt: Callable[..., bool], *, best: bool = False) -> None:
+        """Make metrics.csv, and with ``best`` best.safetensors, which must be no younger than the checkpoint."""
+        if self.judge is None:
+            return
+        if not len(rows := self.rows):
+            for path in (place.scores, place.best, place.score_curves):
+                attempt(path, partial(path.unlink, missing_ok=True))  # of an end that was none
+            return
+        lines = [",".join(COLUMNS), *(f"{int(t)},{','.join(f'{x:.6g}' for x in row)}" for t, *row in rows)]
+        attempt(place.scores, lambda: replace_file(place.scores, ("\n".join(lines) + "\n").encode()))
+        if best:
+            attempt(place.best, lambda: self._save_best(place.best))
+
+    def _save_best(self, path: Path) -> None:
+        """As :meth:`tinygan.Sequential.save`, which ``load`` of a network of the same layers reads."""
+        network = self._network().copy()
+        if not self.end or (len(self.scores) and self.scores[:, 1].min() <= self.end[1]):
+            network.load_state_arrays(self.best)
+        network.save(path)
+
+    def draw(self, place: Place, attempt: Callable[..., bool]) -> None:
+        if len(self.rows):
+            attempt(place.score_curves, lambda: self._draw(place.score_curves))
+
+    def _draw(self, path: Path) -> None:
+        """Above distances, with what real images score as a dashed line; below what the neighbours say."""
+        assert self.judge is not None
+        (steps, frechet, kernel, error, *parts), floor = self.rows.T, self.judge.floor()
+        with plotting.figure(path, size=(8, 7), dpi=120) as drawing:
+            above, below = drawing.subplots(2, 1, sharex=True)
+            above.plot(steps, frechet, "o-", ms=3, color=COLOURS[0], label="Fréchet distance")
+            above.axhline(
+                floor.frechet, color=COLOURS[0], ls="--", lw=1.0, label=f"of real images, {floor.frechet:.3g}"
+            )
+            above.set(ylabel="Fréchet distance", yscale="log", title=f"{self.samples:,} samples, by {self.judge.name}")
+            beside = above.twinx()
+            beside.errorbar(steps, kernel, yerr=error, fmt="o-", ms=3, color=COLOURS[1], label="kernel distance")
+            beside.set(ylabel="kernel distance, and its standard error")
+            for name, part, colour in zip(COLUMNS[4:], parts, COLOURS, strict=True):
+                below.plot(steps, part, "o-", ms=3, color=colour, label=name)
+            below.set(xlabel="step", ylabel="part", ylim=(0, None))
+            for axes in (above, below):
+                axes.grid(alpha=0.25)
+            drawing.legend(loc="outside lower center", frameon=False, ncols=4)
