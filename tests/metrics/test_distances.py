@@ -8,6 +8,7 @@ from scipy.linalg import sqrtm
 
 from tinygan import metrics
 from tinygan.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
+from tinygan.metrics import distances
 
 
 def features(rng, n, f):
@@ -114,6 +115,22 @@ def test_kernel_distance_grows_with_the_difference_and_repeats_itself():
     assert metrics.kernel_distance(a, a + 1.0, size=100, rng=1) != metrics.kernel_distance(a, a + 1.0, size=100)
 
 
+def test_long_sets_are_taken_in_in_pieces(monkeypatch):
+    x = 5.0 + features(np.random.default_rng(4), 70, 3)
+    monkeypatch.setattr(distances, "ROWS", 16)
+    moments = metrics.Moments(x)
+    np.testing.assert_allclose(moments.mean, x.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(moments.covariance, np.cov(x.T), rtol=1e-9)
+
+
+def test_kernel_distance_of_sets_of_different_sizes():
+    a, b = np.random.default_rng(5).standard_normal((2, 6, 3))
+    found = metrics.kernel_distance(a, b[:4], subsets=1, size=4, rng=7)
+    rng = np.random.default_rng(7)
+    chosen = [s[rng.choice(len(s), 4, replace=False)].tolist() for s in (a, b[:4])]
+    assert found.value == pytest.approx(kernel_by_loops(*chosen), rel=1e-9)
+
+
 @pytest.mark.parametrize("distance", [metrics.frechet_distance, metrics.kernel_distance, metrics.precision_recall])
 @pytest.mark.parametrize(
     ("a", "b", "error", "message"),
@@ -122,6 +139,7 @@ def test_kernel_distance_grows_with_the_difference_and_repeats_itself():
         (np.zeros((3, 2)), np.zeros((3, 4)), ShapeError, "2 features a row against 4"),
         (np.zeros((1, 2)), np.zeros((3, 2)), ArgumentError, "2 rows of features at least, got 1"),
         (np.full((3, 2), np.nan), np.zeros((3, 2)), NonFiniteError, "not finite"),
+        (np.full((3, 2), 1e200), np.zeros((3, 2)), NonFiniteError, "beyond 1e\\+30"),
         (np.zeros((3, 2), complex), np.zeros((3, 2)), DTypeError, "real numbers, got complex128"),
     ],
 )

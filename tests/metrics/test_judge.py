@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinygan import GAN, data, metrics, models
-from tinygan.errors import ArgumentError, ShapeError
+from tinygan.errors import ArgumentError, DataError, DTypeError, NonFiniteError, ShapeError
 from tinygan.metrics import features
 
 
@@ -36,7 +36,7 @@ def test_worse_images_are_judged_worse(judge, drawn):
         assert found.kernel.value > same.kernel.value + 2 * same.kernel.error
     assert judge(np.repeat(few, 4, axis=0)[: len(others)]).recall.value < same.recall.value
     assert judge(noisy).precision.value < same.precision.value
-    floor = judge.floor()
+    floor = judge.floor(350)
     assert floor.frechet < judge(blurred).frechet
     assert floor.features == same.features
 
@@ -84,6 +84,17 @@ def test_samples_are_seen_as_pictures_of_256_levels():
     np.testing.assert_allclose(half, 128 / 255 * 2 - 1, atol=1e-6)
 
 
+def test_perfect_samples_are_judged_as_real_images_are():
+    """At one number of images: coverage and Fréchet's bias depend on it."""
+    images = np.random.default_rng(3).integers(0, 256, (600, 4, 4, 1), dtype=np.uint8)
+    judge = metrics.Judge(images[:400], metrics.pixels)
+    found, floor = judge(images[400:500] / 127.5 - 1.0), judge.floor(100)
+    for score, of_real in zip(found[2:6], floor[2:6], strict=True):
+        assert abs(score.value - of_real.value) < 4 * np.hypot(score.error, of_real.error)
+    assert found.frechet == pytest.approx(floor.frechet, rel=0.2)
+    assert judge.floor(1000) == judge.floor(200)
+
+
 def test_a_function_of_ones_own_judges_too():
     def mean_of_rows(images):
         return images.mean(axis=2).reshape(len(images), -1)
@@ -98,6 +109,14 @@ def test_a_function_of_ones_own_judges_too():
     [
         (lambda j: j(np.zeros((25, 9, 9, 1))), ShapeError, r"samples or more of \(8, 8, 1\)"),
         (lambda j: j(np.zeros((19, 8, 8, 1))), ShapeError, "20 samples or more"),
+        (lambda j: j(np.zeros((25, 8, 8, 1), np.uint8)), DTypeError, "as G makes them, floats, got uint8"),
+        (lambda j: j(np.full((25, 8, 8, 1), np.nan)), NonFiniteError, "some samples are not finite"),
+        (
+            lambda j: j(np.full((25, 8, 8, 1), 255.0)),
+            DataError,
+            r"\[-1, 1\], or a little beyond, got values 255 from",
+        ),
+        (lambda j: metrics.Judge(j.data, low=1.0, high=-1.0), ArgumentError, "low"),
         (lambda j: j.probabilities(np.zeros((5, 8, 8, 1))), ArgumentError, r"judge by metrics.digits\(\)"),
         (lambda j: metrics.digits()(np.zeros((5, 8, 8, 1))), ShapeError, r"expected images \(N, 28, 28, 1\)"),
         (lambda j: metrics.Judge(j.data, lambda x: x), ShapeError, r"expected \(N, F\) for"),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygan import metrics
-from tinygan.errors import ArgumentError
+from tinygan.errors import ArgumentError, ShapeError
 from tinygan.metrics import rows
 
 
@@ -41,6 +41,29 @@ def test_nearest_neighbours_beside_sorting(seed, n, k):
         all_of_them = sorted((distance(sample, other), j) for j, other in enumerate(real))[:k]
         assert [j for _, j in all_of_them] == found.indices[i].tolist()
         np.testing.assert_allclose(found.distances[i], [d for d, _ in all_of_them], rtol=1e-7, atol=1e-7)
+
+
+def test_copies_are_at_0_and_what_is_as_far_as_a_radius_lies_within(monkeypatch):
+    """Sets with copies, as a collapsed generator makes them: beside loops over all pairs."""
+    rng = np.random.default_rng(3)
+    few = rng.standard_normal((12, 3)) + 100.0
+    real, fake = np.repeat(few, 6, axis=0), np.concatenate([few[:7], few[:3], rng.standard_normal((4, 3)) + 100.0])
+    for k in (3, 5, 7):
+        of_real, of_fake = [radius(real, i, k) for i in range(72)], [radius(fake, j, k) for j in range(14)]
+        inside = np.array([[distance(q, p) <= of_real[i] for i, p in enumerate(real)] for q in fake])
+        back = np.array([[distance(p, q) <= of_fake[j] for j, q in enumerate(fake)] for p in real])
+        found, others = metrics.precision_recall(real, fake, k=k), metrics.density_coverage(real, fake, k=k)
+        assert (found.precision.value, found.recall.value) == (inside.any(axis=1).mean(), back.any(axis=1).mean())
+        assert others.density.value == pytest.approx(inside.sum() / (k * 14))
+        assert others.coverage.value == inside.any(axis=0).mean()
+    pixels = rng.uniform(0, 255, (30, 784))
+    near = pixels[[3, 8]] + np.array([[0.0], [1e-5]]) * rng.standard_normal((2, 784))
+    exact = np.sqrt(np.square(near - pixels[[3, 8]]).sum(axis=1))
+    for pairs in (rows.PAIRS, 40):
+        monkeypatch.setattr(rows, "PAIRS", pairs)
+        found = metrics.nearest_neighbours(near, pixels)
+        assert found.indices[:, 0].tolist() == [3, 8]
+        np.testing.assert_allclose(found.distances[:, 0], exact, rtol=1e-6)
 
 
 def test_blocks_change_nothing(monkeypatch):
@@ -87,6 +110,12 @@ def test_as_many_neighbours_as_rows_are_refused(of):
         of(np.zeros((5, 2)), np.zeros((9, 2)), k=5)
     with pytest.raises(ArgumentError, match="k must be a whole number of at least 1"):
         of(np.zeros((5, 2)), np.zeros((9, 2)), k=0)
+
+
+@pytest.mark.parametrize(("a", "b"), [((5, 4, 6), (7, 6, 4)), ((0, 4), (3, 4)), ((), (3, 4)), ((3, 4), (0, 4))])
+def test_arrays_of_different_shapes_have_no_neighbours(a, b):
+    with pytest.raises(ShapeError, match="of one shape but for N, none of them empty"):
+        metrics.nearest_neighbours(np.zeros(a), np.zeros(b))
 
 
 def test_more_neighbours_than_there_are():

@@ -113,19 +113,33 @@ def test_a_run_goes_on_with_the_same_judge_or_not_at_all(plain, tmp_path, judge)
     folder = run(tmp_path / "run", judge, steps=5)
     other = metrics.Judge(small_data(n=60, seed=1), metrics.RandomConvolutions(1))
     before = contents(folder)
-    for another in (other, None):
-        with pytest.raises(CheckpointError, match="the run was made with another judge: pixels, 40 samples then"):
+    beside = metrics.Judge(small_data(n=60, seed=2), metrics.pixels)
+    fewer = metrics.Judge(small_data(n=60, seed=1), metrics.pixels, n=40)
+    said = ("features pixels then", "checksum", "images 60 then, images 40 now", "'pixels'")
+    for another, difference in zip((other, beside, fewer, None), said, strict=True):
+        with pytest.raises(CheckpointError, match=f"the run was made with another judge: .*{difference}"):
             run(folder, another, resume=True)
     assert contents(folder) == before
-    with pytest.raises(CheckpointError, match="another judge: none then, pixels, 40 samples now"):
+    with pytest.raises(CheckpointError, match="another judge: none then, "):
         run(plain, judge, resume=True, steps=20)
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"scores": np.zeros((1, 3))}, "does not hold the scores of a run"),
-        ({"scores": np.full((1, 8), np.nan)}, "does not hold the scores of a run"),
+        *(
+            ({"scores": scores}, "does not hold the scores of a run")
+            for scores in (
+                np.zeros((1, 3)),
+                np.full((1, 12), np.nan),
+                np.ones((1, 12), bool),
+                np.ones((2, 12)),
+                np.full((1, 12), 6.0),
+                np.full((1, 12), 1.5),
+                np.concatenate([[[4.0, -5.0]], np.zeros((1, 10))], axis=1),
+                np.empty((0, 12)),
+            )
+        ),
         ({"best.0.W": np.zeros((2, 2))}, "0.W"),
     ],
 )
@@ -148,6 +162,11 @@ def test_what_cannot_judge_is_refused_before_anything_is_written(tmp_path, judge
     for wrong, error, message in (
         (judge.features, ArgumentError, "judge must be a tinygan.metrics.Judge"),
         (metrics.Judge(small_data(size=7), metrics.pixels), ShapeError, r"knows images of \(7, 7, 1\), but G makes"),
+        (
+            metrics.Judge(small_data(), metrics.pixels, low=0.0),
+            ArgumentError,
+            "black and white at 0 and 1; give Judge the",
+        ),
     ):
         with pytest.raises(error, match=message):
             run(tmp_path / "run", wrong)
@@ -160,6 +179,36 @@ def test_scores_that_are_not_finite_end_the_run_as_losses_do(tmp_path, judge, mo
     monkeypatch.setattr(
         metrics.Judge, "__call__", lambda self, x: metrics.Scores(np.nan, *[metrics.Estimate(0.0, 0.0)] * 5, 40, "x")
     )
-    with pytest.raises(NonFiniteError, match="the scores of step 4 are not finite"):
+    with pytest.raises(NonFiniteError, match=r"the scores of step 4 are not finite.* The checkpoint of step 3 is kept"):
         run(tmp_path / "run", judge)
     assert Run(tmp_path / "run", small_gan(), small_data(), batch_size=8, seed=0).checkpoint.exists()
+
+
+def test_a_step_whose_judge_failed_is_judged_when_the_run_goes_on(tmp_path, judge):
+    whole, seen = run(tmp_path / "whole", judge), []
+
+    def pixels(images):
+        seen.append(len(images))
+        if seen.count(40) == 2:
+            seen.append(40)
+            raise MemoryError
+        return metrics.pixels(images)
+
+    pixels.__qualname__ = "pixels"
+    forgetful = metrics.Judge(small_data(n=60, seed=1), pixels)
+    with pytest.raises(MemoryError):
+        run(tmp_path / "run", forgetful)
+    run(tmp_path / "run", forgetful, resume=True)
+    assert_same_files(tmp_path / "run", whole)
+
+
+def test_the_best_weights_are_those_of_the_end_only_if_it_is_the_best(tmp_path, judge):
+    for at_end, expected in ((5.0, "way"), (0.5, "end")):
+        gan = small_gan()
+        way = judging.Judging(judge, gan)
+        way.scores, way.best = np.ones((1, 12)), {k: a * 0.5 for k, a in gan.average.network.state_arrays().items()}
+        way.end = [9.0, at_end, *np.zeros(10)]
+        way._save_best(tmp_path / "best.safetensors")
+        found = small_gan().generator.load(tmp_path / "best.safetensors")
+        theta = gan.average.network.theta
+        np.testing.assert_array_equal(found.theta, theta if expected == "end" else theta * np.float32(0.5))

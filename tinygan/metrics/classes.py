@@ -29,9 +29,9 @@ def inception_score(probabilities: Any, *, splits: int = 10) -> Estimate:
 
         IS = exp( mean_n KL(p(y|x_n) ‖ p(y)) ),        p(y) = mean_n p(y|x_n)
 
-    in each of ``splits`` parts of the samples, in their order; the mean of these and its standard error (Salimans et
-    al., 2016, section 4). From 1 to the number of classes; real samples do not reach that number, since the classifier
-    is not sure of all of them.
+    in each of ``splits`` parts of the samples, in their order; the mean of these and its standard error, of which
+    published tables give the deviation instead (Salimans et al., 2016, section 4). From 1 to the number of classes;
+    real samples do not reach that number, since the classifier is not sure of all of them.
 
     **Blind to** everything within a class: one perfect image of each has the best score, and to what real images look
     like. **How many:** some thousands a part; with few samples of each class in a part it comes out too low.
@@ -56,11 +56,11 @@ def class_coverage(labels: Any, classes: int | None = None, *, real: Any = None)
 
         reverse KL = Σ_k p_k log(p_k / q_k),        p: of the samples, q: of the real ones
 
-    (Metz et al., 2017, on 1,000 classes of stacked digits, where 50 samples a class were the custom.)
+    (Metz et al., 2017, for the 1,000 classes of stacked digits.)
 
     **Blind to** the quality of the samples: a classifier puts noise into a class, too. **How many:** by chance alone
-    the divergence is about (K − 1) / 2N for N samples (Wilks, 1938); a class is missed for want of samples where
-    N q_k is not above 5 or so.
+    the divergence is about (K − 1) / 2N for N samples (Wilks, 1938), and as much again for N real ones; a class is
+    missed for want of samples where N q_k is not above 5 or so.
 
     Parameters
     ----------

@@ -11,6 +11,8 @@ from ..layers.starting import Rng, as_generator
 from .estimate import Estimate
 from .rows import ROWS, as_rows, require_alike
 
+WELL = 1e-8  # least over largest eigenvalue; below, rounding shows in a root
+
 
 class Moments:
     """The mean and the covariance of features, of which a few rows at a time need to be in memory.
@@ -78,8 +80,8 @@ def frechet_distance(a: Any, b: Any) -> float:
     if len(a.mean) != len(b.mean):
         raise ShapeError(f"frechet_distance: {len(a.mean)} features a row against {len(b.mean)}: not of one kind.")
     A, B = a.covariance, b.covariance
-    root = np.linalg.svd(_root(A).T @ _root(B), compute_uv=False).sum()
-    return max(0.0, float(np.square(a.mean - b.mean).sum() + np.trace(A) + np.trace(B) - 2.0 * root))
+    root = _sum_of_singular_values(_root(A).T @ _root(B))
+    return max(float(np.square(a.mean - b.mean).sum() + np.trace(A) + np.trace(B) - 2.0 * root), 0.0)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -91,25 +93,33 @@ def _root(covariance: np.ndarray) -> np.ndarray:
         return vectors * np.sqrt(values.clip(0.0))
 
 
+def _sum_of_singular_values(M: np.ndarray) -> float:
+    """By the eigenvalues of M Mᵀ, which is four times as fast, where their roots lose no digits that matter."""
+    squares = np.linalg.eigvalsh(M @ M.T if len(M) <= M.shape[1] else M.T @ M)
+    if squares[0] > WELL * squares[-1]:
+        return float(np.sqrt(squares).sum())
+    return float(np.linalg.svd(M, compute_uv=False).sum())
+
+
 def kernel_distance(a: Any, b: Any, *, subsets: int = 100, size: int | None = None, rng: Rng = 0) -> Estimate:
     r"""The squared maximum mean discrepancy of two sets of features, for k(x, y) = (x·y / F + 1)³, without bias.
 
         MMD² = mean_{i≠j} k(a_i, a_j) + mean_{i≠j} k(b_i, b_j) − 2 mean_{i,j} k(a_i, b_j)
 
-    as the mean over subsets of ``size`` rows of each (Gretton et al., 2012, equation 4, and with Inception's features
+    as the mean over subsets of ``size`` rows of each (Gretton et al., 2012, equation 3, and with Inception's features
     the KID of Bińkowski et al., 2018). It compares all moments up to the third, is 0 in the mean for two sets from one
     source whatever their number, and may be negative.
 
     **Blind to** moments beyond the third, and to copies. **How many:** any number is unbiased; the standard error falls
     with its root. The error given is the deviation over the subsets, over the root of their number or of how many do
-    not overlap, N / size, whichever is less; for two sets from one source it is up to twice too large. (The tables of
-    some programs give the deviation itself.)
+    not overlap, N / size, whichever is less; for two sets from one source it is two to three times too large. (The
+    tables of some programs give the deviation itself.)
 
     Parameters
     ----------
     a, b : features (N, F).
-    subsets, size : how many subsets, and of how many rows; None: 1,000 or a tenth of the rows, whichever is less. Where
-        two subsets cannot be apart, the error is NaN.
+    subsets, size : how many subsets, and of how many rows, at most all; None: 1,000 or a tenth of the rows, whichever
+        is less. Where two subsets cannot be apart, the error is NaN.
     rng : which draws the subsets.
 
     Raises

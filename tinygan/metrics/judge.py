@@ -8,14 +8,16 @@ import numpy as np
 
 from ..data import ImageData
 from ..data.arrays import from_array
-from ..errors import ArgumentError, ShapeError, positive_int
+from ..data.dataset import check_range
+from ..errors import ArgumentError, DataError, DTypeError, NonFiniteError, ShapeError, positive_int
 from ..ops import as_array, to_numpy
 from .distances import Moments, frechet_distance, kernel_distance
 from .estimate import Estimate
-from .features import Digits, Features, RandomConvolutions, extracted, named
+from .features import PIECE, Digits, Features, RandomConvolutions, extracted, named
 from .neighbours import neighbourhoods, squared_radii
 
 SAMPLES = 10_000
+FAR = 10.0  # ranges: what is further from the middle comes from no generator of such images
 LEAST = 20  # real images, and samples: of fewer there is nothing to say
 KS = (3, 5)  # neighbours that make the ground of precision and recall, and of density and coverage
 NEIGHBOURS = 5_000  # of each set, of which neighbours are looked for: the time grows with the square
@@ -30,7 +32,7 @@ class Scores(NamedTuple):
     recall: Estimate
     density: Estimate  #: :func:`~tinygan.metrics.density_coverage`
     coverage: Estimate
-    samples: int  #: how many were judged, against as many real images at most
+    samples: int  #: how many were judged; neighbours are looked for among as many real images, 5,000 at most
     features: str  #: by which: scores by others do not compare
 
     def __str__(self) -> str:
@@ -71,47 +73,68 @@ class Judge:
         high: float = 1.0,
     ) -> None:
         data = real if isinstance(real, ImageData) else from_array(real)
-        self.low, self.high, self.shape = low, high, data.image_shape
+        (self.low, self.high), self.shape = check_range(low, high), data.image_shape
         self.features: Features = RandomConvolutions(self.shape[2]) if features is None else features
         self.name, self.data = named(self.features), data
         self.n = min(positive_int(n, "Judge: n", least=LEAST), len(data))
         if self.n < LEAST:
             raise ArgumentError(f"Judge: {data.name} has {self.n} images; to judge beside, {LEAST} are the least.")
-        self.real = extracted(self.features, data.batch(np.arange(self.n)))
+        self.real = np.concatenate([extracted(self.features, data.batch(rows)) for rows in _pieces(self.n)])
         self.moments = Moments(self.real)
-        self.radii = squared_radii(self.real[:NEIGHBOURS], KS)
-        self._floor: Scores | None = None
+        self._radii: dict[int, np.ndarray] = {}  # of the first so many real images
+        self._floors: dict[int, Scores] = {}
 
     def __call__(self, samples: Any) -> Scores:
-        """Judge samples (N, H, W, C). ShapeError, or NonFiniteError, if they are none."""
-        fake = extracted(self.features, self.as_seen(samples))
-        return self._scores(self.real, self.moments, self.radii, fake)
+        """Judge samples (N, H, W, C), floats; ShapeError, DTypeError, DataError or NonFiniteError if they are none."""
+        x = self._checked(samples)
+        fake = np.concatenate([extracted(self.features, self.as_seen(x[rows])) for rows in _pieces(len(x))])
+        m = min(self.n, len(fake), NEIGHBOURS)
+        if m not in self._radii:
+            self._radii[m] = squared_radii(self.real[:m], KS)
+        return self._scores(self.real, self.moments, self._radii[m], fake)
 
-    def floor(self) -> Scores:
-        """What it says of real images: of the second half of those it knows, beside the first."""
-        if self._floor is None:
-            half = self.n // 2
-            first, second = self.real[:half], self.real[half : 2 * half]
-            self._floor = self._scores(first, Moments(first), squared_radii(first[:NEIGHBOURS], KS), second)
-        return self._floor
+    def floor(self, samples: int) -> Scores:
+        """What it says of so many real images, or half of those that it knows, beside the others."""
+        samples = min(positive_int(samples, "Judge.floor: samples", least=LEAST // 2), self.n // 2)
+        if samples not in self._floors:
+            others, fake = self.real[:-samples], self.real[-samples:]
+            radii = squared_radii(others[: min(samples, NEIGHBOURS)], KS)
+            self._floors[samples] = self._scores(others, Moments(others), radii, fake)
+        return self._floors[samples]
 
     def probabilities(self, samples: Any) -> np.ndarray:
         """What the classifier of digits says of samples, (N, 10)."""
         if not isinstance(self.features, Digits):
             raise ArgumentError(f"Judge: {self.name} are features and no classes; judge by metrics.digits().")
-        return self.features.probabilities(self.as_seen(samples))
+        return self.features.probabilities(self.as_seen(self._checked(samples)))
 
-    def as_seen(self, samples: Any) -> np.ndarray:
-        """Samples as images in [−1, 1] of 256 levels, on the host."""
+    def _checked(self, samples: Any) -> np.ndarray:
         x = to_numpy(as_array(samples))
         if x.shape[1:] != self.shape or len(x) < LEAST:
             what = f"{LEAST} samples or more of {self.shape}, as {self.data.name} has"
             raise ShapeError(f"Judge: expected {what}, got {x.shape}.")
+        if x.dtype.kind != "f":
+            raise DTypeError(f"Judge: expected samples as G makes them, floats, got {x.dtype}.")
+        if not np.isfinite(x).all():
+            raise NonFiniteError("Judge: some samples are not finite.")
+        if (beyond := abs(x - (self.low + self.high) / 2).max()) > FAR * (self.high - self.low):
+            range_ = f"[{self.low:g}, {self.high:g}], or a little beyond"
+            raise DataError(f"Judge: expected samples in {range_}, got values {beyond:g} from its middle.")
+        return x
+
+    def as_seen(self, x: np.ndarray) -> np.ndarray:
+        """Samples as images in [−1, 1] of 256 levels."""
         low, high = self.low, self.high
         images = ImageData.from_floats(x.clip(low, high), low=low, high=high, name="samples")
         return images.batch(np.arange(len(images)))
 
     def _scores(self, real: np.ndarray, moments: Moments, radii: np.ndarray, fake: np.ndarray) -> Scores:
-        of_parts = neighbourhoods(real[:NEIGHBOURS], fake[:NEIGHBOURS], ks=KS, radii=radii)
+        m = radii.shape[1]
+        of_parts = neighbourhoods(real[:m], fake[:m], ks=KS, radii=radii)
         frechet, kernel = frechet_distance(moments, fake), kernel_distance(real, fake)
         return Scores(frechet, kernel, *of_parts[0], *of_parts[1], len(fake), self.name)
+
+
+def _pieces(n: int) -> list[np.ndarray]:
+    """The rows of a few images at a time."""
+    return [np.arange(i, min(i + PIECE, n)) for i in range(0, n, PIECE)]

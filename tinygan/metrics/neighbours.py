@@ -7,9 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ArgumentError, positive_int
+from ..errors import ArgumentError, ShapeError, positive_int
+from ..ops import as_array, to_numpy
 from .estimate import Estimate, mean_of, share
+from .features import extracted
 from .rows import as_rows, require_alike, squared_distances
+
+TIE = 1.0 + 1e-8  # what is as far as a radius, but for rounding, lies within it
 
 
 class PrecisionRecall(NamedTuple):
@@ -52,7 +56,7 @@ def density_coverage(real: Any, fake: Any, *, k: int = 5) -> DensityCoverage:
 
         density = mean_j #{i : |f_j − r_i| ≤ radius(r_i)} / k        coverage = mean_i [ some f_j within radius(r_i) ]
 
-    A lonely real sample weighs little here. For two sets from one source the density is 1 and the coverage about
+    A lonely real sample weighs little here. For two sets of one size and source the density is 1 and the coverage about
     1 − 2^−k in the mean. **Blind to** copies of training samples, which both praise. **How many:** as many of each,
     some thousands.
     """
@@ -65,8 +69,8 @@ def neighbourhoods(
 ) -> tuple[PrecisionRecall, DensityCoverage]:
     """Both of the above from one pass over all distances between the sets, with k = ``ks``. ``radii`` are those of
     ``real``, as :func:`squared_radii` gives them, where they are known already."""
-    of_real = squared_radii(real, ks) if radii is None else radii
-    of_fake = squared_radii(fake, ks[:1])[0]
+    of_real = TIE * (squared_radii(real, ks) if radii is None else radii)
+    of_fake = TIE * squared_radii(fake, ks[:1])[0]
     precise, counts = np.empty(len(fake), dtype=bool), np.empty(len(fake))
     recalled, covered = np.zeros((2, len(real)), dtype=bool)
     for rows, d in squared_distances(fake, real):
@@ -101,10 +105,11 @@ def nearest_neighbours(
     A copy shifted by a pixel is far away by pixels and near by features, and a new sample of a common kind may be near
     by features: look at both, and at the pictures.
     """
-    if features is None:
-        samples, real = (np.reshape(x, (len(x), -1)) for x in (samples, real))
-    else:
-        samples, real = features(samples), features(real)
+    samples, real = (to_numpy(as_array(x)) for x in (samples, real))
+    if samples.ndim == 0 or samples.shape[1:] != real.shape[1:] or not (len(samples) and len(real)):
+        what = "arrays (N, ...) of one shape but for N, none of them empty"
+        raise ShapeError(f"nearest_neighbours: expected {what}, got {samples.shape} and {real.shape}.")
+    samples, real = (x.reshape(len(x), -1) if features is None else extracted(features, x) for x in (samples, real))
     samples, real = as_rows(samples, "nearest_neighbours", least=1), as_rows(real, "nearest_neighbours", least=1)
     require_alike(samples, real, "nearest_neighbours")
     k = positive_int(k, "nearest_neighbours: k", most=len(real))

@@ -12,6 +12,8 @@ from ..ops import as_array, to_numpy
 
 ROWS = 4096  # in memory as float64 at a time
 PAIRS = 1 << 22  # distances in memory at a time
+LARGEST = 1e30  # of a feature, also in float32
+CLOSE = 1e-6  # of |a|² + |b|²: where their difference has lost six digits of sixteen
 
 
 def as_rows(x: Any, name: str, *, least: int = 2) -> np.ndarray:
@@ -23,8 +25,8 @@ def as_rows(x: Any, name: str, *, least: int = 2) -> np.ndarray:
         raise DTypeError(f"{name}: expected real numbers, got {rows.dtype}.")
     if len(rows) < least:
         raise ArgumentError(f"{name}: expected {least} rows of features at least, got {len(rows)}.")
-    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        raise NonFiniteError(f"{name}: some features are not finite.")
+    if rows.dtype.kind == "f" and not (abs(rows) < LARGEST).all():
+        raise NonFiniteError(f"{name}: some features are not finite, or beyond {LARGEST:g}.")
     return rows
 
 
@@ -34,7 +36,8 @@ def require_alike(a: np.ndarray, b: np.ndarray, name: str) -> None:
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """|a_i − b_j|² of some rows i of a at a time, and all j: (rows, (m, N_b)), as |a|² + |b|² − 2 a·b in float64."""
+    """|a_i − b_j|² of some rows i of a at a time, and all j: (rows, (m, N_b)), in float64, as |a|² + |b|² − 2 a·b; or
+    where that is all rounding, since a_i and b_j are close, as the sum of squares that it is: a copy is at 0."""
     b = b.astype(np.float64)
     center = b.mean(axis=0)  # less is lost to rounding around 0
     b -= center
@@ -42,8 +45,17 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.
     step = max(1, PAIRS // len(b))
     for i in range(0, len(a), step):
         x = a[i : i + step].astype(np.float64) - center
-        d = x @ b.T
+        d, x2 = x @ b.T, np.square(x).sum(axis=1)[:, None]
         d *= -2.0
         d += b2
-        d += np.square(x).sum(axis=1)[:, None]
-        yield slice(i, i + len(x)), np.maximum(d, 0.0, out=d)
+        d += x2
+        _mend(d, x, b, *np.nonzero(d <= CLOSE * (x2 + b2)))
+        yield slice(i, i + len(x)), d
+
+
+def _mend(d: np.ndarray, x: np.ndarray, b: np.ndarray, i: np.ndarray, j: np.ndarray) -> None:
+    """Write the distances of the pairs (i, j) anew."""
+    step = max(1, PAIRS // x.shape[1])
+    for k in range(0, len(i), step):
+        p, q = i[k : k + step], j[k : k + step]
+        d[p, q] = np.square(x[p] - b[q]).sum(axis=1)

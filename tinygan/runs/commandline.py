@@ -145,8 +145,9 @@ def _judge(flags: argparse.Namespace, images: ImageData) -> Judge | None:
     """The judge that --judge asks for, beside the images that the data set keeps for tests, if it does."""
     if flags.judge == "none" or (flags.judge == "auto" and len(images) < LEAST):
         return None
-    known = flags.data in ("auto", "mnist", "fashion", "digits", "shapes")
-    held_out = load(flags.data, split="test", **data_options(flags)) if known else images
+    known = flags.data in ("auto", "mnist", "fashion", "digits", "shapes")  # auto: whichever it was
+    name = images.name if flags.data == "auto" else flags.data
+    held_out = load(name, split="test", **data_options(flags)) if known else images
     by_digits = flags.judge == "digits" or (images.name in DIGITS and images.image_shape == (28, 28, 1))
     by_digits = by_digits and flags.judge != "random"
     return Judge(held_out, digits() if by_digits else None, n=JUDGED, low=flags.low)

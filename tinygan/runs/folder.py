@@ -163,7 +163,7 @@ class Run(Place):
             )
         if losses.shape[1] != len(self.columns) or losses.dtype != self.losses.dtype:
             raise CheckpointError(f"{self.checkpoint}: does not hold the losses of its {about['step']:,} steps.")
-        scores, best = self.judging.of_arrays(arrays, str(self.checkpoint))
+        scores, best = self.judging.of_arrays(arrays, str(self.checkpoint), about["step"])
         optimizers = self.gan.g_optimizer, self.gan.d_optimizer
         rates = [optimizer.lr for optimizer in optimizers]
         state.load_state(self.gan, arrays, about, source=str(self.checkpoint))
@@ -171,6 +171,7 @@ class Run(Place):
             optimizer.lr = lr  # a lower one may be what a run needs to get further
         self.losses, self.saved = losses, self.gan.t
         self.judging.scores, self.judging.best = scores, best
+        self.judging.catch_up(self.saved)
         for frame in self.pictures():
             if step_in(frame) > self.saved:
                 self._attempt(self.frames, partial(checkpoints.patiently, frame.unlink))

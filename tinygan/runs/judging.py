@@ -11,7 +11,8 @@ each time, which is the run's own; training is not affected. A run that goes on 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from ..metrics import LEAST, Estimate, Judge
 from . import plotting
 from .place import Place
 
-COLUMNS = ("step", "frechet", "kernel", "kernel_error", "precision", "recall", "density", "coverage")
+PARTS = ("precision", "recall", "density", "coverage")
+COLUMNS = ("step", "frechet", "kernel", "kernel_error", *(f"{part}{x}" for part in PARTS for x in ("", "_error")))
 COLOURS = ("#1f77b4", "#d95f02", "#59a14f", "#8c6bb1")  # told apart by most colour-blind people
 SAMPLES = 2000  # that are judged on the way: half of a second to two
 BEST = "best."  # before the names of the best weights in a checkpoint
@@ -40,10 +42,18 @@ class Judging:
     judge : None for a run that is not judged.
     every : steps from one time to the next.
     samples : how many each time; None: 2,000.
+    range_ : black and white in the images of the run.
     """
 
     def __init__(
-        self, judge: Judge | None, gan: GAN, *, every: int = 500, samples: int | None = None, seed: int = 0
+        self,
+        judge: Judge | None,
+        gan: GAN,
+        *,
+        every: int = 500,
+        samples: int | None = None,
+        seed: int = 0,
+        range_: Sequence[float] = (-1.0, 1.0),
     ) -> None:
         self.judge, self.gan = judge, gan
         self.every = positive_int(every, "train: judge_every")
@@ -55,6 +65,9 @@ class Judging:
             return
         if not isinstance(judge, Judge):
             raise ArgumentError(f"train: judge must be a tinygan.metrics.Judge, got {judge!r:.200}.")
+        if (judge.low, judge.high) != tuple(range_):
+            mend = "give Judge the low and high of train"
+            raise ArgumentError(f"train: the judge has black and white at {judge.low:g} and {judge.high:g}; {mend}.")
         if judge.shape != gan.sample_shape:
             raise ShapeError(f"train: the judge knows images of {judge.shape}, but G makes {gan.sample_shape}.")
         # A key that nobody else uses, see tinygan.data.epoch_order
@@ -64,7 +77,11 @@ class Judging:
     @property
     def names(self) -> dict[str, Any]:
         """What must be the same when the run goes on."""
-        return {} if self.judge is None else {"judge": f"{self.judge.name}, {self.samples} samples"}
+        if self.judge is None:
+            return {}
+        images = self.judge.data.images[: self.judge.n]
+        by = {"features": self.judge.name, "samples": self.samples, "images": self.judge.n}
+        return {"judge": {**by, "checksum": zlib.crc32(np.ascontiguousarray(images).data)}}
 
     def due(self, t: int) -> bool:
         return self.judge is not None and t % self.every == 0
@@ -84,10 +101,15 @@ class Judging:
     def _row(self) -> list[float]:
         assert self.judge is not None
         scores = self.judge(self.gan.sample(z=self.noise))
-        row = [self.gan.t, scores.frechet, *scores.kernel, *(part.value for part in scores[2:6])]
+        row = [self.gan.t, scores.frechet, *scores.kernel, *(x for part in scores[2:6] for x in part)]
         if not np.isfinite(row).all():
             raise NonFiniteError(f"train: the scores of step {self.gan.t} are not finite: {scores}.")
         return row
+
+    def catch_up(self, t: int) -> None:
+        """Judge a step that was due when an error ended the run."""
+        if t and self.due(t) and not (len(self.scores) and self.scores[-1, 0] >= t):
+            self.look()
 
     @property
     def rows(self) -> np.ndarray:
@@ -97,10 +119,11 @@ class Judging:
     def summary(self) -> str:
         """The last scores beside those of real images, and where the best weights are from."""
         assert self.judge is not None
-        t, frechet, kernel, error, *parts = self.rows[-1]
-        said = f"Fréchet {frechet:.3g} (real images: {self.judge.floor().frechet:.3g}), "
-        said += f"kernel {Estimate(kernel, error)}, "
-        said += ", ".join(f"{name} {part:.2f}" for name, part in zip(COLUMNS[4:], parts, strict=True))
+        (t, frechet, kernel, error, *parts), real = self.rows[-1], self.judge.floor(self.samples)
+        said = f"Fréchet {frechet:.3g} (real images: {real.frechet:.3g}), "
+        said += f"kernel {Estimate(kernel, error)} ({real.kernel.value:.2g}), "
+        of_parts = zip(PARTS, parts[::2], real[2:6], strict=True)
+        said += ", ".join(f"{name} {part:.2f} ({of_real.value:.2f})" for name, part, of_real in of_parts)
         best = self.rows[self.rows[:, 1].argmin()]
         where = "" if best[0] == t else f"; best at step {best[0]:.0f}: Fréchet {best[1]:.3g}, in best.safetensors"
         return f"judged by {self.judge.name}, {self.samples:,} samples: {said}{where}"
@@ -114,11 +137,21 @@ class Judging:
         best = {BEST + key: array for key, array in self.best.items()}
         return {"scores": self.scores, **best} if self.judge is not None else {}
 
-    def of_arrays(self, arrays: dict[str, np.ndarray], source: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Take the scores and the best weights out of a checkpoint's arrays; CheckpointError if they do not fit."""
+    def of_arrays(
+        self, arrays: dict[str, np.ndarray], source: str, last: int
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Take the scores and the best weights out of the arrays of step ``last``; CheckpointError if they are none."""
         best = {key.removeprefix(BEST): arrays.pop(key) for key in list(arrays) if key.startswith(BEST)}
         scores = arrays.pop("scores", np.empty((0, len(COLUMNS))))
-        if scores.ndim != 2 or scores.shape[1] != len(COLUMNS) or not np.isfinite(scores).all():
+        fits = scores.dtype == np.float64 and scores.ndim == 2 and scores.shape[1] == len(COLUMNS)
+        steps, distances = scores.T[:2] if fits else np.empty((2, 0))
+        if not (
+            fits
+            and np.isfinite(scores).all()
+            and np.all(np.diff(steps, prepend=0.0) >= 1.0)
+            and np.all((steps == np.floor(steps)) & (steps <= last) & (distances >= 0.0))
+            and bool(best) == bool(len(scores))
+        ):
             raise CheckpointError(f"{source}: does not hold the scores of a run.")
         if best:
             network = self._network()
@@ -154,7 +187,7 @@ class Judging:
     def _draw(self, path: Path) -> None:
         """Above distances, with what real images score as a dashed line; below what the neighbours say."""
         assert self.judge is not None
-        (steps, frechet, kernel, error, *parts), floor = self.rows.T, self.judge.floor()
+        (steps, frechet, kernel, error, *parts), floor = self.rows.T, self.judge.floor(self.samples)
         with plotting.figure(path, size=(8, 7), dpi=120) as drawing:
             above, below = drawing.subplots(2, 1, sharex=True)
             above.plot(steps, frechet, "o-", ms=3, color=COLOURS[0], label="Fréchet distance")
@@ -165,8 +198,9 @@ class Judging:
             beside = above.twinx()
             beside.errorbar(steps, kernel, yerr=error, fmt="o-", ms=3, color=COLOURS[1], label="kernel distance")
             beside.set(ylabel="kernel distance, and its standard error")
-            for name, part, colour in zip(COLUMNS[4:], parts, COLOURS, strict=True):
-                below.plot(steps, part, "o-", ms=3, color=colour, label=name)
+            for i, (name, colour, of_real) in enumerate(zip(PARTS, COLOURS, floor[2:6], strict=True)):
+                below.errorbar(steps, parts[2 * i], yerr=parts[2 * i + 1], fmt="o-", ms=3, color=colour, label=name)
+                below.axhline(of_real.value, color=colour, ls="--", lw=0.8)
             below.set(xlabel="step", ylabel="part", ylim=(0, None))
             for axes in (above, below):
                 axes.grid(alpha=0.25)

@@ -144,10 +144,10 @@ def train(
     require_an_image_each(group, batch_size)
     try_out(gan, data, max(len(_rows_of_process(group, batch_size)), min(batch_size, 2)), low, high)
     require_reach(gan, low, high)
-    judging = Judging(judge, gan, every=judge_every, seed=seed)
+    judging = Judging(judge, gan, every=judge_every, seed=seed, range_=(low, high))
     about = {"batch_size": batch_size, "seed": seed}
     run = Run(out, gan, data, **about, low=low, high=high, settings=settings, judging=judging)
-    require_alike(group, lambda: run.identity, "data or settings")
+    require_alike(group, lambda: (run.identity, judging.every), "data or settings")
     with joined(gan, group) as together, run:
         group.first(lambda: run.resume(last) if resume else run.start(overwrite=overwrite))
         if resume and group.size > 1:
@@ -213,10 +213,10 @@ class _Loop:
             self._read(t)
         if sample or keep or judged:
             self._require_finite_state(t)
-        if judged:
-            group.first(run.judge)
         if sample and group.rank == 0:
             run.sample(keep=True)
+        if judged:
+            self._judge(t)
         if keep:
             require_alike(group, lambda: checksum(run.gan), f"weights after step {t}")
             group.first(run.keep)
@@ -242,6 +242,12 @@ class _Loop:
         """Look at all that a picture or a checkpoint is made of; it is the same in all processes."""
         try:
             require_finite_state(self.run.gan)
+        except NonFiniteError as error:
+            raise self._in_vain(t, error) from error
+
+    def _judge(self, t: int) -> None:
+        try:
+            self.group.first(self.run.judge)
         except NonFiniteError as error:
             raise self._in_vain(t, error) from error
 

@@ -1,4 +1,4 @@
-"""Convolutions in steps of 1 or 2 with a quarter to two fifths of the products (Winograd, 1980; Lavin and Gray, 2016).
+"""Convolutions in steps of 1 or 2 with a quarter to a half of the products (Winograd, 1980; Lavin and Gray, 2016).
 
 In one dimension and steps of 1, m neighbouring outputs y of a kernel g with r taps need m·r products of its taps and
 n = m + r − 1 numbers d of the image. Only n do, as for two polynomials that are known by their values at n points:
@@ -45,7 +45,7 @@ def axes(window: Window, dtype: np.dtype) -> tuple[Axis, Axis]:
 
 def saves(window: Window, shape: tuple[int, ...], images: int, dtype: np.dtype) -> bool:
     """Whether a batch is faster this way than with the plain sum of products; ``shape`` is that of W. Measured: it is
-    where three fifths of the products are saved, with so many channels and tiles that its matrices are large ones."""
+    where half of the products are saved, with so many channels and tiles that its matrices are large ones."""
     (kh, kw), (sh, sw), _, (ho, wo) = window
     if max(sh, sw) > 2 or -(-kh // sh) not in OUTPUTS or -(-kw // sw) not in OUTPUTS:
         return False
