@@ -387,6 +387,20 @@ def test_samples_are_judged_by_what_fits_the_data(line, shape, name, tmp_path):
     assert (judge.name if judge else None) == name
 
 
+def test_samples_are_judged_beside_test_images_if_there_are_any(tmp_path, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 30, 8, 8), dtype=np.uint8)
+    for name, of in zip(("train", "t10k"), pixels, strict=True):
+        header = struct.pack(">BBBBIII", 0, 0, 8, 3, *of.shape)
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(header + of.tobytes())
+    flags = flags_of("--data", tmp_path)
+    images = load(flags.data)
+    np.testing.assert_array_equal(training_options(flags, images)["judge"].data.images, pixels[1][..., None])
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(b"damaged")
+    assert training_options(flags, images)["judge"].data is images
+    assert "t10k-images-idx3-ubyte" in (said := capsys.readouterr().err)
+    assert said.endswith("Samples are judged beside the images that are trained on.\n")
+
+
 def test_a_few_pictures_of_ones_own_are_not_judged():
     few = from_array(np.zeros((19, 8, 8), np.uint8))
     assert training_options(flags_of("--data", "pictures"), few)["judge"] is None

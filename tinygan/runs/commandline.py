@@ -23,7 +23,7 @@ from typing import Any
 from ..backends import best_backend, device_of, get_ops, set_precision
 from ..data import ImageData, load, steps_per_epoch
 from ..data.folder import MARK
-from ..errors import TinyGANError
+from ..errors import DataError, TinyGANError
 from ..gan import GAN
 from ..losses import Labelled
 from ..metrics import LEAST, Judge, digits
@@ -142,15 +142,23 @@ def training_options(flags: argparse.Namespace, images: ImageData) -> dict[str, 
 
 
 def _judge(flags: argparse.Namespace, images: ImageData) -> Judge | None:
-    """The judge that --judge asks for, beside the images that the data set keeps for tests, if it does."""
+    """The judge that --judge asks for."""
     if flags.judge == "none" or (flags.judge == "auto" and len(images) < LEAST):
         return None
-    known = flags.data in ("auto", "mnist", "fashion", "digits", "shapes")  # auto: whichever it was
-    name = images.name if flags.data == "auto" else flags.data
-    held_out = load(name, split="test", **data_options(flags)) if known else images
     by_digits = flags.judge == "digits" or (images.name in DIGITS and images.image_shape == (28, 28, 1))
     by_digits = by_digits and flags.judge != "random"
-    return Judge(held_out, digits() if by_digits else None, n=JUDGED, low=flags.low)
+    return Judge(_held_out(flags, images), digits() if by_digits else None, n=JUDGED, low=flags.low)
+
+
+def _held_out(flags: argparse.Namespace, images: ImageData) -> ImageData:
+    """The images that the data set keeps for tests; where there are none, or none can be had, those to be trained on."""
+    name = images.name if flags.data == "auto" else flags.data
+    kept = name in ("mnist", "fashion", "digits", "shapes") or any(Path(name).glob("t10k-images*"))
+    try:
+        return load(name, split="test", **data_options(flags)) if kept else images
+    except DataError as error:
+        say(f"{error} Samples are judged beside the images that are trained on.", to="stderr")
+        return images
 
 
 def describe(images: ImageData, gan: GAN) -> None:
