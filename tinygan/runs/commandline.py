@@ -151,7 +151,7 @@ def _judge(flags: argparse.Namespace, images: ImageData) -> Judge | None:
 
 
 def _held_out(flags: argparse.Namespace, images: ImageData) -> ImageData:
-    """The images that the data set keeps for tests; where there are none, or none can be had, those to be trained on."""
+    """The images that the data set keeps for tests; where none can be had, those that are trained on."""
     name = images.name if flags.data == "auto" else flags.data
     kept = name in ("mnist", "fashion", "digits", "shapes") or any(Path(name).glob("t10k-images*"))
     try:
