@@ -26,7 +26,7 @@ from support.together import (
     train,
 )
 
-from tinygan import GAN, Sequential, checkpoints, optim
+from tinygan import GAN, Sequential, checkpoints, metrics, optim
 from tinygan.errors import ArgumentError, NonFiniteError, ShapeError
 from tinygan.layers import BatchNorm, Dense, Dropout, MinibatchStdDev, Pack
 from tinygan.network import Apart
@@ -34,6 +34,7 @@ from tinygan.parallel import ALONE, Group, OwnRows, Shard, SharedPenalty, SyncBa
 from tinygan.parallel.together import SharedLinks
 from tinygan.penalties import R1, R2, GradientPenalty, standardized
 from tinygan.penalties.rules import rule_of
+from tinygan.runs import judging
 from tinygan.runs import training as loop
 from tinygan.runs.state import checksum
 from tinygan.testing.strategies import rngs
@@ -685,3 +686,20 @@ def test_threads_that_play_processes_see_the_same_sums():
         return a.tolist(), group.gather(np.array([group.rank])).tolist()
 
     assert together(3, process) == [([6.0, 60.0], [[0], [1], [2]])] * 3
+
+
+def test_a_judged_run_of_several_processes_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(judging, "SAMPLES", 20)
+    judge = metrics.Judge(small_data(n=60, seed=1), metrics.pixels)
+    options = {"double": False, "judge": judge, "judge_every": 3}
+    together(2, lambda group: run(group, tmp_path / "a", **options))
+    together(2, lambda group: run(group, tmp_path / "b", steps=5, **options))
+    together(2, lambda group: run(group, tmp_path / "b", resume=True, **options))
+    assert_same_files(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a" / "metrics.csv").read_text().count("\n") > 3
+
+
+def test_processes_that_judge_at_different_times_are_refused(tmp_path):
+    judge = metrics.Judge(small_data(n=60, seed=1), metrics.pixels)
+    with pytest.raises(ArgumentError, match=r"process 1 of 2 .*other data or settings"):
+        together(2, lambda group: run(group, tmp_path / "run", judge=judge, judge_every=3 + group.rank))
