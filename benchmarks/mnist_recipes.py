@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from judge import Judge, frechet_distance
+from judge import Judge
 
-from tinygan import GAN, data, losses, models, optim
+from tinygan import GAN, data, losses, metrics, models, optim
 from tinygan.errors import TinyGANError
 from tinygan.parallel.console import forgiving_streams
 from tinygan.penalties import R1, R2, Penalty
@@ -111,7 +111,7 @@ def main() -> None:
                     samples = kept[kind].astype(np.float32) / 127.5 - 1.0
                     steps.append(int(kept["steps"]))
                 logits, features = judge.look(samples)
-                distances.append(frechet_distance(features, judge.test_features))
+                distances.append(metrics.frechet_distance(features, judge.test_features))
                 rarest.append(np.bincount(logits.argmax(axis=1), minlength=10).min() / SAMPLES)
             each = ", ".join(f"{d:.2f}" for d in distances)
             cells += [f"**{statistics.mean(distances):.2f}** ({each})", f"{min(rarest):.1%}"]

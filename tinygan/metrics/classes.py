@@ -13,6 +13,8 @@ from .rows import as_rows
 
 
 class ClassCoverage(NamedTuple):
+    """What :func:`class_coverage` finds."""
+
     share: np.ndarray  #: (K,), the part of the samples that belongs to each class; sums to 1
     covered: int  #: classes with any sample
     reverse_kl: float  #: KL(p_samples ‖ p_real) in nats; 0 at best

@@ -58,9 +58,6 @@ class RandomConvolutions:
         self.name = f"random convolutions {rng}, {channels} channel{'s' if channels > 1 else ''}"
         sizes = ((channels, a, 5), (a, b, 5), (b, c, 3))
         self.blocks = [Sequential(Conv2D(i, o, k, stride=2, rng=draw), LeakyReLU(0.2)) for i, o, k in sizes]
-        for block in self.blocks:  # so that the deviation of what comes out is about that of what goes in
-            W = block.layers[0].params["W"]
-            W[...] = draw.standard_normal(W.shape) * np.sqrt(2.0 / W[..., 0].size)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         found = []

@@ -17,16 +17,22 @@ TIE = 1.0 + 1e-8  # what is as far as a radius, but for rounding, lies within it
 
 
 class PrecisionRecall(NamedTuple):
+    """What :func:`precision_recall` finds."""
+
     precision: Estimate  #: the part of the generated samples that are like real ones
     recall: Estimate  #: the part of the real samples that the generated ones are like
 
 
 class DensityCoverage(NamedTuple):
+    """What :func:`density_coverage` finds."""
+
     density: Estimate  #: how many real neighbourhoods a generated sample lies in, over k; may exceed 1
     coverage: Estimate  #: the part of the real neighbourhoods that hold a generated sample
 
 
 class Neighbours(NamedTuple):
+    """What :func:`nearest_neighbours` finds."""
+
     indices: np.ndarray  #: (N, k), into the real samples, the nearest first
     distances: np.ndarray  #: (N, k)
 

@@ -31,6 +31,7 @@ def as_rows(x: Any, name: str, *, least: int = 2) -> np.ndarray:
 
 
 def require_alike(a: np.ndarray, b: np.ndarray, name: str) -> None:
+    """ShapeError unless both sets have as many features a row."""
     if a.shape[1] != b.shape[1]:
         raise ShapeError(f"{name}: {a.shape[1]} features a row against {b.shape[1]}: not of one kind.")
 

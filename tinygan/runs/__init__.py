@@ -1,9 +1,9 @@
 """Training runs: ``training`` is the loop, ``folder`` what a run leaves behind, ``state`` how it comes back to life.
 
-Beside them ``trained`` (networks from a finished run), ``schedules``, ``plotting``, ``tracing`` (where a NaN began),
-``writer`` (the lock of a folder) and the ``commandline`` of the examples. Imported from here are the book,
-``backends``, ``data``, ``penalties`` and ``parallel``; nothing but ``testing`` and programs stands above. Every name
-is loaded when it is first used.
+Beside them ``judging`` (scores on the way), ``trained`` (networks from a finished run), ``schedules``, ``plotting``,
+``tracing`` (where a NaN began), ``writer`` (the lock of a folder) and the ``commandline`` of the examples. Imported
+from here are the book, ``backends``, ``data``, ``metrics``, ``penalties`` and ``parallel``; nothing but ``testing`` and
+programs stands above. Every name is loaded when it is first used.
 """
 
 import importlib
