@@ -22,7 +22,7 @@ another --optimizer or --d-lr are remedies to try.
 
 from tinygan import GAN, models
 from tinygan.data import load
-from tinygan.runs.commandline import Recipe, data_options, describe, gan_options, launch, training_options
+from tinygan.runs.commandline import Recipe, augmented, data_options, describe, gan_options, launch, training_options
 from tinygan.runs.training import train
 
 MODELS = {"dcgan": models.dcgan, "dcgan64": models.dcgan64}
@@ -66,6 +66,7 @@ def main(flags):
     generator, discriminator = MODELS[flags.model](
         images.image_shape, noise_dim=flags.noise_dim, width=flags.width, rng=flags.seed
     )
+    discriminator = augmented(flags, discriminator)
     gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
 
     describe(images, gan)

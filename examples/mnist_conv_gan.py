@@ -18,7 +18,7 @@ al., 2018, equation 9).
 
 from tinygan import GAN, models
 from tinygan.data import load
-from tinygan.runs.commandline import Recipe, data_options, describe, gan_options, launch, training_options
+from tinygan.runs.commandline import Recipe, augmented, data_options, describe, gan_options, launch, training_options
 from tinygan.runs.training import train
 
 # ---- the recipe; each has a flag of the same name ----
@@ -48,6 +48,7 @@ def main(flags):
     generator, discriminator = models.mlp_conv(
         images.image_shape, noise_dim=flags.noise_dim, width=flags.width, rng=flags.seed
     )
+    discriminator = augmented(flags, discriminator)
     gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
 
     describe(images, gan)

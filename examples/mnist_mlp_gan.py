@@ -18,7 +18,7 @@ Samples are drawn from a moving average of G's weights, which circle around a go
 
 from tinygan import GAN, models
 from tinygan.data import load
-from tinygan.runs.commandline import Recipe, data_options, describe, gan_options, launch, training_options
+from tinygan.runs.commandline import Recipe, augmented, data_options, describe, gan_options, launch, training_options
 from tinygan.runs.training import train
 
 # ---- the recipe, found by measurement; each has a flag of the same name ----
@@ -50,6 +50,7 @@ def main(flags):
         d_hidden=(2 * w, w),  # with leaky ReLU; one logit comes out
         rng=flags.seed,
     )
+    discriminator = augmented(flags, discriminator)
     gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
 
     describe(images, gan)

@@ -25,7 +25,7 @@ from .network import Sequential
 from .ops import get_xp, to_backend, to_numpy
 
 if TYPE_CHECKING:
-    from . import checkpoints, data, metrics, models, parallel, penalties, runs, testing
+    from . import augment, checkpoints, data, metrics, models, parallel, penalties, runs, testing
     from .layers import initializers
     from .runs import plotting, schedules
     from .runs.trained import load_trained
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LOADED_WHEN_USED = {
+    "augment": "tinygan.augment",
     "checkpoints": "tinygan.checkpoints",
     "data": "tinygan.data",
     "initializers": "tinygan.layers.initializers",
@@ -52,6 +53,7 @@ _LOADED_WHEN_USED = {
 __all__ = [
     "GAN",
     "Sequential",
+    "augment",
     "backends",
     "checkpoints",
     "data",

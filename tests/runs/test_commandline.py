@@ -19,7 +19,7 @@ from PIL import Image
 from support.odd_streams import STREAM_ODDITIES, close
 from support.small_runs import assert_same_files, contents, small_data
 
-from tinygan import GAN, checkpoints, losses, optim
+from tinygan import GAN, augment, checkpoints, load_trained, losses, models, optim
 from tinygan import ops as registry
 from tinygan.backends import loading
 from tinygan.data import load
@@ -33,6 +33,7 @@ from tinygan.runs.commandline import (
     LOSSES,
     OPTIMIZERS,
     Recipe,
+    augmented,
     data_options,
     gan_options,
     launch,
@@ -144,6 +145,10 @@ BAD_FLAG_ODDITIES = [
     ("--gp-target inf", "argument --gp-target: expected a number of at least 0, got 'inf'"),
     ("--penalty-every 0", "argument --penalty-every: expected a whole number of at least 1, got '0'"),
     ("--weight-clip 0", "argument --weight-clip: expected a positive number, got '0'"),
+    ("--augment shift,blur", "argument --augment: expected some of shift, cutout, colour, with commas between, all or"),
+    ("--augment-strength 1.1", "argument --augment-strength: expected a number in [0, 1], got '1.1'"),
+    ("--augment-target -1", "argument --augment-target: expected a number in [0, 1], got '-1'"),
+    ("--augment-target 0.6", "argument --augment-target: there is nothing to make stronger; give --augment all"),
     ("--lr-schedule step", "argument --lr-schedule: invalid choice: 'step' (choose from"),
     ("--optimizer adagrad", "argument --optimizer: invalid choice: 'adagrad' (choose from"),
     ("--noise-dim 0", "argument --noise-dim: expected a whole number of at least 1, got '0'"),
@@ -313,6 +318,47 @@ def test_every_loss_has_a_name():
 )
 def test_flags_become_penalties(line, expected):
     assert repr(players(*line.split())["penalties"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", "[]"),
+        ("--augment none", "[]"),
+        ("--augment shift", "[Shift(0.125, fill=0)]"),
+        ("--augment colour,shift", "[Shift(0.125, fill=0), Colour(0.5, 1, 0.5)]"),
+        ("--augment all", "[Shift(0.125, fill=0), Cutout(0.5, fill=0), Colour(0.5, 1, 0.5)]"),
+    ],
+)
+def test_flags_become_augmentations(line, expected):
+    D = models.mlp((6, 6, 1))[1]
+    changed = augmented(flags_of(*line.split()), D)
+    assert repr([layer for layer in changed.layers if isinstance(layer, augment.Augmentation)]) == expected
+    assert (changed is D) == (expected == "[]")
+
+
+def test_augmentations_are_of_the_range_and_seed_of_the_run():
+    low, D = replace(RECIPE, low=0.0), models.mlp((6, 6, 1))[1]
+    layers = augmented(flags_of("--augment", "all", recipes=[low]), D).layers[:3]
+    assert repr(layers) == repr((augment.Shift(fill=0.5), augment.Cutout(fill=0.5), augment.Colour(0.25)))
+    draws = [
+        [layer.rng.random() for layer in augmented(flags_of("--augment", "all", "--seed", k), D).layers[:3]]
+        for k in (0, 0, 1)
+    ]
+    assert draws[0] == draws[1]
+    assert len({*draws[0], *draws[2]}) == 6
+    alone = augmented(flags_of("--augment", "cutout"), D).layers[0]
+    assert alone.rng.random() == draws[0][1]
+
+
+def test_a_strength_that_follows_d():
+    flags = flags_of("--augment", "all", "--augment-target", 0.6, "--augment-strength", 0.3)
+    G, D = models.mlp((6, 6, 1))
+    D = augmented(flags, D)
+    loss = gan_options(flags, G, D, small_data(n=1000))["loss"]
+    assert (repr(loss), loss.strength) == ("Adaptive(NonSaturating(), target=0.6, images=20000)", 0.0)
+    steady = augmented(flags_of("--augment", "all", "--augment-strength", 0.3), models.mlp((6, 6, 1))[1])
+    assert [layer.buffers["strength"][0] for layer in steady.layers[:3]] == [np.float32(0.3)] * 3
 
 
 def test_weights_are_clipped_where_it_is_said():
@@ -580,6 +626,19 @@ def test_every_system_takes_penalties_and_schedules(system, tmp_path, images):
     np.testing.assert_array_equal(rows[:, 4] > 0, [True, False, True])
 
 
+def test_every_system_takes_augmentation(system, tmp_path, images):
+    line = "--augment shift,cutout,colour --augment-target 0.1 --penalty r1 --gamma 0.1"
+    run = [*line.split(), "--data", images, "--batch-size", 4, "--noise-dim", 5, "--width", 3]
+    assert system(*run, "--out", tmp_path / "whole", "--steps", 3) == 0
+    config = json.loads((tmp_path / "whole" / "config.json").read_text())
+    assert "Shift(0.125, fill=0" in json.dumps(config)
+    assert config["run"]["loss"].startswith("Adaptive(")
+    assert system(*run, "--out", tmp_path / "run", "--steps", 1) == 0
+    assert system("--resume", "--out", tmp_path / "run", "--steps", 3) == 0
+    assert_same_files(tmp_path / "run", tmp_path / "whole")
+    assert load_trained(tmp_path / "run").discriminator.layers[0].buffers["strength"][0] >= 0.0
+
+
 def test_resume_keeps_penalties_and_schedule(tmp_path, example, images):
     """--resume alone goes on to the bytes of the whole run; stopped by hand, the schedule keeps its length."""
     run = ["--data", images, "--batch-size", 16, "--loss", "wasserstein", "--penalty", "gp", "--gp-target", 0.5]
@@ -602,6 +661,7 @@ def test_a_run_from_before_there_were_such_flags_goes_on(tmp_path, images):
     assert program("mnist_mlp_gan")(*run) == 0
     arrays, about = checkpoints.read(out / "checkpoint.safetensors")
     new = {"penalty", "gamma", "gp_weight", "gp_target", "penalty_every", "weight_clip", "lr_schedule", "precision"}
+    new |= {"augment", "augment_strength", "augment_target"}
     about["settings"] = {key: value for key, value in about["settings"].items() if key not in new}
     checkpoints.write(out / "checkpoint.safetensors", arrays, about)
     recipe = replace(RECIPE, penalty="r1", weight_clip=0.1, lr_schedule="cosine", epochs=None, steps=5)

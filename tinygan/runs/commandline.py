@@ -5,6 +5,7 @@ An example states its recipe as default values and leaves the rest to :func:`lau
     def main(flags):
         images = load(flags.data, **data_options(flags))
         generator, discriminator = ...  # made for images.image_shape, with flags.noise_dim, flags.width and flags.seed
+        discriminator = augmented(flags, discriminator)
         gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
         describe(images, gan)
         return train(gan, images, **training_options(flags, images))
@@ -20,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..augment import before
 from ..backends import best_backend, device_of, get_ops, set_precision
 from ..data import ImageData, load, steps_per_epoch
 from ..data.folder import MARK
@@ -31,7 +33,16 @@ from ..network import Sequential
 from ..parallel import ALONE, Group
 from ..parallel.console import forgiving_streams, say
 from ..parallel.mpi import first_speaks, world
-from .flags import LOSSES, OF_THIS_START, ONCE, OPTIMIZERS, loss_of, optimizer_of, penalties_of
+from .flags import (
+    LOSSES,
+    OF_THIS_START,
+    ONCE,
+    OPTIMIZERS,
+    augmentations_of,
+    loss_of,
+    optimizer_of,
+    penalties_of,
+)
 from .recipe import Recipe, make_parser, recorded_flags
 from .record import CHECKPOINT, read_checkpoint
 from .writer import require_free
@@ -101,6 +112,8 @@ def _require_sense(parser: argparse.ArgumentParser, flags: argparse.Namespace) -
     """Refuse flags that have no meaning together, as argparse refuses others."""
     if flags.real_label != 1.0 and not issubclass(LOSSES[flags.loss], Labelled):
         parser.error(f"argument --real-label: --loss {flags.loss} has no labels; give --real-label 1 or another --loss")
+    if flags.augment_target is not None and flags.augment == "none":
+        parser.error("argument --augment-target: there is nothing to make stronger; give --augment all, say")
     strength = {"none": 0.0, "gp": flags.gp_weight}.get(flags.penalty, flags.gamma)
     if flags.loss == "wasserstein" and strength == 0.0 and flags.weight_clip is None:
         parser.error(
@@ -115,6 +128,12 @@ def data_options(flags: argparse.Namespace) -> dict[str, Any]:
     return {**{key: getattr(flags, key) for key in passed}, "in_turn": world().in_turn}
 
 
+def augmented(flags: argparse.Namespace, discriminator: Sequential) -> Sequential:
+    """Return the discriminator, or one that sees what --augment makes of its images (:mod:`tinygan.augment`)."""
+    layers = augmentations_of(flags)
+    return before(discriminator, *layers) if layers else discriminator
+
+
 def gan_options(
     flags: argparse.Namespace, generator: Sequential, discriminator: Sequential, images: ImageData
 ) -> dict[str, Any]:
@@ -122,7 +141,7 @@ def gan_options(
     steps = flags.steps or flags.epochs * steps_per_epoch(len(images), flags.batch_size * flags.d_steps)
     return {
         "noise_dim": flags.noise_dim,
-        "loss": loss_of(flags),
+        "loss": loss_of(flags, discriminator),
         "g_optimizer": optimizer_of(flags, generator, flags.lr, steps),
         "d_optimizer": optimizer_of(flags, discriminator, flags.d_lr or flags.lr, steps * flags.d_steps),
         "d_steps": flags.d_steps,

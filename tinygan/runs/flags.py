@@ -12,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..augment import Adaptive, Augmentation, Colour, Cutout, Shift
 from ..checkpoints import as_path
 from ..errors import ArgumentError
 from ..losses import Hinge, Labelled, LeastSquares, Loss, Minimax, NonSaturating, Relativistic, Wasserstein
@@ -43,6 +46,7 @@ positive = _number(float, "a positive number", lambda x: 0.0 < x < math.inf)
 weight = _number(float, "a number of at least 0", lambda x: 0.0 <= x < math.inf)
 fraction = _number(float, "a number in [0, 1)", lambda x: 0.0 <= x < 1.0)
 label = _number(float, "a number in (0, 1]", lambda x: 0.0 < x <= 1.0)
+part = _number(float, "a number in [0, 1]", lambda x: 0.0 <= x <= 1.0)
 
 
 def multiple(unit: int) -> Callable[[str], int]:
@@ -72,6 +76,17 @@ def path_text(text: str) -> str:
     return text
 
 
+def changes(text: str) -> str:
+    """Convert names of changes with commas between, all or none, to such names in the order in which they are made."""
+    names = {"none": [], "all": list(AUGMENTATIONS)}.get(text, text.split(","))
+    if wrong := [name for name in names if name not in AUGMENTATIONS]:
+        known = ", ".join(AUGMENTATIONS)
+        raise argparse.ArgumentTypeError(
+            f"expected some of {known}, with commas between, all or none, got {wrong[0]!r}"
+        )
+    return ",".join(name for name in AUGMENTATIONS if name in names) or "none"
+
+
 # ---- the parts of a GAN --------------------------------------------------------------------------------------------
 
 LOSSES: dict[str, type[Loss]] = {
@@ -98,21 +113,41 @@ OPTIMIZERS: dict[str, dict[str, float | None]] = {
     "sgd": {"lr": 1e-2, "d_lr": None, "beta1": 0.0},
 }
 
+#: What may be done to the images that D sees, of black at ``low`` and white at 1; what is gone becomes grey.
+AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
+    "shift": lambda low, **options: Shift(fill=(low + 1.0) / 2.0, **options),
+    "cutout": lambda low, **options: Cutout(fill=(low + 1.0) / 2.0, **options),
+    "colour": lambda low, **options: Colour(brightness=(1.0 - low) / 4.0, **options),
+}
+
 SCHEDULES: dict[str, Callable[..., Schedule] | None] = {"constant": None, "linear": linear, "cosine": cosine}
 
 JUDGES = ["auto", "digits", "random", "none"]
 
 #: What runs were made with before there were flags for it; they can be resumed whatever a recipe says now.
-ONCE = {"penalty": "none", "weight_clip": None, "lr_schedule": "constant", "precision": "fp32", "judge": "none"}
+ONCE: dict[str, Any] = {"penalty": "none", "weight_clip": None, "lr_schedule": "constant", "precision": "fp32"}
+ONCE |= {"judge": "none", "augment": "none", "augment_strength": 1.0, "augment_target": None}
 
 #: How a program was started and where it writes: said on each command line anew, and neither recorded nor resumed.
 OF_THIS_START = {"out", "cache", "resume", "overwrite"}
 
 
-def loss_of(flags: argparse.Namespace) -> Loss:
-    """Return the loss that --loss and --real-label ask for."""
+def loss_of(flags: argparse.Namespace, discriminator: Sequential) -> Loss:
+    """Return the loss that --loss and --real-label ask for, which moves D's augmentations if --augment-target does."""
     kind = LOSSES[flags.loss]
-    return kind(real_label=flags.real_label) if issubclass(kind, Labelled) else kind()
+    loss = kind(real_label=flags.real_label) if issubclass(kind, Labelled) else kind()
+    return loss if flags.augment_target is None else Adaptive(loss, discriminator, target=flags.augment_target)
+
+
+def augmentations_of(flags: argparse.Namespace) -> list[Augmentation]:
+    """Return the layers that --augment asks for, each with random numbers that no one else uses."""
+    names = [] if flags.augment == "none" else flags.augment.split(",")
+    seeds = [np.random.SeedSequence(flags.seed, spawn_key=(5, list(AUGMENTATIONS).index(name))) for name in names]
+    strength = flags.augment_strength if flags.augment_target is None else 0.0
+    return [
+        AUGMENTATIONS[name](flags.low, strength=strength, rng=np.random.default_rng(seed))
+        for name, seed in zip(names, seeds, strict=True)
+    ]
 
 
 def penalties_of(flags: argparse.Namespace) -> list[Penalty]:

@@ -17,11 +17,13 @@ from .flags import (
     OPTIMIZERS,
     PENALTIES,
     SCHEDULES,
+    changes,
     colour,
     count,
     fraction,
     label,
     multiple,
+    part,
     path,
     path_text,
     positive,
@@ -68,6 +70,9 @@ class Recipe:
     gp_target: float = 1.0
     penalty_every: int = 1
     weight_clip: float | None = None
+    augment: str = "none"
+    augment_strength: float = 1.0
+    augment_target: float | None = None
     batch_size: int = 128
     d_steps: int = 1
     optimizer: str = "adam"
@@ -141,6 +146,12 @@ def make_parser(doc: str | None, recipe: Recipe, models: Sequence[str] = ()) -> 
     add("--gp-target", weight, "X", "that target")
     add("--penalty-every", count, "N", "steps from one penalty to the next, which is as many times as strong")
     add("--weight-clip", positive, "X", "limit of D's parameters after each of its steps, up and down")
+
+    group = parser.add_argument_group("what keeps D from learning a few images by heart")
+    add("--augment", changes, "A,B", "what is done to all images that D sees: shift, cutout, colour, all or none")
+    add("--augment-strength", part, "X", "the part of the images that is changed, each by itself")
+    text = "let that part follow D instead, so that D knows this part of the real images, in [0, 1]: 0.6, say"
+    add("--augment-target", part, "X", text)
 
     group = parser.add_argument_group("how they learn")
     add("--batch-size", count, "N", "real images for each step of D")
