@@ -217,7 +217,7 @@ class Residual(Sequential):
         return dy + super().backprop(cache, self.scale * dy, add)
 
 
-class Shift(layers.Layer):
+class Displace(layers.Layer):
     """A parameter, and a setting that its repr does not tell as it has none."""
 
     def __init__(self, c, by=1.0):
@@ -252,14 +252,14 @@ class Clamp(layers.Layer):
 def own_gan(dtype=np.float32):
     make = {"rng": np.random.default_rng(5), "dtype": dtype}
     block = Residual(layers.Dense(8, 8, **make), layers.BatchNorm(8, dtype=dtype), scale=0.5)
-    G = Sequential(layers.Dense(4, 8, **make), block, Shift(8, by=0.25).astype(dtype), layers.Dense(8, 36, **make))
+    G = Sequential(layers.Dense(4, 8, **make), block, Displace(8, by=0.25).astype(dtype), layers.Dense(8, 36, **make))
     G = Sequential(*[layer.copy() for layer in G], layers.Tanh(), layers.Reshape(6, 6, 1))
     inside = Sequential(layers.SpectralNorm(layers.Dense(36, 36, **make)), Residual(layers.Dense(36, 36, **make)))
     D = Sequential(layers.Flatten(), inside, Clamp(2.5), layers.Dense(36, 1, **make))
     return GAN(G, D, noise_dim=4, average=0.5)
 
 
-OWN = [Residual, Shift, Clamp]
+OWN = [Residual, Displace, Clamp]
 
 
 @pytest.fixture(scope="module")
@@ -341,7 +341,7 @@ def test_nothing_is_made_or_imported_because_a_file_names_it(own, monkeypatch):
     )
     with pytest.raises(CheckpointError, match=r"layer 1 Residual\(Dense.* is none of tinygan's layers. If it is yours"):
         load_trained(folder)
-    with pytest.raises(CheckpointError, match=r"layer 2 Shift.* is none of tinygan's layers"):
+    with pytest.raises(CheckpointError, match=r"layer 2 Displace.* is none of tinygan's layers"):
         load_trained(folder, classes=[Residual])
 
 
@@ -371,16 +371,16 @@ BLOCK_ODDITIES = [
     ("Residual(Dense(8, 8), BatchNorm(8), Dense(9000000, 1))", "larger than its arrays"),
     ("SpectralNorm(Residual(Dense(8, 8), BatchNorm(8)))", "SpectralNorm: expected a Dense"),
     ("Residual(" * 10 + "Tanh()" + ")" * 10, "more than 8 blocks within each other"),
-    ("Shift(8)", "another architecture"),
-    ("Shift(10**9)", "none of tinygan's layers"),
-    ("Shift(1000000000)", r"sizes that multiply to 1.0e\+09, more than 16,777,216"),
-    ("Shift(60000, by=60000)", r"sizes that multiply to 3.6e\+09"),
+    ("Displace(8)", "another architecture"),
+    ("Displace(10**9)", "none of tinygan's layers"),
+    ("Displace(1000000000)", r"sizes that multiply to 1.0e\+09, more than 16,777,216"),
+    ("Displace(60000, by=60000)", r"sizes that multiply to 3.6e\+09"),
     ("Residual(Dense(8, 8), BatchNorm(8), scale=10000000000)", r"sizes that multiply to 1.0e\+10"),
     ("Residual(Dense(8, 8), BatchNorm(8), scale=(4, [9000000]))", r"sizes that multiply to 3.6e\+07"),
-    ("Shift(" + "9" * 190 + ")", "sizes that multiply to"),
-    ("Shift(-1)", "could not be made"),
-    ("Shift()", "could not be made .*missing 1 required"),
-    ("Shift('x')", "could not be made"),
+    ("Displace(" + "9" * 190 + ")", "sizes that multiply to"),
+    ("Displace(-1)", "could not be made"),
+    ("Displace()", "could not be made .*missing 1 required"),
+    ("Displace('x')", "could not be made"),
     ("Residual(" + "Tanh(), " * 10_000 + "Tanh())", "layers, more than the 10,000 that are built"),
 ]
 

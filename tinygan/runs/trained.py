@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checkpoints, layers
+from .. import augment, checkpoints, layers
 from ..errors import ArgumentError, CheckpointError, positive_int
 from ..layers import Layer
 from ..layers.starting import as_generator
@@ -33,6 +33,7 @@ from ..network import Sequential
 from .record import CHECKPOINT, NETWORKS, read_checkpoint
 
 KINDS = {name: getattr(layers, name) for name in layers.__all__ if name != "Layer"}
+BESIDES = {kind.__name__: kind for kind in (Sequential, augment.Shift, augment.Cutout, augment.Colour)}
 MAX_NUMBERS = 1 << 24  #: in what a layer makes of one sample; a bound on what a foreign file can ask for
 MAX_OPTION = 64  #: the largest stride and padding, for the same reason
 MAX_IN_ALL = 16 * MAX_NUMBERS  #: in what all layers make of one sample together
@@ -89,7 +90,7 @@ def load_trained(folder: str | Path, *, classes: Iterable[type[Layer]] | Mapping
         ``classes`` holds something else than classes of layers.
     """
     path = checkpoints.as_path(folder, "load_trained: folder") / CHECKPOINT
-    kinds = {**KINDS, "Sequential": Sequential, **_by_name(classes)}
+    kinds = {**KINDS, **BESIDES, **_by_name(classes)}
     if not checkpoints.exists(path):
         raise CheckpointError(f"{path}: there is no checkpoint; give the folder of a run, such as runs/mnist_mlp_gan.")
     arrays, about = read_checkpoint(path)
@@ -213,8 +214,9 @@ def _made(
         raise CheckpointError(f"{name} has sizes that multiply to {n:.1e}, more than {MAX_NUMBERS:,}.")
     try:
         layer = kind(*args, **options)
-        wanted = next((arrays[key].dtype for key in layer.params if key in arrays), None)
-        same = wanted is None or all(param.dtype == wanted for param in layer.params.values())
+        own = {**layer.buffers, **layer.params}
+        wanted = next((arrays[key].dtype for key in own if key in arrays and arrays[key].dtype.kind == "f"), None)
+        same = wanted is None or all(array.dtype == wanted for array in own.values() if array.dtype.kind == "f")
         return layer if same else layer.astype(wanted)
     except Exception as error:  # a class of yours may raise what it likes
         raise CheckpointError(
