@@ -18,9 +18,13 @@ run above the training images that they are nearest to.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parent))  # what lies beside this file, python -I would not look for
+
 from many_runs import count, play_all
 
 from tinygan import GAN, augment, losses, metrics, models, optim, penalties, plotting
@@ -128,8 +132,11 @@ def main():
     add("--width", type=flags.count, metavar="N", default=24, help="channels of the largest images (default: 24)")
     add("--steps", type=flags.count, metavar="N", default=STEPS, help=f"of each run (default: {STEPS})")
     add("--seed", type=flags.seed, metavar="N", default=0, help="of weights, noise and changes (default: 0)")
+    add("--quick", action="store_true", help="the shape of it in seconds: 40 steps on 100 images, narrow networks")
     add("--out", type=flags.path, metavar="FOLDER", default=Path("runs/few_images"), help="(runs/few_images)")
     args = parser.parse_args()
+    if args.quick:
+        args.images, args.width, args.steps = 100, 4, 40
     if args.steps < LOOKS:
         parser.error(f"argument --steps: expected at least {LOOKS}, one for each look, got {args.steps}")
 

@@ -65,14 +65,14 @@ def test_every_program_helps_however_python_is_started(what, flags, environment,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_the_benchmark_needs_what_lies_beside_it():
+def test_only_what_runs_in_many_processes_needs_what_lies_beside_it():
     """And it looks there by itself: python -I and PYTHONSAFEPATH do not."""
     beside = {path.stem for path in EXAMPLES.glob("*.py")}
     for name in PROGRAMS:
         tree = ast.parse((EXAMPLES / f"{name}.py").read_text("utf-8"))
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-        assert not modules & beside or name == "mode_coverage"
+        assert not modules & beside or name in ("mode_coverage", "few_images")
 
 
 def test_what_is_wrong_in_articles_is_told_without_docstrings_too(monkeypatch, capsys):
@@ -119,6 +119,9 @@ BAD_LINE_ODDITIES = [
     ("mnist_classifier", "--quick --data nowhere", 1, "error: data 'nowhere': neither a name"),
     ("mode_coverage", "--digits=", 2, "argument --digits: expected a path"),
     ("mode_coverage", "--out=~no-such-user", 2, "argument --out: ~no-such-user: nobody knows the home folder"),
+    ("few_images", "--steps 3", 2, "argument --steps: expected at least 8, one for each look, got 3"),
+    ("few_images", "--size 30", 2, "argument --size: expected a multiple of 4, got '30'"),
+    ("few_images", "--data nowhere", 1, "error: data 'nowhere': neither a name"),
     ("explore_run", "--data=", 2, "argument --data: expected a path"),
     ("explore_run", "--out=~no-such-user", 2, "argument --out: ~no-such-user: nobody knows the home folder"),
     ("explore_run", "~no-such-user/run", 2, "argument run: ~no-such-user/run: nobody knows the home folder"),
