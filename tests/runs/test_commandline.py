@@ -149,6 +149,9 @@ BAD_FLAG_ODDITIES = [
     ("--augment-strength 1.1", "argument --augment-strength: expected a number in [0, 1], got '1.1'"),
     ("--augment-target -1", "argument --augment-target: expected a number in [0, 1], got '-1'"),
     ("--augment-target 0.6", "argument --augment-target: there is nothing to make stronger; give --augment all"),
+    ("--until-equilibrium --judge none", "argument --until-equilibrium: how good samples are a judge must say"),
+    ("--told-apart 2", "argument --told-apart: expected a number in [0, 1], got '2'"),
+    ("--patience 0", "argument --patience: expected a whole number of at least 1, got '0'"),
     ("--lr-schedule step", "argument --lr-schedule: invalid choice: 'step' (choose from"),
     ("--optimizer adagrad", "argument --optimizer: invalid choice: 'adagrad' (choose from"),
     ("--noise-dim 0", "argument --noise-dim: expected a whole number of at least 1, got '0'"),
@@ -238,7 +241,7 @@ def test_a_home_folder_is_meant_wherever_a_path_is(tmp_path, monkeypatch, exampl
 
 def test_every_default_stands_in_the_help():
     helped = {action.dest: action.help for action in make_parser("A GAN.", RECIPE)._actions}
-    unsaid = {"help", "mirror", "resume", "overwrite", "steps"}
+    unsaid = {"help", "mirror", "resume", "overwrite", "steps", "until_equilibrium"}
     for name in helped.keys() - unsaid:
         default = getattr(RECIPE, name)
         assert re.search(r"\([a-z' -]+\)$" if default is None else rf"\({re.escape(str(default))}\)$", helped[name]), (
@@ -406,6 +409,17 @@ def test_another_optimizer_comes_with_its_own_numbers():
     for name, kind in zip(OPTIMIZERS, (optim.Adam, optim.RMSProp, optim.SGD), strict=True):
         mine = kind(Sequential(Dense(2, 1)))
         assert OPTIMIZERS[name]["lr"] == mine.lr, "the defaults of the class are the defaults here"
+
+
+def test_a_run_may_end_at_an_equilibrium():
+    for line, expected in (
+        ("", None),
+        ("--until-equilibrium", "Equilibrium(patience=4, apart=0.75)"),
+        ("--until-equilibrium --patience 2 --told-apart 0.6", "Equilibrium(patience=2, apart=0.6)"),
+        ("--until-equilibrium --no-until-equilibrium", None),
+    ):
+        until = training_options(flags_of(*line.split()), small_data(n=60))["until"]
+        assert (until if until is None else repr(until)) == expected
 
 
 def test_a_recipe_decides_the_range_of_images():

@@ -65,6 +65,9 @@ def test_the_last_scores_are_those_of_the_last_samples(tmp_path, judge):
     [row] = rows_of(tmp_path / "run")
     assert row["frechet"] == pytest.approx(found.frechet, rel=1e-5)
     assert row["recall"] == pytest.approx(found.recall.value, rel=1e-5)
+    real, fake = judge.data.batch(np.arange(40)), gan.sample(z=judging.Judging(judge, small_gan()).noise)
+    told = metrics.told_apart(gan.discriminator(real), gan.discriminator(fake))
+    assert (row["told_apart"], row["told_apart_error"]) == pytest.approx(told, rel=1e-5)
 
 
 @pytest.mark.parametrize("steps", [2, 4, 6, 9])
@@ -131,13 +134,13 @@ def test_a_run_goes_on_with_the_same_judge_or_not_at_all(plain, tmp_path, judge)
             ({"scores": scores}, "does not hold the scores of a run")
             for scores in (
                 np.zeros((1, 3)),
-                np.full((1, 12), np.nan),
-                np.ones((1, 12), bool),
-                np.ones((2, 12)),
-                np.full((1, 12), 6.0),
-                np.full((1, 12), 1.5),
-                np.concatenate([[[4.0, -5.0]], np.zeros((1, 10))], axis=1),
-                np.empty((0, 12)),
+                np.full((1, 14), np.nan),
+                np.ones((1, 14), bool),
+                np.ones((2, 14)),
+                np.full((1, 14), 6.0),
+                np.full((1, 14), 1.5),
+                np.concatenate([[[4.0, -5.0]], np.zeros((1, 12))], axis=1),
+                np.empty((0, 14)),
             )
         ),
         ({"best.0.W": np.zeros((2, 2))}, "0.W"),
@@ -206,8 +209,8 @@ def test_the_best_weights_are_those_of_the_end_only_if_it_is_the_best(tmp_path, 
     for at_end, expected in ((5.0, "way"), (0.5, "end")):
         gan = small_gan()
         way = judging.Judging(judge, gan)
-        way.scores, way.best = np.ones((1, 12)), {k: a * 0.5 for k, a in gan.average.network.state_arrays().items()}
-        way.end = [9.0, at_end, *np.zeros(10)]
+        way.scores, way.best = np.ones((1, 14)), {k: a * 0.5 for k, a in gan.average.network.state_arrays().items()}
+        way.end = [9.0, at_end, *np.zeros(12)]
         way._save_best(tmp_path / "best.safetensors")
         found = small_gan().generator.load(tmp_path / "best.safetensors")
         theta = gan.average.network.theta

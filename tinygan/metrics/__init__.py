@@ -6,7 +6,8 @@
 Each measure says in its docstring what it computes, whose it is, what it is blind to, and how many samples it needs:
 ``distances`` of features as wholes, ``neighbours`` for each sample, ``classes`` with a classifier, ``pyramids`` without
 any network. ``features`` are what samples are compared by; a score means nothing without saying which. NumPy on the
-host does all of it. The book and ``data`` are imported here; ``runs`` uses this.
+host does all of it, but for ``players``, what G and D say of each other. Of tinygan, the book, ``augment`` and ``data``
+are imported here; ``runs`` uses this.
 """
 
 from .classes import ClassCoverage, class_coverage, inception_score, softmax
@@ -22,6 +23,7 @@ from .neighbours import (
     nearest_neighbours,
     precision_recall,
 )
+from .players import DualityGap, duality_gap, told_apart
 from .pyramids import sliced_wasserstein
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "ClassCoverage",
     "DensityCoverage",
     "Digits",
+    "DualityGap",
     "Estimate",
     "Judge",
     "Moments",
@@ -40,6 +43,7 @@ __all__ = [
     "density_coverage",
     "digit_network",
     "digits",
+    "duality_gap",
     "frechet_distance",
     "inception_score",
     "kernel_distance",
@@ -48,4 +52,5 @@ __all__ = [
     "precision_recall",
     "sliced_wasserstein",
     "softmax",
+    "told_apart",
 ]

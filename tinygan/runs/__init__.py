@@ -1,9 +1,10 @@
 """Training runs: ``training`` is the loop, ``folder`` what a run leaves behind, ``state`` how it comes back to life.
 
-Beside them ``judging`` (scores on the way), ``trained`` (networks from a finished run), ``schedules``, ``plotting``,
-``tracing`` (where a NaN began), ``writer`` (the lock of a folder) and the ``commandline`` of the examples. Imported
-from here are the book, ``backends``, ``data``, ``metrics``, ``penalties`` and ``parallel``; nothing but ``testing`` and
-programs stands above. Every name is loaded when it is first used.
+Beside them ``judging`` (scores on the way), ``stopping`` (when they are good enough), ``comparing`` (several runs in
+one table), ``trained`` (networks from a finished run), ``schedules``, ``plotting``, ``tracing`` (where a NaN began),
+``writer`` (the lock of a folder) and the ``commandline`` of the examples. Imported from here are the book, ``augment``,
+``backends``, ``data``, ``metrics``, ``penalties`` and ``parallel``; nothing but ``testing`` and programs stands above.
+Every name is loaded when it is first used.
 """
 
 import importlib
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import commandline, plotting, schedules, state
     from .folder import Run, read_checkpoint
+    from .stopping import Equilibrium
     from .tracing import require_finite, require_finite_state
     from .trained import Trained, load_trained
     from .training import train
 
 _LOADED_WHEN_USED = {
+    "Equilibrium": "stopping",
     "Run": "folder",
     "Trained": "trained",
     "commandline": "",
@@ -31,6 +34,7 @@ _LOADED_WHEN_USED = {
 }
 
 __all__ = [
+    "Equilibrium",
     "Run",
     "Trained",
     "commandline",

@@ -45,6 +45,7 @@ from .flags import (
 )
 from .recipe import Recipe, make_parser, recorded_flags
 from .record import CHECKPOINT, read_checkpoint
+from .stopping import Equilibrium
 from .writer import require_free
 
 JUDGED = 5000  # real images that samples are judged beside
@@ -114,6 +115,8 @@ def _require_sense(parser: argparse.ArgumentParser, flags: argparse.Namespace) -
         parser.error(f"argument --real-label: --loss {flags.loss} has no labels; give --real-label 1 or another --loss")
     if flags.augment_target is not None and flags.augment == "none":
         parser.error("argument --augment-target: there is nothing to make stronger; give --augment all, say")
+    if flags.until_equilibrium and flags.judge == "none":
+        parser.error("argument --until-equilibrium: how good samples are a judge must say; --judge none is no judge")
     strength = {"none": 0.0, "gp": flags.gp_weight}.get(flags.penalty, flags.gamma)
     if flags.loss == "wasserstein" and strength == 0.0 and flags.weight_clip is None:
         parser.error(
@@ -157,7 +160,9 @@ def training_options(flags: argparse.Namespace, images: ImageData) -> dict[str, 
     passed = ["out", "resume", "overwrite", "epochs", "steps", "batch_size", "seed", "low"]
     passed += ["sample_every", "checkpoint_every", "judge_every"]
     settings = {key: value for key, value in vars(flags).items() if key not in OF_THIS_START}
-    return {**{key: getattr(flags, key) for key in passed}, "settings": settings, "judge": _judge(flags, images)}
+    until = Equilibrium(flags.patience, flags.told_apart) if flags.until_equilibrium else None
+    options = {**{key: getattr(flags, key) for key in passed}, "settings": settings, "until": until}
+    return {**options, "judge": _judge(flags, images)}
 
 
 def _judge(flags: argparse.Namespace, images: ImageData) -> Judge | None:

@@ -214,10 +214,11 @@ class Run(Place):
         self.losses = np.concatenate([self.losses, rows])
         self._attempt(self.csv, lambda: self.table.write(self.csv, self.losses))
 
-    def judge(self) -> None:
-        """Ask the judge of this step's samples, and write what it says."""
+    def judge(self) -> bool:
+        """Ask the judge of this step's samples, and write what it says; return whether the run is done by its rule."""
         self.judging.look()
         self.judging.write(self, self._attempt)
+        return self.judging.reached
 
     def sample(self, *, keep: bool = False) -> None:
         """Draw samples.png; with ``keep`` also a picture of this step, for the film."""

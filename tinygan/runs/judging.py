@@ -1,7 +1,7 @@
 """How good a run is, judged on the way: scores at intervals, their curves, and the best weights so far.
 
     metrics.csv         a line for each time that samples were judged
-    metrics.png         the distances with their errors, and what the nearest neighbours say
+    metrics.png         the distances with their errors, what the nearest neighbours say, and how far D can tell
     best.safetensors    G's weights with the least Fréchet distance, of its average if the run keeps one
 
 All three are made from the checkpoint, which holds the scores and the best weights, and from the end of the run, which
@@ -14,6 +14,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,19 @@ import numpy as np
 from ..checkpoints import replace_file
 from ..errors import ArgumentError, CheckpointError, NonFiniteError, ShapeError, positive_int
 from ..gan import GAN
+from ..layers import Pack
 from ..layers.stored import require_same
-from ..metrics import LEAST, Estimate, Judge
+from ..metrics import LEAST, Estimate, Judge, told_apart
+from ..ops import Array, ops_of
 from . import plotting
 from .place import Place
+from .stopping import Equilibrium
 
-PARTS = ("precision", "recall", "density", "coverage")
+PARTS = ("precision", "recall", "density", "coverage", "told_apart")
 COLUMNS = ("step", "frechet", "kernel", "kernel_error", *(f"{part}{x}" for part in PARTS for x in ("", "_error")))
-COLOURS = ("#1f77b4", "#d95f02", "#59a14f", "#8c6bb1")  # told apart by most colour-blind people
+COLOURS = ("#1f77b4", "#d95f02", "#59a14f", "#8c6bb1", "#555555")  # told apart by most colour-blind people
 SAMPLES = 2000  # that are judged on the way: half of a second to two
+ASKED = 500  # of the real images and of the samples, that D is asked to tell apart
 BEST = "best."  # before the names of the best weights in a checkpoint
 
 
@@ -42,6 +47,7 @@ class Judging:
     judge : None for a run that is not judged.
     every : steps from one time to the next.
     samples : how many each time; None: 2,000.
+    until : the rule by which the run is done before its steps are (:mod:`tinygan.runs.stopping`).
     range_ : black and white in the images of the run.
     """
 
@@ -52,6 +58,7 @@ class Judging:
         *,
         every: int = 500,
         samples: int | None = None,
+        until: Equilibrium | None = None,
         seed: int = 0,
         range_: Sequence[float] = (-1.0, 1.0),
     ) -> None:
@@ -61,6 +68,11 @@ class Judging:
         self.scores = np.empty((0, len(COLUMNS)))
         self.best: dict[str, np.ndarray] = {}
         self.end: list[float] = []  # the row of the end, if no other has it
+        self.until = until
+        if not (until is None or isinstance(until, Equilibrium)):
+            raise ArgumentError(f"train: until must be a tinygan.runs.Equilibrium, got {until!r:.200}.")
+        if until and judge is None:
+            raise ArgumentError("train: until an equilibrium samples must be judged; give a judge (--judge).")
         if judge is None:
             return
         if not isinstance(judge, Judge):
@@ -86,6 +98,12 @@ class Judging:
     def due(self, t: int) -> bool:
         return self.judge is not None and t % self.every == 0
 
+    @property
+    def reached(self) -> bool:
+        """Whether the run is done by its rule."""
+        of = dict(zip(COLUMNS, self.scores.T, strict=True))
+        return self.until is not None and self.until.reached(of["kernel"], of["kernel_error"], of["told_apart"])
+
     def look(self) -> None:
         """Judge the samples of this step, and keep what is said."""
         row = self._row()
@@ -100,11 +118,22 @@ class Judging:
 
     def _row(self) -> list[float]:
         assert self.judge is not None
-        scores = self.judge(self.gan.sample(z=self.noise))
-        row = [self.gan.t, scores.frechet, *scores.kernel, *(x for part in scores[2:6] for x in part)]
+        samples = self.gan.sample(z=self.noise)
+        scores = self.judge(samples)
+        parts = *scores[2:6], self._told_apart(samples)
+        row = [self.gan.t, scores.frechet, *scores.kernel, *(x for part in parts for x in part)]
         if not np.isfinite(row).all():
             raise NonFiniteError(f"train: the scores of step {self.gan.t} are not finite: {scores}.")
         return row
+
+    def _told_apart(self, samples: Array) -> Estimate:
+        """How far D can tell the judge's real images from samples."""
+        assert self.judge is not None
+        D, judge = self.gan.discriminator, self.judge
+        n = min(ASKED, judge.n, len(samples))
+        n -= n % prod(layer.m for layer in D.layers if isinstance(layer, Pack))
+        real = judge.data.batch(np.arange(n), low=judge.low, high=judge.high, dtype=samples.dtype)
+        return told_apart(D(ops_of(samples).from_host(real)), D(samples[:n]))
 
     def catch_up(self, t: int) -> None:
         """Judge a step that was due when an error ended the run."""
@@ -122,8 +151,8 @@ class Judging:
         (t, frechet, kernel, error, *parts), real = self.rows[-1], self.judge.floor(self.samples)
         said = f"Fréchet {frechet:.3g} (real images: {real.frechet:.3g}), "
         said += f"kernel {Estimate(kernel, error)} ({real.kernel.value:.2g}), "
-        of_parts = zip(PARTS, parts[::2], real[2:6], strict=True)
-        said += ", ".join(f"{name} {part:.2f} ({of_real.value:.2f})" for name, part, of_real in of_parts)
+        of_parts = zip(PARTS, parts[::2], [*(x.value for x in real[2:6]), 0.5], strict=True)
+        said += ", ".join(f"{name} {part:.2f} ({of_real:.2f})" for name, part, of_real in of_parts).replace("_", " ")
         best = self.rows[self.rows[:, 1].argmin()]
         where = "" if best[0] == t else f"; best at step {best[0]:.0f}: Fréchet {best[1]:.3g}, in best.safetensors"
         return f"judged by {self.judge.name}, {self.samples:,} samples: {said}{where}"
@@ -198,9 +227,11 @@ class Judging:
             beside = above.twinx()
             beside.errorbar(steps, kernel, yerr=error, fmt="o-", ms=3, color=COLOURS[1], label="kernel distance")
             beside.set(ylabel="kernel distance, and its standard error")
-            for i, (name, colour, of_real) in enumerate(zip(PARTS, COLOURS, floor[2:6], strict=True)):
-                below.errorbar(steps, parts[2 * i], yerr=parts[2 * i + 1], fmt="o-", ms=3, color=colour, label=name)
-                below.axhline(of_real.value, color=colour, ls="--", lw=0.8)
+            levels = *(x.value for x in floor[2:6]), 0.5
+            for i, (name, colour, level) in enumerate(zip(PARTS, COLOURS, levels, strict=True)):
+                label = "told apart by D" if name == "told_apart" else name
+                below.errorbar(steps, parts[2 * i], yerr=parts[2 * i + 1], fmt="o-", ms=3, color=colour, label=label)
+                below.axhline(level, color=colour, ls="--", lw=0.8)
             below.set(xlabel="step", ylabel="part", ylim=(0, None))
             for axes in (above, below):
                 axes.grid(alpha=0.25)

@@ -43,7 +43,8 @@ what it writes into the output folder:
 interruptions:
   Ctrl-C finishes the step at hand and writes a checkpoint. With --resume a run goes on from its last checkpoint, to the
   very bytes of one that was never interrupted. Flags that are not given again keep their values; --lr, --d-lr,
-  --lr-schedule, --clip-norm, --clip-value, the length, the intervals, the backend and its precision may be given anew.
+  --lr-schedule, --clip-norm, --clip-value, the length and --until-equilibrium, the intervals, the backend and its
+  precision may be given anew.
   Where files are written, --out and --cache, is never taken from a checkpoint.
 """
 
@@ -98,6 +99,9 @@ class Recipe:
     checkpoint_every: int = 500
     judge: str = "auto"
     judge_every: int = 500
+    until_equilibrium: bool = False
+    patience: int = 4
+    told_apart: float = 0.75
 
     @property
     def out(self) -> Path:
@@ -188,6 +192,11 @@ def make_parser(doc: str | None, recipe: Recipe, models: Sequence[str] = ()) -> 
     text = "what samples are judged by: digits (a classifier), random (convolutions), auto (digits if these are), none"
     add("--judge", JUDGES, None, text)
     add("--judge-every", count, "N", "steps from one time that they are judged to the next")
+    text = "end before the last step where samples get no better and D cannot tell"
+    action = argparse.BooleanOptionalAction
+    group.add_argument("--until-equilibrium", action=action, default=recipe.until_equilibrium, help=text)
+    add("--patience", count, "N", "times of judging in a row at which they are then no better")
+    add("--told-apart", part, "X", "pairs of real images and samples of which D may then still know which is which")
     again = group.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the output folder")

@@ -7,7 +7,7 @@ shows both losses, images per second and the time left, and fills the folder wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import iscoroutinefunction, isgeneratorfunction
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..backends.loading import out_of_memory
 from ..checkpoints import as_path
-from ..data import ImageData, OnDevice, batches
+from ..data import ImageData
 from ..data.arrays import from_array
 from ..data.dataset import check_range
 from ..errors import ArgumentError, NonFiniteError, positive_int
@@ -29,6 +29,7 @@ from ..ops import Array, ops_of
 from ..parallel import Group, Together, joined, require_alike
 from ..parallel.console import say
 from ..parallel.mpi import world
+from .feeding import real_samples, rows_of_process
 from .fit import last_step, require_an_image_each, require_reach, try_out
 from .folder import Run
 from .judging import Judging
@@ -36,6 +37,7 @@ from .outputs import attempt
 from .progress import Progress
 from .signals import Signals
 from .state import checksum, load_state, state
+from .stopping import Equilibrium
 from .tracing import require_finite, require_finite_state
 
 LOOK_EVERY = 50  # steps between two looks at the losses; on a GPU each look waits for the device
@@ -61,6 +63,7 @@ def train(
     callback: Callable[[GAN, Losses], object] | None = None,
     judge: Judge | None = None,
     judge_every: int = 500,
+    until: Equilibrium | None = None,
     group: Group | None = None,
 ) -> Path:
     """Train ``gan`` on ``data`` up to a number of steps; return the folder with all that came of it.
@@ -90,6 +93,7 @@ def train(
         affair.
     judge : what says how good the samples are (:class:`tinygan.metrics.Judge`), each ``judge_every`` steps and at the
         end, in the files that :mod:`tinygan.runs.judging` lists; a run that goes on must be judged by the same.
+    until : end before the last step where the samples get no better and D cannot tell (:mod:`tinygan.runs.stopping`).
     group : the processes that train together; None: all that mpiexec started, or this one alone.
 
     Raises
@@ -142,12 +146,12 @@ def train(
     last = last_step(gan, data, batch_size, epochs, steps)
     group = world() if group is None else group
     require_an_image_each(group, batch_size)
-    try_out(gan, data, max(len(_rows_of_process(group, batch_size)), min(batch_size, 2)), low, high)
+    try_out(gan, data, max(len(rows_of_process(group, batch_size)), min(batch_size, 2)), low, high)
     require_reach(gan, low, high)
-    judging = Judging(judge, gan, every=judge_every, seed=seed, range_=(low, high))
+    judging = Judging(judge, gan, every=judge_every, until=until, seed=seed, range_=(low, high))
     about = {"batch_size": batch_size, "seed": seed}
     run = Run(out, gan, data, **about, low=low, high=high, settings=settings, judging=judging)
-    require_alike(group, lambda: (run.identity, judging.every), "data or settings")
+    require_alike(group, lambda: (run.identity, judging.every, repr(until)), "data or settings")
     with joined(gan, group) as together, run:
         group.first(lambda: run.resume(last) if resume else run.start(overwrite=overwrite))
         if resume and group.size > 1:
@@ -155,12 +159,12 @@ def train(
         rows, shown = batch_size * gan.d_steps, progress and group.rank == 0
         bar = Progress(gan.t, last, rows=rows, per_epoch=run.steps_per_epoch, shown=shown)
         loop = _Loop(run, group, _stepper(gan, together), bar, last, sample_every, checkpoint_every, callback)
-        samples = _real_samples(gan, data, group, batch_size, seed, low, high)
+        samples = real_samples(gan, data, group, batch_size, seed, low, high)
         signals = Signals()
         try:
             with bar, signals:
                 try:
-                    while gan.t < last and not loop.stopped:
+                    while gan.t < last and not (loop.stopped or loop.done):
                         loop.step(next(samples), stop=group.any(signals.came))
                 except (Exception, SystemExit) as error:
                     loop.leave(error)
@@ -168,11 +172,13 @@ def train(
             group.first(run.finish)
             if len(judging.rows):
                 bar.say(judging.summary())
-            if gan.t < last:
+            if gan.t < last and loop.done:
+                bar.say(f"the samples get no better: ended at step {gan.t} of {last}, by {until}")
+            elif gan.t < last:
                 bar.say(f"stopped at step {gan.t} of {last}, which is kept in {run.checkpoint}; --resume goes on")
         finally:
             signals.pass_on()  # now that all is kept
-        if gan.t < last:
+        if gan.t < last and not loop.done:
             raise KeyboardInterrupt
     return run.folder
 
@@ -198,6 +204,7 @@ class _Loop:
         self.looked = run.gan.t  # the latest step whose losses and gradients were looked at
         self.unread: list[Losses] = []
         self.stopped = False
+        self.done = group.first(lambda: run.judging.reached)  # already, if a run goes on that has ended
         self.after = self._draws()
 
     def step(self, real: Array, *, stop: bool) -> None:
@@ -216,8 +223,8 @@ class _Loop:
         if sample and group.rank == 0:
             run.sample(keep=True)
         if judged:
-            self._judge(t)
-        if keep:
+            self.done = self._judge(t)
+        if keep or self.done:
             require_alike(group, lambda: checksum(run.gan), f"weights after step {t}")
             group.first(run.keep)
         self.stopped = stop
@@ -245,9 +252,9 @@ class _Loop:
         except NonFiniteError as error:
             raise self._in_vain(t, error) from error
 
-    def _judge(self, t: int) -> None:
+    def _judge(self, t: int) -> bool:
         try:
-            self.group.first(self.run.judge)
+            return self.group.first(self.run.judge)
         except NonFiniteError as error:
             raise self._in_vain(t, error) from error
 
@@ -296,19 +303,3 @@ def _stepper(gan: GAN, together: GAN | Together) -> Callable[..., Losses]:
     from ..backends.cuda.graphs import stepper
 
     return stepper(gan)
-
-
-def _real_samples(
-    gan: GAN, data: ImageData, group: Group, batch_size: int, seed: int, low: float, high: float
-) -> Iterator[Array]:
-    """The real samples of each step from here on that belong to this process, where the networks live."""
-    theta, d_steps = gan.discriminator.theta, gan.d_steps
-    rows, images = _rows_of_process(group, batch_size), OnDevice(data, ops_of(theta))
-    for order in batches(len(data), batch_size * d_steps, seed=seed, start=gan.t):
-        of_turns = order.reshape(d_steps, batch_size)[:, rows]
-        yield images.batch(of_turns.reshape(-1), low=low, high=high, dtype=theta.dtype)
-
-
-def _rows_of_process(group: Group, batch_size: int) -> np.ndarray:
-    """Which rows of a batch this process trains on."""
-    return np.arange(batch_size)[group.rows(batch_size)]
