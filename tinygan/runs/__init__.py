@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import commandline, plotting, schedules, state
+    from .comparing import compare
     from .folder import Run, read_checkpoint
     from .stopping import Equilibrium
     from .tracing import require_finite, require_finite_state
@@ -23,6 +24,7 @@ _LOADED_WHEN_USED = {
     "Run": "folder",
     "Trained": "trained",
     "commandline": "",
+    "compare": "comparing",
     "load_trained": "trained",
     "plotting": "",
     "read_checkpoint": "folder",
@@ -38,6 +40,7 @@ __all__ = [
     "Run",
     "Trained",
     "commandline",
+    "compare",
     "load_trained",
     "plotting",
     "read_checkpoint",

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ArgumentError
-from .record import CHECKPOINT
+from .record import BEST, CHECKPOINT
 
 
 class Place:
@@ -41,7 +41,7 @@ class Place:
     config = property(lambda self: self.folder / "config.json")
     scores = property(lambda self: self.folder / "metrics.csv")
     score_curves = property(lambda self: self.folder / "metrics.png")
-    best = property(lambda self: self.folder / "best.safetensors")
+    best = property(lambda self: self.folder / BEST)
 
     def files(self) -> list[Path]:
         """All that a run writes, the checkpoint first."""

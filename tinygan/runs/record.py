@@ -14,6 +14,7 @@ from ..errors import CheckpointError
 from ..layers.stored import MAX_STEPS
 
 CHECKPOINT = "checkpoint.safetensors"  #: the name of a run's checkpoint in its folder
+BEST = "best.safetensors"  #: of the weights that a judge found best
 
 #: Where in its memory a generator reads next: MT19937 in 624 words, Philox in 4. NumPy does not look whether it does.
 LAST = {"pos": 624, "buffer_pos": 4}

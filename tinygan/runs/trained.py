@@ -27,10 +27,10 @@ import numpy as np
 from .. import augment, checkpoints, layers
 from ..errors import ArgumentError, CheckpointError, positive_int
 from ..layers import Layer
-from ..layers.starting import as_generator
+from ..layers.starting import as_generator, flag
 from ..layers.stored import name_of, require_same, require_sound
 from ..network import Sequential
-from .record import CHECKPOINT, NETWORKS, read_checkpoint
+from .record import BEST, CHECKPOINT, NETWORKS, read_checkpoint
 
 KINDS = {name: getattr(layers, name) for name in layers.__all__ if name != "Layer"}
 BESIDES = {kind.__name__: kind for kind in (Sequential, augment.Shift, augment.Cutout, augment.Colour)}
@@ -72,11 +72,14 @@ class Trained:
         return rng.standard_normal((n, self.noise_dim), dtype=self.generator.theta.dtype)
 
 
-def load_trained(folder: str | Path, *, classes: Iterable[type[Layer]] | Mapping[str, type[Layer]] = ()) -> Trained:
+def load_trained(
+    folder: str | Path, *, best: bool = False, classes: Iterable[type[Layer]] | Mapping[str, type[Layer]] = ()
+) -> Trained:
     """Read the checkpoint in the folder of a run, and build its networks, on the CPU.
 
     Parameters
     ----------
+    best : take G's weights not from the checkpoint, but those that a judge found best on the way, best.safetensors.
     classes : layers and blocks of yours that the networks are made of: ``[Residual]``, or ``{"Residual": Renamed}``.
         Each is called as its ``repr`` says, with plain values; if it has none of its own, with its public attributes by
         name; and a block with its layers first, as :class:`tinygan.Sequential` is.
@@ -84,8 +87,8 @@ def load_trained(folder: str | Path, *, classes: Iterable[type[Layer]] | Mapping
     Raises
     ------
     CheckpointError
-        There is no checkpoint, it cannot be read, is damaged or not finite, the networks do not make images, or a layer
-        is neither one of :mod:`tinygan.layers` nor of ``classes``.
+        There is no checkpoint, or no best weights; it cannot be read, is damaged or not finite, the networks do not
+        make images, or a layer is neither one of tinygan's nor of ``classes``.
     ArgumentError
         ``classes`` holds something else than classes of layers.
     """
@@ -110,6 +113,11 @@ def load_trained(folder: str | Path, *, classes: Iterable[type[Layer]] | Mapping
         raise CheckpointError(f"{path}: the networks cannot be built, there is no {error} in the record.") from error
     except Exception as error:  # such as a ShapeError; classes of yours may raise what they like
         raise CheckpointError(f"{path}: the networks cannot be built. {error!s:.400}") from error
+    if flag(best, "load_trained: best"):
+        weights = path.with_name(BEST)
+        if not checkpoints.exists(weights):
+            raise CheckpointError(f"{weights}: there are no best weights; the run was not judged, or not yet.")
+        G.load(weights)
     return Trained(G, D, noise_dim, image_shape, low, high, about["step"], about["settings"])
 
 
