@@ -62,6 +62,7 @@ def test_chance_alone_makes_the_divergence_that_is_said():
         (lambda: metrics.class_coverage(np.array([0, 7]), 4), ArgumentError, "expected classes 0 to 3, got 0 to 7"),
         (lambda: metrics.class_coverage(np.array([0.5]), 4), DTypeError, "whole numbers, got float64"),
         (lambda: metrics.class_coverage(np.eye(3), 4), ShapeError, r"probabilities of 4 classes, got \(3, 3\)"),
+        (lambda: metrics.class_coverage(np.eye(3), np.ones(3)), ArgumentError, "classes must be a whole number"),
         (lambda: metrics.class_coverage(np.zeros((0,), int), 4), ShapeError, r"got \(0,\)"),
     ],
 )

@@ -53,6 +53,7 @@ def test_the_classifier_of_the_package_reads_digits_that_we_draw(drawn):
     judge = metrics.digits()
     images, labels = drawn
     p = judge.probabilities(images)
+    np.testing.assert_allclose(judge.probabilities(images[:1]), p[:1], atol=1e-5)
     np.testing.assert_allclose(p.sum(axis=1), 1.0, atol=1e-9)
     assert (p.argmax(axis=1) == labels).mean() > 0.9  # drawn otherwise than those that it learned from
     assert judge.accuracy > 0.99
@@ -132,3 +133,10 @@ def test_what_cannot_be_judged_is_refused(call, error, message):
     judge = metrics.Judge(np.zeros((20, 8, 8, 1), np.uint8), metrics.pixels)
     with pytest.raises(error, match=message):
         call(judge)
+
+
+def test_random_convolutions_refuse_what_are_no_numbers():
+    with pytest.raises(ArgumentError, match="RandomConvolutions: channels must be a whole number of at least 1"):
+        metrics.RandomConvolutions("3")
+    with pytest.raises(ArgumentError, match="RandomConvolutions: the seed must be a whole number"):
+        metrics.RandomConvolutions(3, rng=-1)

@@ -98,6 +98,7 @@ def _probabilities(x: Any, name: str) -> np.ndarray:
 
 def _counts(x: Any, classes: int | None, name: str) -> np.ndarray:
     labels = to_numpy(as_array(x))
+    classes = None if classes is None else positive_int(classes, "class_coverage: classes")
     if labels.ndim == 2:
         if classes not in (None, labels.shape[1]):
             raise ShapeError(f"{name}: expected probabilities of {classes} classes, got {labels.shape}.")
@@ -108,7 +109,6 @@ def _counts(x: Any, classes: int | None, name: str) -> np.ndarray:
         raise DTypeError(f"{name}: expected whole numbers, got {labels.dtype}.")
     if classes is None:
         raise ArgumentError(f"{name}: say how many classes there are, such as classes=10: the labels may miss some.")
-    classes = positive_int(classes, "class_coverage: classes")
     if labels.min() < 0 or labels.max() >= classes:
         raise ArgumentError(f"{name}: expected classes 0 to {classes - 1}, got {labels.min()} to {labels.max()}.")
     return np.bincount(labels, minlength=classes)

@@ -4,6 +4,9 @@ An extractor is called with images (N, H, W, C) in [−1, 1] and returns feature
 score: scores by other features do not compare. A network from elsewhere is such a function too, with Inception's
 weights, say, for published numbers (PyTorch, channels first):
 
+    network = torchvision.models.inception_v3(weights="IMAGENET1K_V1", transform_input=False).eval()
+    network.fc = torch.nn.Identity()
+
     def inception(images):
         x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
         x = torch.nn.functional.interpolate(x.expand(-1, 3, -1, -1), size=(299, 299), mode="bilinear")
@@ -21,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, ShapeError, positive_int, seed
 from ..layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU
 from ..layers.starting import Rng, as_generator
 from ..network import Sequential
@@ -54,6 +57,7 @@ class RandomConvolutions:
     CHANNELS = (32, 64, 128)
 
     def __init__(self, channels: int, *, rng: int = 0) -> None:
+        rng, channels = seed(rng, "RandomConvolutions"), positive_int(channels, "RandomConvolutions: channels")
         draw, (a, b, c) = np.random.default_rng([rng, 0x7179]), self.CHANNELS
         self.name = f"random convolutions {rng}, {channels} channel{'s' if channels > 1 else ''}"
         sizes = ((channels, a, 5), (a, b, 5), (b, c, 3))

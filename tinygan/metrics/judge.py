@@ -106,12 +106,12 @@ class Judge:
         """What the classifier of digits says of samples, (N, 10)."""
         if not isinstance(self.features, Digits):
             raise ArgumentError(f"Judge: {self.name} are features and no classes; judge by metrics.digits().")
-        return self.features.probabilities(self.as_seen(self._checked(samples)))
+        return self.features.probabilities(self.as_seen(self._checked(samples, least=1)))
 
-    def _checked(self, samples: Any) -> np.ndarray:
+    def _checked(self, samples: Any, *, least: int = LEAST) -> np.ndarray:
         x = to_numpy(as_array(samples))
-        if x.shape[1:] != self.shape or len(x) < LEAST:
-            what = f"{LEAST} samples or more of {self.shape}, as {self.data.name} has"
+        if x.shape[1:] != self.shape or len(x) < least:
+            what = f"{least} samples or more of {self.shape}, as {self.data.name} has"
             raise ShapeError(f"Judge: expected {what}, got {x.shape}.")
         if x.dtype.kind != "f":
             raise DTypeError(f"Judge: expected samples as G makes them, floats, got {x.dtype}.")
