@@ -54,13 +54,14 @@ class Judge:
     real : images, as :func:`tinygan.data.load` gives them, or an array as :func:`tinygan.train` takes. Best such that
         the generator has not seen: against its own training images, a copy would be the best of samples.
     features : what images are compared by (:mod:`tinygan.metrics.features`); None: random convolutions.
-    n : how many of the real images to compare with, the first ones.
+    n : how many of the real images to compare with, drawn from all of them, the same ones every time. (The first ones
+        may be of another kind than the last: of MNIST's test digits the first half was written more neatly.)
     low, high : black and white in the samples.
 
     Notes
     -----
-    Samples are rounded to the 256 levels of pictures, as the real ones are. Where a score needs random numbers, they
-    are the same for each call.
+    ``rows`` are the indices of those real images. Samples are rounded to the 256 levels of pictures, as the real ones
+    are. Where a score needs random numbers, they are the same for each call.
     """
 
     def __init__(
@@ -79,9 +80,11 @@ class Judge:
         self.n = min(positive_int(n, "Judge: n", least=LEAST), len(data))
         if self.n < LEAST:
             raise ArgumentError(f"Judge: {data.name} has {self.n} images; to judge beside, {LEAST} are the least.")
-        self.real = np.concatenate([extracted(self.features, data.batch(rows)) for rows in _pieces(self.n)])
+        self.rows = np.random.default_rng(0).permutation(len(data))[: self.n]
+        seen = (extracted(self.features, data.batch(self.rows[rows])) for rows in _pieces(self.n))
+        self.real = np.concatenate(list(seen))
         self.moments = Moments(self.real)
-        self._radii: dict[int, np.ndarray] = {}  # of the first so many real images
+        self._radii: dict[int, np.ndarray] = {}  # of so many real images
         self._floors: dict[int, Scores] = {}
 
     def __call__(self, samples: Any) -> Scores:

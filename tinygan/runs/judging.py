@@ -91,9 +91,9 @@ class Judging:
         """What must be the same when the run goes on."""
         if self.judge is None:
             return {}
-        images = self.judge.data.images[: self.judge.n]
+        images = self.judge.data.batch(self.judge.rows)
         by = {"features": self.judge.name, "samples": self.samples, "images": self.judge.n}
-        return {"judge": {**by, "checksum": zlib.crc32(np.ascontiguousarray(images).data)}}
+        return {"judge": {**by, "checksum": zlib.crc32(images.data)}}
 
     def due(self, t: int) -> bool:
         return self.judge is not None and t % self.every == 0
@@ -132,7 +132,7 @@ class Judging:
         D, judge = self.gan.discriminator, self.judge
         n = min(ASKED, judge.n, len(samples))
         n -= n % prod(layer.m for layer in D.layers if isinstance(layer, Pack))
-        real = judge.data.batch(np.arange(n), low=judge.low, high=judge.high, dtype=samples.dtype)
+        real = judge.data.batch(judge.rows[:n], low=judge.low, high=judge.high, dtype=samples.dtype)
         return told_apart(D(ops_of(samples).from_host(real)), D(samples[:n]))
 
     def catch_up(self, t: int) -> None:
