@@ -3,14 +3,16 @@
     python benchmarks/mnist_quality.py --data FOLDER_WITH_MNIST                   # the recipes below, five epochs each
     python benchmarks/mnist_quality.py --data FOLDER_WITH_MNIST --run runs/mnist_mlp_gan runs/dcgan    # runs there are
 
-The classifier, that of examples/mnist_classifier.py, is trained on MNIST's training digits. Of the samples it says
+The classifier, judge.py, is trained on MNIST's training digits; it is another one than that of the package, by which
+recipes are chosen. Of the samples it says
 - share: how often each digit is named (real digits: about 10 % each); ``rarest`` is the least of the ten,
 - sure: the mean of its largest probability, high where samples look like digits,
 - IS: the Inception Score with this classifier in Inception's place, exp of the mean KL(p(y|x) || p(y)); 10 at best
   (Salimans et al., 2016),
-- FD: the Fréchet distance between its features (the 128 of the last hidden layer) of the samples and of the 10,000 test
+- FD: the Fréchet distance between its features (the 96 of the last hidden layer) of the samples and of the 10,000 test
   digits (Heusel et al., 2017, with this classifier in Inception's place): it grows with unreadable digits and with
-  missing variety alike. Real training digits against the test digits show what 0 looks like in practice.
+  missing variety alike. Real training digits against the test digits show what 0 looks like in practice,
+- precision and recall (Kynkäänniemi et al., 2019): samples among the real digits, and real digits among the samples.
 
 Samples are rounded to the 256 levels of pictures; those of other sizes or with colours are made grey and 28x28. Real
 digits, brought to such a size and back, show what that alone changes.
@@ -108,7 +110,8 @@ def main() -> None:
     train_digits, test_digits = (data.load(args.data, split=split) for split in ("train", "test"))
     judge = Judge(train_digits, test_digits, epochs=args.judge_epochs)
     print(f"The judge names {judge.accuracy:.2%} of the test digits. {SAMPLES:,} samples a row.\n")
-    print("| recipe | share of each digit | sure | IS | FD | seconds |\n|---|---|---|---|---|---|")
+    heads = "recipe|share of each digit|sure|IS|FD|precision|recall|seconds"
+    print(f"| {heads.replace('|', ' | ')} |\n{'|---' * 8}|")
     print(f"| real training digits | {judge.row(train_digits.batch(np.arange(SAMPLES)))} | |")
     for folder in args.run or ():
         samples, shape = samples_of_run(folder)

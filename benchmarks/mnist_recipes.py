@@ -3,7 +3,7 @@
     python benchmarks/mnist_recipes.py --data FOLDER_WITH_MNIST              # 3 seeds, 250 s of a core for each run
 
 Every run may take the same processor time, on one core of its own: 250 s are about what 3 minutes on two cores do. So a
-recipe that costs more per step takes fewer steps. Each is judged twice by the classifier of mnist_quality.py: with the
+recipe that costs more per step takes fewer steps. Each is judged twice by the classifier of judge.py: with the
 averaged weights of G, and with the last. FD (the Fréchet distance) grows with unreadable digits and with missing
 variety alike; 0.3 is what real digits have. Samples are kept in --out, and the same command goes on from there.
 """
