@@ -30,14 +30,18 @@ MODELS = {"dcgan": models.dcgan, "dcgan64": models.dcgan64}
 # ---- the recipes; each value has a flag of the same name ----
 DCGAN = Recipe(
     name="dcgan",  # kernels 5x5 and three levels
-    steps=1200,
+    steps=4000,
     batch_size=64,
     loss="nonsaturating",
-    lr=2e-4,
-    beta1=0.5,  # a longer memory makes the two players swing
-    average=0.995,
+    penalty="r1",  # with it D bears five times the paper's rate
+    gamma=1.0,
+    penalty_every=4,  # costs a third of what it does in each step
+    lr=1e-3,
+    beta1=0.0,
+    beta2=0.99,
+    average=0.999,
     noise_dim=100,
-    width=64,  # channels of the largest images; 128 and 256 in the levels below
+    width=16,  # channels of the largest images, 32 and 64 below; better than the paper's 64 in the same time
     size=28,
     size_unit=4,
 )
