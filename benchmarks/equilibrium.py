@@ -20,7 +20,7 @@ import numpy as np
 from tinygan import GAN, data, load_trained, metrics
 from tinygan.parallel.console import forgiving_streams
 from tinygan.runs import Equilibrium
-from tinygan.runs.flags import LOSSES, count, part
+from tinygan.runs.flags import LOSSES, at_least_half, count
 
 
 def scores_of(folder: Path) -> dict[str, np.ndarray]:
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs on digits that were judged")
     parser.add_argument("--data", default="mnist", help="where MNIST is, as in the examples (default: mnist)")
     parser.add_argument("--patience", type=count, default=4, help="of the rule (default: 4)")
-    parser.add_argument("--told-apart", type=part, default=0.75, help="of the rule (default: 0.75)")
+    parser.add_argument("--told-apart", type=at_least_half, default=0.75, help="of the rule (default: 0.75)")
     args = parser.parse_args()
     rule = Equilibrium(args.patience, args.told_apart)
     digits = [data.load(args.data, split=split) for split in ("train", "test")]

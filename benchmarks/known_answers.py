@@ -1,6 +1,6 @@
 """What the measures say where the answer is known, by three kinds of features, and how it depends on how many samples.
 
-    python benchmarks/known_answers.py --data FOLDER_WITH_MNIST     # about five minutes; draws known_answers.png
+    python benchmarks/known_answers.py --data FOLDER_WITH_MNIST     # about two minutes; draws known_answers.png
 
 Each row of the table is 2,000 training digits, changed as it says, judged beside 5,000 of those for tests; the best
 answer there is, is that of the digits as they are. The picture has the distances of N training digits from all 10,000.

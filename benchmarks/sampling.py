@@ -17,11 +17,11 @@ import statistics
 import time
 
 import numpy as np
-from judge import classifier
 from peer import build, in_torch
 from systems_step import SYSTEMS, median_ms, turn
 
 from tinygan import losses, optim
+from tinygan.metrics import digit_network as classifier
 from tinygan.parallel.console import forgiving_streams
 
 N, PIECE, BATCH = 10_000, 500, 128

@@ -57,7 +57,7 @@ def player(name, shape, *, width, seed):
     loss = losses.NonSaturating()
     if name != "as they are":
         strength = {"changed": 1.0, "as much as D needs": 0.0}[name]
-        changes = augment.Shift, augment.Cutout, augment.Colour
+        changes = augment.Colour, augment.Shift, augment.Cutout
         D = augment.before(D, *(kind(strength=strength, rng=seed + k) for k, kind in enumerate(changes)))
         loss = augment.Adaptive(loss, D) if strength == 0.0 else loss
     adams = {"g_optimizer": optim.Adam(G, 1e-3, 0.0, 0.99), "d_optimizer": optim.Adam(D, 1e-3, 0.0, 0.99)}
@@ -109,7 +109,7 @@ def draw(results, path):
                 seen = result["seen"]
                 axes.plot(seen[:, 0], seen[:, k + 1], "o-", ms=3, color=colour, label=name)
             level = (result["floor"], 0.5, 0.05)[k]
-            axes.axhline(level, color="0.5", ls="--", lw=0.8, label="real pictures" if k == 0 else None)
+            axes.axhline(level, color="0.5", ls="--", lw=0.8, label="real pictures, half as many" if k == 0 else None)
             axes.set(title=title, xlabel="step", yscale="log" if k == 0 else "linear")
             axes.title.set_fontsize(9)
             axes.grid(alpha=0.25)
@@ -140,7 +140,10 @@ def main():
     if args.steps < LOOKS:
         parser.error(f"argument --steps: expected at least {LOOKS}, one for each look, got {args.steps}")
 
-    source, out = read(args.data, args.size, args.images), output_folder(args.out)
+    source = read(args.data, args.size, args.images)
+    if len(source[0]) < BATCH:
+        raise ArgumentError(f"{len(source[0])} images to train on are fewer than a batch, {BATCH}.")
+    out = output_folder(args.out)
     files = {name: out / f"{name.replace(' ', '_')}.npz" for name in RUNS}
     jobs = [(name, source, args.steps, args.width, args.seed, file) for name, file in files.items()]
     play_all(play, jobs, steps=len(jobs) * args.steps)
@@ -149,7 +152,7 @@ def main():
         with np.load(file) as kept:
             results[name] = dict(kept)
         step, frechet, known, copied, strength = results[name]["seen"][-1]
-        said = f"Fréchet {frechet:5.2f} (real pictures: {results[name]['floor']:.2f})"
+        said = f"Fréchet {frechet:5.2f} (half as many real ones: {results[name]['floor']:.2f})"
         said += f", D knows {known:.0%} of its own, {copied:.0%} of the samples are close"
         print(f"{name:20} step {step:,.0f}: {said}, {strength:.0%} of the images changed")
     plotting.attempt(out / "few_images.png", lambda: draw(results, out / "few_images.png"))

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygan import GAN, Sequential, augment, losses, models
+from tinygan import GAN, Sequential, augment, load_trained, losses, models, plotting, train
 from tinygan.errors import ArgumentError, ShapeError
 from tinygan.layers import Dense, Flatten
 from tinygan.penalties import R1, R2, GradientPenalty
+from tinygan.runs.equilibrium import equilibrium
 from tinygan.runs.state import load_state, state
 from tinygan.testing import check_gradients, check_layer, check_penalty, check_second_order
 
@@ -273,3 +274,44 @@ def test_a_class_of_yours_needs_three_methods():
 
     with pytest.raises(NotImplementedError, match="has no draw"):
         Nothing().forward(real())
+
+
+# ---- what looks at a game moves nothing in it ------------------------------------------------------------------------
+
+
+def test_drawing_the_loss_curves_leaves_the_strength(tmp_path):
+    gan = game(strength=0.5, adaptive=True)
+    plotting.save_loss_curves(tmp_path / "losses.png", np.ones((4, 3)), loss=gan.loss)
+    assert gan.loss.strength == 0.5
+    assert equilibrium(gan.loss) == equilibrium(losses.NonSaturating())
+
+
+def test_logits_that_are_not_finite_leave_the_strength():
+    gan, one = game(strength=0.5, adaptive=True), np.ones((4, 1), np.float32)
+    gan.loss.discriminator(np.full((4, 1), np.nan, np.float32), one)
+    assert gan.loss.strength == 0.5
+
+
+def test_before_keeps_what_a_block_computes_and_takes_its_dtype():
+    class Twice(Sequential):
+        def apply(self, x, train, **options):
+            y, cache = super().apply(x, train, **options)
+            return 2.0 * y, cache
+
+    D = Twice(Flatten(), Dense(64, 1, rng=0, dtype=np.float64))
+    x = np.random.default_rng(0).standard_normal((3, 8, 8, 1))
+    changed = augment.before(D, augment.Shift())
+    np.testing.assert_array_equal(changed(x), D(x))
+    assert changed.layers[0].buffers["strength"].dtype == np.float64
+    for wrong in (5, game()):
+        with pytest.raises(ArgumentError, match="expected a discriminator, a Sequential"):
+            augment.before(wrong, augment.Shift())
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_run_in_float64_is_loaded_again(tmp_path, mixed):
+    G, D = models.mlp((8, 8, 1), g_hidden=(8,), d_hidden=(8,), noise_dim=4, dtype=np.float64)
+    D = Sequential(augment.Shift(rng=0), *(a.copy() for a in D.layers)) if mixed else augment.before(D, augment.Shift())
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
+    train(GAN(G, D, noise_dim=4), images, out=tmp_path / "run", steps=2, batch_size=4, progress=False)
+    np.testing.assert_array_equal(load_trained(tmp_path / "run").discriminator.theta, D.theta)

@@ -1,5 +1,7 @@
 """What the two players say of each other: how far D can tell, and what each could still gain."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -133,3 +135,26 @@ def test_what_is_refused():
     ):
         with pytest.raises(error, match=says):
             duality_gap(game(), **{"train": images(), "held_out": images(), **options})
+    with pytest.raises(ArgumentError, match=r"duality_gap: expected a tinygan.GAN"):
+        duality_gap(5, images(), images())
+    with pytest.raises(ShapeError, match=r"told_apart: expected logits \(N, 1\), got \(4, 3\)"):
+        told_apart(np.ones((4, 3)), np.ones((4, 1)))
+
+
+def test_a_few_real_images_are_shown_as_often_as_generated_ones():
+    class Sizes(losses.NonSaturating):
+        seen: ClassVar[set] = set()
+
+        def discriminator(self, real_logits, fake_logits):
+            self.seen.add((len(real_logits), len(fake_logits)))
+            return super().discriminator(real_logits, fake_logits)
+
+    duality_gap(game(Sizes()), images(50), images(30), steps=2, batch_size=64, samples=100)
+    assert Sizes.seen == {(64, 64), (30, 30)}
+
+
+def test_a_clipped_d_stays_clipped_in_its_copy():
+    gan = game(losses.Wasserstein())
+    gan.weight_clip = 0.01
+    gan.discriminator.theta.clip(-0.01, 0.01, out=gan.discriminator.theta)
+    assert duality_gap(gan, images(), images(seed=1), steps=50, lr=1e-2).worst_d < 0.01

@@ -145,12 +145,17 @@ BAD_FLAG_ODDITIES = [
     ("--gp-target inf", "argument --gp-target: expected a number of at least 0, got 'inf'"),
     ("--penalty-every 0", "argument --penalty-every: expected a whole number of at least 1, got '0'"),
     ("--weight-clip 0", "argument --weight-clip: expected a positive number, got '0'"),
-    ("--augment shift,blur", "argument --augment: expected some of shift, cutout, colour, with commas between, all or"),
+    ("--augment shift,blur", "argument --augment: expected some of colour, shift, cutout, with commas between, all or"),
     ("--augment-strength 1.1", "argument --augment-strength: expected a number in [0, 1], got '1.1'"),
     ("--augment-target -1", "argument --augment-target: expected a number in [0, 1], got '-1'"),
+    ("--augment-strength 0.5", "argument --augment-strength: there is nothing to be changed"),
+    (
+        "--augment all --augment-strength 0.5 --augment-target 0.6",
+        "argument --augment-strength: --augment-target decides",
+    ),
     ("--augment-target 0.6", "argument --augment-target: there is nothing to make stronger; give --augment all"),
     ("--until-equilibrium --judge none", "argument --until-equilibrium: how good samples are a judge must say"),
-    ("--told-apart 2", "argument --told-apart: expected a number in [0, 1], got '2'"),
+    ("--told-apart 0.4", "argument --told-apart: expected a number in [0.5, 1], got '0.4'"),
     ("--patience 0", "argument --patience: expected a whole number of at least 1, got '0'"),
     ("--lr-schedule step", "argument --lr-schedule: invalid choice: 'step' (choose from"),
     ("--optimizer adagrad", "argument --optimizer: invalid choice: 'adagrad' (choose from"),
@@ -328,9 +333,9 @@ def test_flags_become_penalties(line, expected):
     [
         ("", "[]"),
         ("--augment none", "[]"),
-        ("--augment shift", "[Shift(0.125, fill=0)]"),
-        ("--augment colour,shift", "[Shift(0.125, fill=0), Colour(0.5, 1, 0.5)]"),
-        ("--augment all", "[Shift(0.125, fill=0), Cutout(0.5, fill=0), Colour(0.5, 1, 0.5)]"),
+        ("--augment shift", "[Shift(0.125, fill=0.0)]"),
+        ("--augment shift,colour", "[Colour(0.5, 1.0, 0.5), Shift(0.125, fill=0.0)]"),
+        ("--augment all", "[Colour(0.5, 1.0, 0.5), Shift(0.125, fill=0.0), Cutout(0.5, fill=0.0)]"),
     ],
 )
 def test_flags_become_augmentations(line, expected):
@@ -343,7 +348,7 @@ def test_flags_become_augmentations(line, expected):
 def test_augmentations_are_of_the_range_and_seed_of_the_run():
     low, D = replace(RECIPE, low=0.0), models.mlp((6, 6, 1))[1]
     layers = augmented(flags_of("--augment", "all", recipes=[low]), D).layers[:3]
-    assert repr(layers) == repr((augment.Shift(fill=0.5), augment.Cutout(fill=0.5), augment.Colour(0.25)))
+    assert repr(layers) == repr((augment.Colour(0.25), augment.Shift(fill=0.5), augment.Cutout(fill=0.5)))
     draws = [
         [layer.rng.random() for layer in augmented(flags_of("--augment", "all", "--seed", k), D).layers[:3]]
         for k in (0, 0, 1)
@@ -351,11 +356,11 @@ def test_augmentations_are_of_the_range_and_seed_of_the_run():
     assert draws[0] == draws[1]
     assert len({*draws[0], *draws[2]}) == 6
     alone = augmented(flags_of("--augment", "cutout"), D).layers[0]
-    assert alone.rng.random() == draws[0][1]
+    assert alone.rng.random() == draws[0][2]
 
 
 def test_a_strength_that_follows_d():
-    flags = flags_of("--augment", "all", "--augment-target", 0.6, "--augment-strength", 0.3)
+    flags = flags_of("--augment", "all", "--augment-target", 0.6)
     G, D = models.mlp((6, 6, 1))
     D = augmented(flags, D)
     loss = gan_options(flags, G, D, small_data(n=1000))["loss"]
@@ -418,8 +423,14 @@ def test_a_run_may_end_at_an_equilibrium():
         ("--until-equilibrium --patience 2 --told-apart 0.6", "Equilibrium(patience=2, apart=0.6)"),
         ("--until-equilibrium --no-until-equilibrium", None),
     ):
-        until = training_options(flags_of(*line.split()), small_data(n=60))["until"]
+        flags = flags_of("--data", "digits", "--size", 28, "--channels", 1, *line.split())
+        until = training_options(flags, small_data(n=60, size=28))["until"]
         assert (until if until is None else repr(until)) == expected
+
+
+def test_an_equilibrium_needs_images_that_nobody_was_trained_on():
+    with pytest.raises(ArgumentError, match=r"real images that it has not seen.* In Python, train\(..., judge="):
+        training_options(flags_of("--until-equilibrium"), small_data(n=60))
 
 
 def test_a_recipe_decides_the_range_of_images():
@@ -995,7 +1006,7 @@ BAD_RUNS = {
     "another width": (["--out", "run", "--resume", "--width", 5], "another generator: Dense(100, 4) then"),
     "another noise": (["--out", "run", "--resume", "--noise-dim", 9], "another generator: Dense(100, 4) then"),
     "another label": (["--out", "run", "--resume", "--real-label", 0.9], "another loss: NonSaturating"),
-    "a penalty": (["--out", "run", "--resume", "--penalty", "none"], "['R1(gamma=1.0)'] then, none now"),
+    "a penalty": (["--out", "run", "--resume", "--penalty", "none"], "['R1(gamma=1.0, every=4)'] then, none now"),
     "clipped weights": (["--out", "run", "--resume", "--weight-clip", 1], "another weight_clip: none then, 1.0 now"),
     "another seed": (["--out", "run", "--resume", "--seed", 9], "another seed: 0 then, 9 now"),
     "another average": (["--out", "run", "--resume", "--average", 0], "then, 0.0 now"),

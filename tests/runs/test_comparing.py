@@ -32,7 +32,7 @@ def test_each_run_by_its_last_and_best_weights_and_real_images(runs, judge):
         ("judged", "last", 11),
         ("judged", "best", None),
         ("plain", "last", 11),
-        ("real images", "", None),
+        ("real images (30)", "", None),
     ]
     last, best, plain, real = (row.scores for row in found.rows)
     assert last == plain  # judging changes nothing

@@ -24,6 +24,7 @@ from tinygan.runs.training import train
         ([3, 1, 2, 1.5, 1.2], 0.1, 0.6, True),  # than the best, not than the last
         ([3, 2, 2, 2], 0.1, 0.8, False),  # D still tells them apart
         ([3, 2, 2, 2], 0.1, 0.7, True),
+        ([3, 2, 2, 2], 0.1, 0.1, False),  # a D that is wrong in nearly all pairs tells them apart
         ([2, 2], 0.1, 0.5, False),
         ([], 0.1, 0.5, False),
     ],
@@ -76,7 +77,7 @@ def test_a_run_ends_where_it_gets_no_better(tmp_path, judge, scripted, capsys):
     folder = run(tmp_path / "run", judge, progress=True)
     assert load_trained(folder).step == 20  # 12 is the best, 16 and 20 are no better
     assert (
-        "the samples get no better: ended at step 20 of 40, by Equilibrium(patience=2, apart=1)"
+        "the samples get no better: ended at step 20 of 40, by Equilibrium(patience=2, apart=1"
         in capsys.readouterr().err
     )
     for name in ("samples.png", "film.gif", "losses.png", "metrics.csv", "best.safetensors"):
@@ -105,7 +106,7 @@ def test_a_budget_that_ends_first_is_kept(tmp_path, judge, scripted, capsys):
     run(tmp_path / "run", judge, steps=18)
     assert load_trained(tmp_path / "run").step == 18
     assert "ended at step" not in capsys.readouterr().err
-    d_tells = Equilibrium(patience=2, apart=0.0)
+    d_tells = Equilibrium(patience=2, apart=0.5)
     run(tmp_path / "other", judge, until=d_tells)
     assert load_trained(tmp_path / "other").step == 40
 
@@ -124,7 +125,7 @@ def test_what_is_no_rule(tmp_path, judge):
             run(tmp_path / "run", with_judge, until=until)
     for options, message in (
         ({"patience": 0}, "Equilibrium: patience must be a whole number of at least 1"),
-        ({"apart": 1.5}, r"Equilibrium: apart must be in \[0, 1\]"),
+        ({"apart": 0.4}, r"Equilibrium: apart must be in \[0.5, 1\].*a D that guesses has 0.5"),
     ):
         with pytest.raises(ArgumentError, match=message):
             Equilibrium(**options)

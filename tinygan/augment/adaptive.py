@@ -20,8 +20,8 @@ class Adaptive(Loss):
     discriminator : with the layers of :mod:`tinygan.augment` in front, whose strength p is moved. Best start them at
         ``strength=0.0``.
     target : where r_t shall lie, in [0, 1]: 0.6 as in the paper.
-    images : so many real images bring p from 0 to 1, if r_t is too high all the time. The paper has 500,000 for runs of
-        millions.
+    images : so many real images (with a packing D, logits) bring p from 0 to 1, if r_t is too high all the time. The
+        paper has 500,000 for runs of millions.
 
     Notes
     -----
@@ -56,12 +56,18 @@ class Adaptive(Loss):
     def generator(self, fake_logits: Array, real_logits: Array | None = None) -> tuple[Array, Array]:
         return ops_of(fake_logits).loss(self.loss).generator(fake_logits, real_logits)
 
+    @staticmethod
+    def plain(loss: Loss) -> Loss:
+        """The loss that is in it, or the loss itself if it is none of these: for who asks it about made-up logits."""
+        return loss.loss if isinstance(loss, Adaptive) else loss
+
     def _move(self, real: Array, fake: Array) -> None:
         xp, c = ops_of(real).xp, 0.5 * (real.mean() + fake.mean())
         surer = xp.sign(xp.sign(real - c).mean() - self.target)
+        surer = xp.where(xp.isfinite(surer), surer, xp.zeros_like(surer))
         for layer in self.layers:
             p = layer.buffers["strength"]
             xp.clip(p + surer * (len(real) / self.images), 0.0, 1.0, out=p)
 
     def __repr__(self) -> str:
-        return f"Adaptive({self.loss!r}, target={self.target:g}, images={self.images})"
+        return f"Adaptive({self.loss!r}, target={self.target}, images={self.images})"

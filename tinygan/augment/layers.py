@@ -112,7 +112,7 @@ class Shift(Augmentation):
         return _shifted(dy, -numbers, 0.0)
 
     def __repr__(self) -> str:
-        return f"Shift({self.ratio:g}, fill={self.fill:g})"
+        return f"Shift({self.ratio}, fill={self.fill})"
 
 
 class Cutout(Augmentation):
@@ -156,7 +156,7 @@ class Cutout(Augmentation):
         return self.change(dy, numbers, linear=True)  # A is diagonal
 
     def __repr__(self) -> str:
-        return f"Cutout({self.ratio:g}, fill={self.fill:g})"
+        return f"Cutout({self.ratio}, fill={self.fill})"
 
 
 class Colour(Augmentation):
@@ -209,14 +209,18 @@ class Colour(Augmentation):
         return _scaled(_scaled(dy, g, (1, 2, 3)), f, (3,))
 
     def __repr__(self) -> str:
-        return f"Colour({self.brightness:g}, {self.saturation:g}, {self.contrast:g})"
+        return f"Colour({self.brightness}, {self.saturation}, {self.contrast})"
 
 
 def before(discriminator: Sequential, *layers: Augmentation) -> Sequential:
     """A discriminator that is shown what ``layers`` make of its images: copies of theirs and of its own layers."""
     if wrong := [layer for layer in layers if not isinstance(layer, Augmentation)]:
         raise ArgumentError(f"augment.before: expected layers such as augment.Shift(), got {wrong[0]!r:.200}.")
-    return Sequential(*(layer.copy() for layer in (*layers, *discriminator.layers)))
+    if not isinstance(discriminator, Sequential):
+        raise ArgumentError(f"augment.before: expected a discriminator, a Sequential, got {discriminator!r:.200}.")
+    own = discriminator.layers if type(discriminator) is Sequential else [discriminator]  # a block stays what it is
+    changes = (layer.astype(discriminator.theta.dtype) for layer in layers)
+    return Sequential(*changes, *(layer.copy() for layer in own))
 
 
 def _shifted(x: Array, shifts: np.ndarray, fill: float) -> Array:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..augment import Adaptive
+from ..augment import Adaptive, Augmentation
 from ..data import ImageData
-from ..errors import ArgumentError, ShapeError, positive, positive_int
+from ..errors import ArgumentError, NonFiniteError, ShapeError, positive, positive_int
 from ..gan import GAN
 from ..layers.initializers import Rng, as_generator
 from ..losses import Loss
@@ -36,7 +36,10 @@ def told_apart(real_logits: Any, fake_logits: Any) -> Estimate:
     that swings. No probability of D enters, only its order, so critics can be asked as well. It says how far *this* D
     can tell: a D too weak to see a fault calls no image a fake. The standard error is that of Hanley and McNeil (1982).
     """
-    real, fake = (as_rows(to_numpy(as_array(x)), "told_apart", least=1)[:, 0] for x in (real_logits, fake_logits))
+    logits = [to_numpy(as_array(x)) for x in (real_logits, fake_logits)]
+    if wrong := [x.shape for x in logits if x.ndim != 2 or x.shape[1] != 1]:
+        raise ShapeError(f"told_apart: expected logits (N, 1), got {wrong[0]}.")
+    real, fake = (as_rows(x, "told_apart", least=1)[:, 0] for x in logits)
     order = np.sort(fake)
     below, not_above = (np.searchsorted(order, real, side=side) for side in ("left", "right"))
     a = float((below + not_above).mean() / (2 * len(fake)))
@@ -89,7 +92,11 @@ def duality_gap(
     that the samples are good: where D sees little, the gap is small with any samples. **An
     equilibrium may not exist:** for some G and D no pair of weights is one (Farnia and Ozdaglar, 2020, arXiv
     2002.09124), and training ends elsewhere, so that the gap may stay large while samples are as good as they get.
+    V is the loss without penalties, and of images as they are: D' is held by ``weight_clip`` alone. So with
+    :class:`~tinygan.losses.Wasserstein` and no weight_clip V has no bound, and the number means nothing.
     """
+    if not isinstance(gan, GAN):
+        raise ArgumentError(f"duality_gap: expected a tinygan.GAN, got {gan!r:.200}.")
     steps, batch_size = positive_int(steps, "duality_gap: steps"), positive_int(batch_size, "duality_gap: batch_size")
     lr, rng = positive(lr, "duality_gap: lr"), as_generator(rng)
     for what, images in (("train", train), ("held_out", held_out)):
@@ -98,10 +105,10 @@ def duality_gap(
         if images.image_shape != gan.sample_shape:
             raise ShapeError(f"duality_gap: {what} has images of {images.image_shape}, G makes {gan.sample_shape}.")
     ops, G, D = ops_of(gan.generator.theta), gan.generator, gan.discriminator
-    loss: Any = gan.loss.loss if isinstance(gan.loss, Adaptive) else gan.loss  # nothing of the game is moved
+    loss = Adaptive.plain(gan.loss)  # nothing of the game is moved
 
     def real(images: ImageData, n: int) -> Array:
-        rows = rng.integers(0, len(images), n) if n < len(images) else np.arange(len(images))
+        rows = rng.permutation(len(images))[:n] if n <= len(images) else rng.integers(0, len(images), n)
         return ops.from_host(images.batch(rows, low=low, high=high, dtype=G.theta.dtype))
 
     def noise(n: int) -> Array:
@@ -110,8 +117,19 @@ def duality_gap(
     tested = real(held_out, min(positive_int(samples, "duality_gap: samples", least=2), len(held_out)))
     z = noise(len(tested))
     worst_d, worst_g = D.copy(), G.copy()
-    _learn(worst_d, lr, steps, lambda: _d_gradient(worst_d, loss, real(train, batch_size), G(noise(batch_size))))
+    for layer in worst_d.layers:
+        if isinstance(layer, Augmentation):  # V is of images as they are
+            layer.buffers["strength"][...] = 0.0
+    _learn(
+        worst_d,
+        lr,
+        steps,
+        lambda: _d_gradient(worst_d, loss, real(train, batch_size), G(noise(batch_size))),
+        gan.weight_clip,
+    )
     _learn(worst_g, lr, steps, lambda: _g_gradient(worst_g, D, loss, real(train, batch_size), noise(batch_size)))
+    if not all(np.isfinite(to_numpy(network.theta)).all() for network in (worst_d, worst_g)):
+        raise NonFiniteError(f"duality_gap: a copy has diverged at lr = {lr:g}; give a smaller one.")
     value, of_d, of_g = (_value(g, d, loss, tested, z) for g, d in ((G, D), (G, worst_d), (worst_g, D)))
     return DualityGap(of_d - of_g, value, of_d, of_g)
 
@@ -141,8 +159,12 @@ def _g_gradient(G: Sequential, D: Sequential, loss: Loss, real: Array, z: Array)
     G.store_gradients(g_cache, D.input_gradient(d_cache, -d_fake), add=False)
 
 
-def _learn(network: Sequential, lr: float, steps: int, store_gradient: Callable[[], None]) -> None:
+def _learn(
+    network: Sequential, lr: float, steps: int, store_gradient: Callable[[], None], clip: float | None = None
+) -> None:
     adam = Adam(network, lr)
     for _ in range(steps):
         store_gradient()
         adam.step()
+        if clip is not None:
+            network.theta.clip(-clip, clip, out=network.theta)

@@ -25,7 +25,7 @@ from ..augment import before
 from ..backends import best_backend, device_of, get_ops, set_precision
 from ..data import ImageData, load, steps_per_epoch
 from ..data.folder import MARK
-from ..errors import DataError, TinyGANError
+from ..errors import ArgumentError, DataError, TinyGANError
 from ..gan import GAN
 from ..losses import Labelled
 from ..metrics import LEAST, Judge, digits
@@ -113,10 +113,15 @@ def _require_sense(parser: argparse.ArgumentParser, flags: argparse.Namespace) -
     """Refuse flags that have no meaning together, as argparse refuses others."""
     if flags.real_label != 1.0 and not issubclass(LOSSES[flags.loss], Labelled):
         parser.error(f"argument --real-label: --loss {flags.loss} has no labels; give --real-label 1 or another --loss")
+    if flags.augment_strength != 1.0 and (flags.augment == "none" or flags.augment_target is not None):
+        why = "--augment-target decides it" if flags.augment_target is not None else "there is nothing to be changed"
+        parser.error(f"argument --augment-strength: {why}")
     if flags.augment_target is not None and flags.augment == "none":
         parser.error("argument --augment-target: there is nothing to make stronger; give --augment all, say")
     if flags.until_equilibrium and flags.judge == "none":
-        parser.error("argument --until-equilibrium: how good samples are a judge must say; --judge none is no judge")
+        parser.error(
+            "argument --until-equilibrium: how good samples are a judge must say, but this run has --judge none"
+        )
     strength = {"none": 0.0, "gp": flags.gp_weight}.get(flags.penalty, flags.gamma)
     if flags.loss == "wasserstein" and strength == 0.0 and flags.weight_clip is None:
         parser.error(
@@ -167,7 +172,7 @@ def training_options(flags: argparse.Namespace, images: ImageData) -> dict[str, 
 
 def _judge(flags: argparse.Namespace, images: ImageData) -> Judge | None:
     """The judge that --judge asks for."""
-    if flags.judge == "none" or (flags.judge == "auto" and len(images) < LEAST):
+    if flags.judge == "none" or (flags.judge == "auto" and len(images) < LEAST and not flags.until_equilibrium):
         return None
     by_digits = flags.judge == "digits" or (images.name in DIGITS and images.image_shape == (28, 28, 1))
     by_digits = by_digits and flags.judge != "random"
@@ -178,6 +183,11 @@ def _held_out(flags: argparse.Namespace, images: ImageData) -> ImageData:
     """The images that the data set keeps for tests; where none can be had, those that are trained on."""
     name = images.name if flags.data == "auto" else flags.data
     kept = name in ("mnist", "fashion", "digits", "shapes") or any(Path(name).glob("t10k-images*"))
+    if flags.until_equilibrium and not kept:
+        what = "D must be asked about real images that it has not seen, and of this data none are kept for tests"
+        raise ArgumentError(
+            f"--until-equilibrium: {what}. In Python, train(..., judge=, until=) takes images of yours."
+        )
     try:
         return load(name, split="test", **data_options(flags)) if kept else images
     except DataError as error:

@@ -12,14 +12,15 @@ that was the same. Here all are judged anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..checkpoints import exists
+from ..checkpoints import as_path, exists
 from ..errors import ArgumentError, ShapeError, positive_int
+from ..layers import Layer
 from ..metrics import LEAST, Judge, Scores
 from .record import BEST
 from .trained import Trained, load_trained
@@ -60,14 +61,23 @@ class Comparison(NamedTuple):
         return "\n".join([*lines, "", f"By {scores.features}, {self.rows[0].scores.samples:,} samples of each run."])
 
 
-def compare(folders: Iterable[str | Path], judge: Judge, *, samples: int = SAMPLES, seed: int = 0) -> Comparison:
-    """Judge the last weights of each run, and the best ones if it kept some; then as many real images.
+def compare(
+    folders: str | Path | Iterable[str | Path],
+    judge: Judge,
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    classes: Iterable[type[Layer]] | Mapping[str, type[Layer]] = (),
+) -> Comparison:
+    """Judge the last weights of each run, and the best ones if it kept some; at the end real images.
 
     Parameters
     ----------
     folders : of runs, as :func:`tinygan.train` leaves them.
-    judge : what all are judged by. Fewer real images than samples stand beside themselves at the end.
-    samples, seed : how many of each, all from the noise of this seed.
+    judge : what all are judged by.
+    samples, seed : how many of each, all from the noise of this seed. Of real images as many, or half of those that the
+        judge knows if that is less: the table says how many.
+    classes : as for :func:`tinygan.load_trained`.
 
     Raises
     ------
@@ -78,24 +88,30 @@ def compare(folders: Iterable[str | Path], judge: Judge, *, samples: int = SAMPL
     ArgumentError
         There is no run, or no judge.
     """
-    if isinstance(folders, str | Path):
-        folders = [folders]
     if not isinstance(judge, Judge):
         raise ArgumentError(f"compare: judge must be a tinygan.metrics.Judge, got {judge!r:.200}.")
-    samples, rows = positive_int(samples, "compare: samples", least=LEAST), []
-    for folder in folders:
-        name = Path(folder).name
-        trained = load_trained(folder)
-        if trained.image_shape != judge.shape:
-            raise ShapeError(f"compare: {folder} makes images of {trained.image_shape}, the judge knows {judge.shape}.")
-        rows.append(Row(name, "last", trained.step, judge(_drawn(trained, judge, samples, seed))))
-        if exists(Path(folder) / BEST):
-            best = load_trained(folder, best=True)
-            rows.append(Row(name, "best", None, judge(_drawn(best, judge, samples, seed))))
-    if not rows:
+    given = [folders] if isinstance(folders, str | Path) else folders
+    if not isinstance(given, Iterable):
+        raise ArgumentError(f"compare: folders must be those of runs, got {folders!r:.200}.")
+    paths = [as_path(folder, "compare: folder") for folder in given]
+    if not paths:
         raise ArgumentError("compare: there is no run; give the folders of some.")
-    rows.append(Row("real images", "", None, judge.floor(samples)))
-    return Comparison(rows)
+    samples = positive_int(samples, "compare: samples", least=LEAST)
+    found: list[tuple[str, str, int | None, Trained]] = []
+    names = [path.absolute().name for path in paths]
+    for path, name in zip(paths, names, strict=True):  # all are found good before the first is judged
+        shown = name if names.count(name) == 1 else str(path)
+        last = load_trained(path, classes=classes)
+        if last.image_shape != judge.shape:
+            raise ShapeError(f"compare: {path} makes images of {last.image_shape}, the judge knows {judge.shape}.")
+        found.append((shown, "last", last.step, last))
+        if exists(path / BEST):
+            found.append((shown, "best", None, load_trained(path, best=True, classes=classes)))
+    rows = [
+        Row(run, weights, step, judge(_drawn(trained, judge, samples, seed))) for run, weights, step, trained in found
+    ]
+    real = judge.floor(samples)
+    return Comparison([*rows, Row(f"real images ({real.samples:,})", "", None, real)])
 
 
 def _drawn(trained: Trained, judge: Judge, n: int, seed: int) -> np.ndarray:

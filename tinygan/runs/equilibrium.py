@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..augment import Adaptive
 from ..errors import ArgumentError
 from ..losses import Loss
 
@@ -23,10 +24,11 @@ def equilibrium(loss: Loss) -> tuple[float, float | None]:
     """
     if not isinstance(loss, Loss):
         raise ArgumentError(f"expected one of tinygan.losses, got {loss!r:.200}.")
+    plain = Adaptive.plain(loss)  # looking moves nothing
 
     def at(s: float) -> tuple[Any, ...]:
         logit = np.full((1, 1), s)
-        return loss.discriminator(logit, logit), loss.generator(logit, logit)
+        return plain.discriminator(logit, logit), plain.generator(logit, logit)
 
     def edge(beyond: Callable[[float], bool]) -> float:
         """Where the slope of L_D(s, s) begins to lie beyond 0."""

@@ -46,6 +46,7 @@ positive = _number(float, "a positive number", lambda x: 0.0 < x < math.inf)
 weight = _number(float, "a number of at least 0", lambda x: 0.0 <= x < math.inf)
 fraction = _number(float, "a number in [0, 1)", lambda x: 0.0 <= x < 1.0)
 label = _number(float, "a number in (0, 1]", lambda x: 0.0 < x <= 1.0)
+at_least_half = _number(float, "a number in [0.5, 1]", lambda x: 0.5 <= x <= 1.0)
 part = _number(float, "a number in [0, 1]", lambda x: 0.0 <= x <= 1.0)
 
 
@@ -115,9 +116,9 @@ OPTIMIZERS: dict[str, dict[str, float | None]] = {
 
 #: What may be done to the images that D sees, of black at ``low`` and white at 1; what is gone becomes grey.
 AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
-    "shift": lambda low, **options: Shift(fill=(low + 1.0) / 2.0, **options),
-    "cutout": lambda low, **options: Cutout(fill=(low + 1.0) / 2.0, **options),
     "colour": lambda low, **options: Colour(brightness=(1.0 - low) / 4.0, **options),
+    "shift": lambda low, **options: Shift(fill=(low + 1.0) / 2.0, **options),
+    "cutout": lambda low, **options: Cutout(fill=(low + 1.0) / 2.0, **options),  # last: what it covers stays grey
 }
 
 SCHEDULES: dict[str, Callable[..., Schedule] | None] = {"constant": None, "linear": linear, "cosine": cosine}

@@ -26,6 +26,7 @@ from ..gan import GAN
 from ..layers import Pack
 from ..layers.stored import require_same
 from ..metrics import LEAST, Estimate, Judge, told_apart
+from ..network import Sequential
 from ..ops import Array, ops_of
 from . import plotting
 from .place import Place
@@ -82,6 +83,10 @@ class Judging:
             raise ArgumentError(f"train: the judge has black and white at {judge.low:g} and {judge.high:g}; {mend}.")
         if judge.shape != gan.sample_shape:
             raise ShapeError(f"train: the judge knows images of {judge.shape}, but G makes {gan.sample_shape}.")
+        n, packs = min(ASKED, judge.n, self.samples), _packs(gan.discriminator)
+        self._asked = n - n % packs
+        if not self._asked:
+            raise ArgumentError(f"train: D packs {packs} images, and only {n} are there to ask it about.")
         # A key that nobody else uses, see tinygan.data.epoch_order
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3, 1)))
         self.noise = gan.noise(self.samples, rng=rng)
@@ -130,8 +135,7 @@ class Judging:
         """How far D can tell the judge's real images from samples."""
         assert self.judge is not None
         D, judge = self.gan.discriminator, self.judge
-        n = min(ASKED, judge.n, len(samples))
-        n -= n % prod(layer.m for layer in D.layers if isinstance(layer, Pack))
+        n = self._asked
         real = judge.data.batch(judge.rows[:n], low=judge.low, high=judge.high, dtype=samples.dtype)
         return told_apart(D(ops_of(samples).from_host(real)), D(samples[:n]))
 
@@ -236,3 +240,9 @@ class Judging:
             for axes in (above, below):
                 axes.grid(alpha=0.25)
             drawing.legend(loc="outside lower center", frameon=False, ncols=4)
+
+
+def _packs(network: Sequential) -> int:
+    """How many images a logit of D is about."""
+    inner = (_packs(x) if isinstance(x, Sequential) else x.m if isinstance(x, Pack) else 1 for x in network.layers)
+    return prod(inner)

@@ -17,6 +17,7 @@ from .flags import (
     OPTIMIZERS,
     PENALTIES,
     SCHEDULES,
+    at_least_half,
     changes,
     colour,
     count,
@@ -43,8 +44,8 @@ what it writes into the output folder:
 interruptions:
   Ctrl-C finishes the step at hand and writes a checkpoint. With --resume a run goes on from its last checkpoint, to the
   very bytes of one that was never interrupted. Flags that are not given again keep their values; --lr, --d-lr,
-  --lr-schedule, --clip-norm, --clip-value, the length and --until-equilibrium, the intervals, the backend and its
-  precision may be given anew.
+  --lr-schedule, --clip-norm, --clip-value, the length, --until-equilibrium with its --patience and --told-apart, the
+  intervals, the backend and its precision may be given anew.
   Where files are written, --out and --cache, is never taken from a checkpoint.
 """
 
@@ -152,7 +153,12 @@ def make_parser(doc: str | None, recipe: Recipe, models: Sequence[str] = ()) -> 
     add("--weight-clip", positive, "X", "limit of D's parameters after each of its steps, up and down")
 
     group = parser.add_argument_group("what keeps D from learning a few images by heart")
-    add("--augment", changes, "A,B", "what is done to all images that D sees: shift, cutout, colour, all or none")
+    add(
+        "--augment",
+        changes,
+        "A,B",
+        "what is done to all images that D sees: colour, shift, cutout, all or none (in one process)",
+    )
     add("--augment-strength", part, "X", "the part of the images that is changed, each by itself")
     text = "let that part follow D instead, so that D knows this part of the real images, in [0, 1]: 0.6, say"
     add("--augment-target", part, "X", text)
@@ -196,7 +202,12 @@ def make_parser(doc: str | None, recipe: Recipe, models: Sequence[str] = ()) -> 
     action = argparse.BooleanOptionalAction
     group.add_argument("--until-equilibrium", action=action, default=recipe.until_equilibrium, help=text)
     add("--patience", count, "N", "times of judging in a row at which they are then no better")
-    add("--told-apart", part, "X", "pairs of real images and samples of which D may then still know which is which")
+    add(
+        "--told-apart",
+        at_least_half,
+        "X",
+        "pairs of real images and samples of which D may then still know which is which",
+    )
     again = group.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     again.add_argument("--overwrite", action="store_true", help="replace the run in the output folder")

@@ -8,8 +8,8 @@ the pairs (:func:`tinygan.metrics.told_apart`). The budget of steps stays the li
 
 What it means: for these two players, at this learning rate, more of the same brings nothing that the judge can see. It
 does not mean that no better samples can be had: a falling rate, a larger G or a smoother D may go on from there; and a
-D too weak to see a fault ends a run early, with a distance far above that of real images, which the last line of
-the run says. Nor that there was an equilibrium of the game: there may be none (Farnia and Ozdaglar, 2020, arXiv
+D too weak to see a fault ends a run early, with a distance far above that of real images; the run says both at its
+end. Nor that there was an equilibrium of the game: there may be none (Farnia and Ozdaglar, 2020, arXiv
 2002.09124). What each player could still gain if the other stood still is measured by
 :func:`tinygan.metrics.duality_gap`, which takes as long as some hundred steps of training and so is no part of this.
 
@@ -21,7 +21,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import Setting, fraction, positive_int
+from ..errors import ArgumentError, Setting, positive_int, real
+
+
+def _at_least_a_half(value: float, what: str) -> float:
+    if not 0.5 <= (number := real(value)) <= 1.0:
+        raise ArgumentError(f"{what} must be in [0.5, 1], got {value!r:.200}; a D that guesses has 0.5.")
+    return number
 
 
 class Equilibrium:
@@ -33,15 +39,15 @@ class Equilibrium:
     apart : in [1/2, 1], the most that D may tell apart: 1/2 if it can tell nothing, 1 to ask for the first alone.
     """
 
-    patience, apart = Setting(positive_int), Setting(fraction, closed="[]")
+    patience, apart = Setting(positive_int), Setting(_at_least_a_half)
 
     def __init__(self, patience: int = 4, apart: float = 0.75) -> None:
         self.patience, self.apart = patience, apart
 
     def reached(self, kernel: np.ndarray, error: np.ndarray, apart: np.ndarray) -> bool:
         """Whether a run is done whose times of judging gave these distances, their errors, and parts told apart."""
-        if len(kernel) <= self.patience or apart[-1] > self.apart:
-            return False
+        if len(kernel) <= self.patience or max(apart[-1], 1.0 - apart[-1]) > self.apart:
+            return False  # a D that is wrong in nearly all pairs tells them apart as well
         best = int(kernel[: -self.patience].argmin())
         return bool(kernel[-self.patience :].min() >= kernel[best] - error[best])
 

@@ -117,7 +117,10 @@ def load_trained(
         weights = path.with_name(BEST)
         if not checkpoints.exists(weights):
             raise CheckpointError(f"{weights}: there are no best weights; the run was not judged, or not yet.")
-        G.load(weights)
+        best_arrays, record = checkpoints.read(weights)
+        if record.get("kind") != "network":
+            raise CheckpointError(f"{weights}: holds no network.")
+        G.load_state_arrays(best_arrays, source=str(weights))
     return Trained(G, D, noise_dim, image_shape, low, high, about["step"], about["settings"])
 
 
@@ -222,7 +225,9 @@ def _made(
         raise CheckpointError(f"{name} has sizes that multiply to {n:.1e}, more than {MAX_NUMBERS:,}.")
     try:
         layer = kind(*args, **options)
-        own = {**layer.buffers, **layer.params}
+        own = {**layer.params, **layer.buffers}
+        if all(own[key].dtype == arrays[key].dtype for key in own.keys() & arrays.keys()):
+            return layer
         wanted = next((arrays[key].dtype for key in own if key in arrays and arrays[key].dtype.kind == "f"), None)
         same = wanted is None or all(array.dtype == wanted for array in own.values() if array.dtype.kind == "f")
         return layer if same else layer.astype(wanted)

@@ -82,8 +82,8 @@ def train(
     seed : of the order of the images, and of the noise that all pictures of this run are made from.
     low, high : the values of black and white in G's images: -1 and 1 for tanh, 0 and 1 for a sigmoid.
     sample_every, checkpoint_every : steps between two pictures, and between two checkpoints.
-    resume : go on from the checkpoint in ``out``. Learning rates, clipping, intervals and length may differ from what
-        they were, and nothing else.
+    resume : go on from the checkpoint in ``out``. Learning rates, clipping, intervals, length and ``until`` may differ
+        from what they were, and nothing else.
     overwrite : remove an earlier run in ``out``, rather than refuse to start.
     settings : JSON-like values to record with the run, such as command-line flags.
     progress : whether to show progress on stderr: a bar, or a line now and then where that is no terminal.
@@ -173,7 +173,8 @@ def train(
             if len(judging.rows):
                 bar.say(judging.summary())
             if gan.t < last and loop.done:
-                bar.say(f"the samples get no better: ended at step {gan.t} of {last}, by {until}")
+                why = f"the samples get no better: ended at step {gan.t} of {last}, by {until}"
+                bar.say(f"{why}; without it (--no-until-equilibrium) --resume goes on")
             elif gan.t < last:
                 bar.say(f"stopped at step {gan.t} of {last}, which is kept in {run.checkpoint}; --resume goes on")
         finally:
