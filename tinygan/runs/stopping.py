@@ -22,6 +22,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ArgumentError, Setting, positive_int, real
+from ..ops import as_array, to_numpy
 
 
 def _at_least_a_half(value: float, what: str) -> float:
@@ -45,7 +46,10 @@ class Equilibrium:
         self.patience, self.apart = patience, apart
 
     def reached(self, kernel: np.ndarray, error: np.ndarray, apart: np.ndarray) -> bool:
-        """Whether a run is done whose times of judging gave these distances, their errors, and parts told apart."""
+        """Whether a run is done whose times of judging gave these distances, their errors, and parts told apart, (T,)."""
+        kernel, error, apart = (to_numpy(as_array(x)) for x in (kernel, error, apart))
+        if any(x.ndim != 1 or x.dtype.kind not in "fiu" or len(x) != len(kernel) for x in (kernel, error, apart)):
+            raise ArgumentError("Equilibrium.reached: expected three arrays (T,) of numbers, one for each time.")
         if len(kernel) <= self.patience or max(apart[-1], 1.0 - apart[-1]) > self.apart:
             return False  # a D that is wrong in nearly all pairs tells them apart as well
         best = int(kernel[: -self.patience].argmin())
