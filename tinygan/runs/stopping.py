@@ -46,7 +46,7 @@ class Equilibrium:
         self.patience, self.apart = patience, apart
 
     def reached(self, kernel: np.ndarray, error: np.ndarray, apart: np.ndarray) -> bool:
-        """Whether a run is done whose times of judging gave these distances, their errors, and parts told apart, (T,)."""
+        """Whether a run is done whose T judgings gave these distances, their errors, and parts told apart, (T,)."""
         kernel, error, apart = (to_numpy(as_array(x)) for x in (kernel, error, apart))
         if any(x.ndim != 1 or x.dtype.kind not in "fiu" or len(x) != len(kernel) for x in (kernel, error, apart)):
             raise ArgumentError("Equilibrium.reached: expected three arrays (T,) of numbers, one for each time.")
