@@ -141,6 +141,8 @@ def main():
         parser.error(f"argument --steps: expected at least {LOOKS}, one for each look, got {args.steps}")
 
     source = read(args.data, args.size, args.images)
+    if args.quick:
+        source = source[0], source[1][:200]
     if len(source[0]) < BATCH:
         raise ArgumentError(f"{len(source[0])} images to train on are fewer than a batch, {BATCH}.")
     out = output_folder(args.out)
