@@ -49,7 +49,7 @@ def told_apart(real_logits: Any, fake_logits: Any) -> Estimate:
 
 
 class DualityGap(NamedTuple):
-    """What :func:`duality_gap` finds; all three are values of V on held-out images."""
+    """What :func:`duality_gap` finds; after the gap itself, values of V on held-out images."""
 
     gap: float  #: worst_d − worst_g; 0 in equilibrium
     value: float  #: V(G, D) of the players as they are
