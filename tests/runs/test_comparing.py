@@ -12,11 +12,6 @@ from tinygan.runs.training import train
 
 
 @pytest.fixture(scope="module")
-def judge():
-    return metrics.Judge(small_data(n=60, seed=1), metrics.pixels)
-
-
-@pytest.fixture(scope="module")
 def runs(tmp_path_factory, judge):
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:

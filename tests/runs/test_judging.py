@@ -14,17 +14,8 @@ from tinygan.runs.folder import Run
 from tinygan.runs.trained import load_trained
 from tinygan.runs.training import train
 
+pytestmark = pytest.mark.usefixtures("forty_samples")
 FILES = {"metrics.csv", "metrics.png", "best.safetensors"}
-
-
-@pytest.fixture(scope="module")
-def judge():
-    return metrics.Judge(small_data(n=60, seed=1), metrics.pixels)
-
-
-@pytest.fixture(autouse=True)
-def few_samples(monkeypatch):
-    monkeypatch.setattr(judging, "SAMPLES", 40)
 
 
 @pytest.fixture(scope="module")

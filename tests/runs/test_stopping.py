@@ -5,7 +5,6 @@ import pytest
 from support.small_runs import STEPS, assert_same_files, small_data, small_gan
 from support.together import together
 
-from tinygan import metrics
 from tinygan.errors import ArgumentError
 from tinygan.runs import Equilibrium, judging
 from tinygan.runs.trained import load_trained
@@ -43,17 +42,8 @@ def test_only_the_last_logits_count():
 
 # ---- in a run --------------------------------------------------------------------------------------------------------
 
+pytestmark = pytest.mark.usefixtures("forty_samples")
 UNTIL = Equilibrium(patience=2, apart=1.0)
-
-
-@pytest.fixture(scope="module")
-def judge():
-    return metrics.Judge(small_data(n=60, seed=1), metrics.pixels)
-
-
-@pytest.fixture(autouse=True)
-def few_samples(monkeypatch):
-    monkeypatch.setattr(judging, "SAMPLES", 40)
 
 
 @pytest.fixture
