@@ -1,5 +1,7 @@
 """The fast convolutions against the plain ones: the same numbers, over every geometry, on any number of cores."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from tinygan.testing.strategies import rngs
 plain = Ops()
 
 KERNEL_AND_STRIDE = st.tuples(st.integers(1, 7), st.integers(1, 4))
+IMAGES = st.integers(1, 5)
 CHANNELS = st.sampled_from([1, 2, 3, 4, 11])  # few ones take a way of their own
 IN_TILES = st.sampled_from(  # what tiles are made for
     [(2, 1), (3, 1), (4, 1), (5, 1), (3, 2), (4, 2), (5, 2), (6, 2), (7, 2), (8, 2), (9, 2)]
@@ -21,9 +24,9 @@ IN_TILES = st.sampled_from(  # what tiles are made for
 
 
 @st.composite
-def convolutions(draw, sides=KERNEL_AND_STRIDE, channels=CHANNELS):
+def convolutions(draw, sides=KERNEL_AND_STRIDE, channels=CHANNELS, images=IMAGES):
     """Images, weights, small images and the window that ties them: kernel 1 to 7, stride 1 to 4, any padding."""
-    n, a, b = draw(st.integers(1, 5), label="n"), draw(channels, label="channels"), draw(st.integers(1, 4))
+    n, a, b = draw(images, label="n"), draw(channels, label="channels"), draw(st.integers(1, 4))
     kernel, stride = zip(draw(sides), draw(sides), strict=True)
     pads = tuple(draw(st.integers(0, 3)) for _ in range(4))
     sides = list(zip(kernel, stride, (pads[:2], pads[2:]), strict=True))
@@ -198,25 +201,61 @@ def test_where_tiles_save_time(kernel, step, places, channels, outputs, images, 
     assert winograd.saves(window, (kernel, kernel, channels, outputs), images, np.dtype(dtype)) is tiled
 
 
-@pytest.mark.parametrize("cores", [2, 3, 8])
-@pytest.mark.parametrize("kernels", [convolution, winograd])
-def test_one_core_and_several_agree(monkeypatch, kernels, cores):
-    rng = np.random.default_rng(0)
-    x, W, y = (rng.standard_normal(shape) for shape in ((7, 8, 8, 3), (4, 4, 3, 5), (7, 4, 4, 5)))
-    window = Window((4, 4), (2, 2), (1, 1, 1, 1), (4, 4))
-    results = []
-    monkeypatch.setattr(threads, "SMALL", 0)
-    for workers in (1, cores):
-        monkeypatch.setattr(threads, "workers", lambda workers=workers: workers)
-        results.append(
-            (
-                kernels.convolve(x, W, window),
-                kernels.convolve_adjoint(y, W, (8, 8), window),
+@pytest.mark.parametrize(("kernels", "sides"), [(convolution, KERNEL_AND_STRIDE), (winograd, IN_TILES)])
+@given(data=st.data(), piece=st.sampled_from([100, 1000, 1 << 19]), rows=st.sampled_from([1, 384]))
+def test_the_same_bytes_on_any_number_of_cores(kernels, sides, data, piece, rows):
+    x, W, y, window = data.draw(convolutions(sides, images=st.integers(1, 20)))
+    x, W, y, b = (a.astype(np.float32) for a in (x, W, y, np.arange(W.shape[3])))
+    with pytest.MonkeyPatch.context() as patch, threads.one_blas_thread():
+        patch.setattr(threads, "SMALL", 0)
+        for module, name, value in (
+            (convolution, "PIECE", piece),
+            (convolution, "ROWS", rows),
+            (tiles, "PIECE", piece),
+            (tiles, "LONG_ENOUGH", rows),
+            (winograd, "LONG", 8),
+            (winograd, "LEAST", 1),
+        ):
+            patch.setattr(module, name, value)
+        results = set()
+        for workers in (1, 2, 3, 4, 7):
+            patch.setattr(threads, "workers", lambda workers=workers: workers)
+            arrays = (
+                kernels.convolve(x, W, window, b),
                 kernels.convolve_weights(x, y, window),
+                kernels.convolve_adjoint(y, W, x.shape[1:3], window),
             )
-        )
-    for one, several in zip(*results, strict=True):
-        np.testing.assert_allclose(one, several, rtol=1e-12, atol=1e-12)
+            results.add(b"".join(a.tobytes() for a in arrays))
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("n", range(1, 20))
+def test_a_sum_is_added_in_one_order_on_any_number_of_cores(monkeypatch, n):
+    """Here each number is a formula; nothing is left out, and both halves of more than one are shared."""
+
+    class Formula(str):
+        def __iadd__(self, other):
+            return Formula(f"({self}+{other})")
+
+    def terms(start, stop):
+        return (Formula(k) for k in range(start, stop))
+
+    sums = set()
+    for cores in range(1, 12):
+        monkeypatch.setattr(threads, "workers", lambda cores=cores: cores)
+        sums.add(tuple(threads.share_sum(terms, n, threads.SMALL + 1)))
+    (halves,) = sums
+    assert len(halves) == min(n, 2)
+    assert re.findall(r"\d+", ",".join(halves)) == [str(k) for k in range(n)]
+
+
+@given(n=st.integers(1, 100), most=st.integers(0, 120), wanted=st.integers(0, 9))
+def test_pieces_cover_every_image_once(n, most, wanted):
+    pieces = threads.pieces_of(n, most, wanted)
+    assert [i for start, stop in pieces for i in range(start, stop)] == list(range(n))
+    sizes = [stop - start for start, stop in pieces]
+    assert max(sizes) == sizes[0] <= max(1, most)
+    assert len(pieces) > 1 or n == 1
 
 
 @given(n=st.integers(1, 40), c=st.integers(1, 9), rng=rngs)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from ...ops import Window
 from . import winograd
-from .threads import share_images
+from .threads import pieces_of, share_images, share_sum
 
 PIECE = 1 << 19  # numbers in a piece of columns
 ROWS = 384  # that a piece has at least, as products like them
@@ -26,45 +25,34 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
     """As :meth:`tinygan.ops.Ops.convolve`: each product is written where it belongs in y."""
     if winograd.saves(window, W.shape, len(x), x.dtype):
         return winograd.convolve(x, W, window, b)
-    flat_W = W.reshape(-1, W.shape[3])
+    flat_W, pieces = W.reshape(-1, W.shape[3]), _pieces(len(x), window, W.shape[2])
     y = np.empty((len(x), *window.grid, W.shape[3]), dtype=x.dtype)
 
     def work(start: int, stop: int) -> None:
-        gather = _Gather(x, window, stop - start)
-        for i, j in gather.pieces(start, stop):
+        gather = _Gather(x, window, pieces[0][1])
+        for i, j in pieces[start:stop]:
             rows = y[i:j].reshape(-1, W.shape[3])
             np.matmul(gather.columns(i, j), flat_W, out=rows)
             if b is not None:
                 rows += b
 
-    share_images(work, len(x), y.size * W[..., 0].size)
+    share_images(work, len(pieces), y.size * W[..., 0].size)
     return y
 
 
 def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
-    """As :meth:`tinygan.ops.Ops.convolve_weights`: a sum for each core, added up in the order of the images."""
+    """As :meth:`tinygan.ops.Ops.convolve_weights`: the sum of the pieces' products."""
     if winograd.saves(window, (*window.kernel, x.shape[3], y.shape[3]), len(x), x.dtype):
         return winograd.convolve_weights(x, y, window)
-    b = y.shape[3]
-    sums = []
+    b, pieces = y.shape[3], _pieces(len(x), window, x.shape[3])
 
-    def work(start: int, stop: int) -> None:
-        gather = _Gather(x, window, stop - start)
-        total: Any = None
-        product: Any = None
-        for i, j in gather.pieces(start, stop):
-            columns, rows = gather.columns(i, j), y[i:j].reshape(-1, b)
-            if total is None:
-                total = columns.T @ rows
-            else:
-                product = np.matmul(columns.T, rows, out=product)
-                total += product
-        sums.append((start, total))
+    def terms(start: int, stop: int) -> Iterator[np.ndarray]:
+        gather = _Gather(x, window, pieces[0][1])
+        for i, j in pieces[start:stop]:
+            yield gather.columns(i, j).T @ y[i:j].reshape(-1, b)
 
-    share_images(work, len(x), y.size * prod(window.kernel) * x.shape[3])
-    sums.sort(key=lambda item: item[0])  # in the order of the images, whichever core was first
-    dW = sums[0][1]
-    for _, other in sums[1:]:
+    dW, *others = share_sum(terms, len(pieces), y.size * prod(window.kernel) * x.shape[3])
+    for other in others:
         dW += other
     return dW.reshape(*window.kernel, x.shape[3], b)
 
@@ -81,17 +69,16 @@ def convolve_adjoint(
     if W.shape[2] <= FEW:
         return _convolve_adjoint_to_few_channels(y, W, hw, window, b)
     (h, w), a = hw, W.shape[2]
-    flat_WT = W.reshape(-1, W.shape[3]).T
+    flat_WT, pieces = W.reshape(-1, W.shape[3]).T, _pieces(len(y), window, a)
     x = np.empty((len(y), h, w, a), dtype=y.dtype)
 
     def work(start: int, stop: int) -> None:
-        step = _images_in_a_piece(window, a, stop - start)
+        step = pieces[0][1]
         columns = np.empty((step * ho * wo, kh * kw * a), dtype=y.dtype)
         # Rows are made of cells of sw pixels, which a stride keeps together: that much of the kernel is added at once
         cells = max(wo + -(-kw // sw) - 1, -(-(left + w) // sw))
         padded = np.empty((step, h + top + bottom, cells, sw * a), dtype=y.dtype)
-        for i in range(start, stop, step):
-            j = min(i + step, stop)
+        for i, j in pieces[start:stop]:
             n = j - i
             piece = columns[: n * ho * wo]
             np.matmul(y[i:j].reshape(-1, W.shape[3]), flat_WT, out=piece)
@@ -106,7 +93,7 @@ def convolve_adjoint(
                     np.add(place, piece[:, :, :, p, q * a : q * a + wide], out=place)
             _store(sums.reshape(n, -1, cells * sw, a)[:, top : top + h, left : left + w], b, x[i:j])
 
-    share_images(work, len(y), y.size * W[..., 0].size)
+    share_images(work, len(pieces), y.size * W[..., 0].size)
     return x
 
 
@@ -133,14 +120,14 @@ def _convolve_adjoint_to_few_channels(
     # (rh, sh, rw, sw, a, B) -> (rh, rw, B, sh·sw·a)
     cells_W = whole.reshape(rh, sh, rw, sw, a, -1).transpose(0, 2, 5, 1, 3, 4).reshape(rh, rw, W.shape[3], -1)
     x = np.empty((len(y), h, w, a), dtype=y.dtype)
+    pieces = pieces_of(len(y), PIECE // (ho * wo * W.shape[3]))
     high, wide = max(ho + rh - 1, -(-(top + h) // sh)), max(wo + rw - 1, -(-(left + w) // sw))  # in cells
 
     def work(start: int, stop: int) -> None:
-        step = max(1, min(stop - start, PIECE // (ho * wo * W.shape[3])))
+        step = pieces[0][1]
         product = np.empty((step, ho, wo, sh * sw * a), dtype=y.dtype)
         cells, image = (np.empty((step, high * wide, sh * sw * a), dtype=y.dtype) for _ in range(2))
-        for i in range(start, stop, step):
-            j = min(i + step, stop)
+        for i, j in pieces[start:stop]:
             n = j - i
             sums = cells[:n].reshape(n, high, wide, -1)
             sums[...] = 0.0
@@ -153,7 +140,7 @@ def _convolve_adjoint_to_few_channels(
             inside = pixels.reshape(n, high * sh, wide * sw, a)[:, top : top + h, left : left + w]
             _store(inside, b, x[i:j])
 
-    share_images(work, len(y), y.size * W[..., 0].size)
+    share_images(work, len(pieces), y.size * W[..., 0].size)
     return x
 
 
@@ -165,22 +152,16 @@ def _store(image: np.ndarray, b: np.ndarray | None, out: np.ndarray) -> None:
 
 
 class _Gather:
-    """Makes the columns of a few images at a time, in memory that it uses again and again."""
+    """Makes the columns of up to ``step`` images at a time, in memory that it uses again and again."""
 
-    def __init__(self, x: np.ndarray, window: Window, n: int) -> None:
+    def __init__(self, x: np.ndarray, window: Window, step: int) -> None:
         _, h, w, c = x.shape
         (kh, kw), (ho, wo), (top, bottom, left, right) = window.kernel, window.grid, window.pads
         self.x, self.inside = x, (slice(top, top + h), slice(left, left + w))
-        self.step = _images_in_a_piece(window, c, n)
-        self.padded = (
-            np.zeros((self.step, h + top + bottom, w + left + right, c), dtype=x.dtype) if any(window.pads) else None
-        )
-        self.memory = np.empty((self.step, ho, wo, kh, kw, c), dtype=x.dtype)
+        padded = (step, h + top + bottom, w + left + right, c)
+        self.padded = np.zeros(padded, dtype=x.dtype) if any(window.pads) else None
+        self.memory = np.empty((step, ho, wo, kh, kw, c), dtype=x.dtype)
         self.window = window
-
-    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        for i in range(start, stop, self.step):
-            yield i, min(i + self.step, stop)
 
     def columns(self, i: int, j: int) -> np.ndarray:
         images, columns = self.x[i:j], self.memory[: j - i]
@@ -194,6 +175,6 @@ class _Gather:
         return columns.reshape(-1, columns[0, 0, 0].size)
 
 
-def _images_in_a_piece(window: Window, channels: int, n: int) -> int:
+def _pieces(n: int, window: Window, channels: int) -> list[tuple[int, int]]:
     (kh, kw), (ho, wo) = window.kernel, window.grid
-    return max(1, min(n, max(PIECE // (ho * wo * kh * kw * channels), ROWS // (ho * wo))))
+    return pieces_of(n, max(PIECE // (ho * wo * kh * kw * channels), ROWS // (ho * wo)))

@@ -51,7 +51,8 @@ def share_out(work: Callable[[int, int], None], size: int, *, least: int) -> Non
 
 
 def share_images(work: Callable[[int, int], None], n: int, products: int) -> None:
-    """Call ``work(start, stop)`` for each core's part of n images, BLAS with one thread; one image has it whole.
+    """Call ``work(start, stop)`` for each core's part of n pieces of a batch, BLAS with one thread; one piece alone has
+    it whole.
 
     ``products`` is how many numbers are multiplied in all: of a few (:data:`SMALL`), no core takes a part.
     """
@@ -60,6 +61,48 @@ def share_images(work: Callable[[int, int], None], n: int, products: int) -> Non
         return
     with one_blas_thread():
         share_out(work, n, least=1)
+
+
+def pieces_of(n: int, most: int, wanted: int = 1) -> list[tuple[int, int]]:
+    """n images in pieces of at most ``most``, about equally long: an even number of them, for an even number of cores,
+    and ``wanted`` if there can be so many. The number of cores has no say: so it changes no byte of a result."""
+    count = max(-(-n // max(1, most)), wanted, 2)
+    size = -(-n // min(n, count + count % 2))
+    return [(i, min(i + size, n)) for i in range(0, n, size)]
+
+
+def share_sum(terms: Callable[[int, int], Iterator[Any]], n: int, products: int) -> list[Any]:
+    """The sum of n arrays, as its two halves; as one array, if n is 1.
+
+    All are added as (a + b) + (c + d), whatever the number of cores, and so to the same bytes; each core has some of
+    the brackets. ``terms(start, stop)`` gives a core its arrays, one after another, which are changed.
+    """
+    brackets, cores = _halves(0, n), workers()
+    while len(brackets) < min(n, cores) or (len(brackets) % cores and len(brackets) < min(n, 4 * cores)):
+        brackets = [half for bracket in brackets for half in _halves(*bracket)]
+    sums: dict[tuple[int, int], Any] = {}
+
+    def work(start: int, stop: int) -> None:
+        own = terms(brackets[start][0], brackets[stop - 1][1])
+        for bracket in brackets[start:stop]:
+            sums[bracket] = _added(bracket, lambda a, b: next(own) if b - a == 1 else None)
+
+    share_images(work, len(brackets), products)
+    return [_added(half, lambda *bracket: sums.pop(bracket, None)) for half in _halves(0, n)]
+
+
+def _halves(start: int, stop: int) -> list[tuple[int, int]]:
+    middle = (start + stop + 1) // 2
+    return [(start, middle), (middle, stop)] if stop - start > 1 else [(start, stop)]
+
+
+def _added(bracket: tuple[int, int], known: Callable[[int, int], Any]) -> Any:
+    total = known(*bracket)
+    if total is None:
+        first, second = _halves(*bracket)
+        total = _added(first, known)
+        total += _added(second, known)
+    return total
 
 
 @cache

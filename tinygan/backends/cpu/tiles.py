@@ -13,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ...ops import Window
+from .threads import pieces_of
 
 PIECE = 1 << 22  # numbers in V and M of the images that a core transforms together, or one image, if that has more
+MANY, LONG_ENOUGH = 8, 512  # pieces, for more cores than two, of which each has so many tiles
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # and infinity; more would cost float32 another digit
 OUTPUTS = {2: 4, 3: 4, 4: 3, 5: 2}  # of a tile along an axis, by the number of taps: 4, or what these points allow
 
@@ -126,6 +128,13 @@ def clear_unwritten(products: np.ndarray, rows: Axis, columns: Axis) -> None:
             products[-1, ..., i, :, :] = 0.0
 
 
+def pieces(n: int, rows: Axis, columns: Axis, k: int, o: int) -> list[tuple[int, int]]:
+    """The images of each piece."""
+    tiles = rows.tiles * columns.tiles
+    numbers = rows.n * columns.n * tiles * (len(phases_of(rows, columns)) * k + o)
+    return pieces_of(n, PIECE // numbers, min(MANY, n * tiles // LONG_ENOUGH))
+
+
 class Tiles:
     """A few images at a time, cut into tiles: x -> V and y -> M, and the transposes V -> x and M -> y.
 
@@ -136,20 +145,12 @@ class Tiles:
     def __init__(self, rows: Axis, columns: Axis, window: Window, k: int, o: int, dtype: np.dtype) -> None:
         self.rows, self.columns, self.k, self.o, self.window, self.dtype = rows, columns, k, o, window, dtype
         self.phases, self.groups = phases_of(rows, columns), groups_of(rows, columns)
-        self.s = 0  # images that there is memory for
+        self.s = 0  # images that there is room for
 
-    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """The images of each piece, about equally many."""
-        rows, columns = self.rows, self.columns
-        numbers = rows.n * columns.n * rows.tiles * columns.tiles * (len(self.phases) * self.k + self.o)
-        pieces = -(-(stop - start) // max(1, PIECE // numbers))
-        size = -(-(stop - start) // pieces)
-        for i in range(start, stop, size):
-            if (s := min(size, stop - i)) != self.s:
-                self._make_room(s)
-            yield i, i + s
-
-    def _make_room(self, s: int) -> None:
+    def make_room(self, s: int) -> None:
+        """For pieces of s images."""
+        if s == self.s:
+            return
         rows, columns, dtype = self.rows, self.columns, self.dtype
         grid, image, self.s = (rows.tiles, columns.tiles, s), (s, len(self.phases) * self.k), s
         self.cells = np.zeros((rows.cells, columns.cells, *image), dtype)

@@ -20,15 +20,15 @@ finite in x reaches all outputs of its tile.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from math import prod
 
 import numpy as np
 
 from ...ops import Window
-from .threads import share_images, share_out
-from .tiles import OUTPUTS, Axis, Tiles, clear_unwritten, phases_of
+from .threads import pieces_of, share_images, share_out, share_sum
+from .tiles import OUTPUTS, Axis, Tiles, clear_unwritten, phases_of, pieces
 
 FEWER = 0.5  # of the plain sum's products
 ROWS = 128  # of the matrices M_cr of a batch, at least: products of fewer take as long as the plain sums
@@ -59,18 +59,19 @@ def saves(window: Window, shape: tuple[int, ...], images: int, dtype: np.dtype) 
 def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None = None) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve`: y = Aᵀ M A, plus b."""
     rows, columns = axes(window, x.dtype)
-    U = transform_weights(W, rows, columns)
+    U, parts = transform_weights(W, rows, columns), pieces(len(x), rows, columns, *W.shape[2:])
     y = np.empty((len(x), *window.grid, W.shape[3]), dtype=x.dtype)
 
     def work(start: int, stop: int) -> None:
         tiles = Tiles(rows, columns, window, W.shape[2], W.shape[3], x.dtype)
-        for i, j in tiles.pieces(start, stop):
+        for i, j in parts[start:stop]:
+            tiles.make_room(j - i)
             tiles.read_image(x[i:j])
             for c, r, phases in tiles.groups:
                 np.matmul(tiles.V(c, r, phases), _of(U, c, r, phases), out=tiles.M(c, r))
             tiles.write_outputs(y[i:j], b)
 
-    share_images(work, len(x), y.size * W[..., 0].size)
+    share_images(work, len(parts), y.size * W[..., 0].size)
     return y
 
 
@@ -79,18 +80,19 @@ def convolve_adjoint(
 ) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve_adjoint`: M = A y Aᵀ, V = M Uᵀ, x = Bᵀ V B, plus b."""
     rows, columns = axes(window, y.dtype)
-    U = transform_weights(W, rows, columns)
+    U, parts = transform_weights(W, rows, columns), pieces(len(y), rows, columns, *W.shape[2:])
     x = np.empty((len(y), *hw, W.shape[2]), dtype=y.dtype)
 
     def work(start: int, stop: int) -> None:
         tiles = Tiles(rows, columns, window, W.shape[2], W.shape[3], y.dtype)
-        for i, j in tiles.pieces(start, stop):
+        for i, j in parts[start:stop]:
+            tiles.make_room(j - i)
             tiles.read_outputs(y[i:j])
             for c, r, phases in tiles.groups:
                 np.matmul(tiles.M(c, r), _of(U, c, r, phases).swapaxes(2, 3), out=tiles.V(c, r, phases))
             tiles.write_image(x[i:j], b)
 
-    share_images(work, len(y), y.size * W[..., 0].size)
+    share_images(work, len(parts), y.size * W[..., 0].size)
     return x
 
 
@@ -98,30 +100,22 @@ def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray
     """As :meth:`tinygan.ops.Ops.convolve_weights`: U = Vᵀ M with V = B x Bᵀ and M = A y Aᵀ, W = Gᵀ U G."""
     rows, columns = axes(window, x.dtype)
     shape = (*window.kernel, x.shape[3], y.shape[3])
-    sums = []
+    parts = pieces(len(x), rows, columns, *shape[2:])
 
-    def room() -> np.ndarray:
-        U = np.empty((columns.n, rows.n, rows.step * columns.step, *shape[2:]), x.dtype)
-        clear_unwritten(U, rows, columns)
-        return U
-
-    def work(start: int, stop: int) -> None:
+    def terms(start: int, stop: int) -> Iterator[np.ndarray]:
         tiles = Tiles(rows, columns, window, *shape[2:], x.dtype)
-        total = product = room()
-        for i, j in tiles.pieces(start, stop):
+        for i, j in parts[start:stop]:
+            tiles.make_room(j - i)
             tiles.read_image(x[i:j])
             tiles.read_outputs(y[i:j])
+            U = np.empty((columns.n, rows.n, len(tiles.phases), *shape[2:]), x.dtype)
+            clear_unwritten(U, rows, columns)
             for c, r, phases in tiles.groups:
-                np.matmul(tiles.V(c, r, phases).swapaxes(2, 3), tiles.M(c, r), out=_of(product, c, r, phases))
-            if product is not total:
-                total += product
-            elif j < stop:
-                product = room()
-        sums.append((start, total))
+                np.matmul(tiles.V(c, r, phases).swapaxes(2, 3), tiles.M(c, r), out=_of(U, c, r, phases))
+            yield U
 
-    share_images(work, len(x), y.size * prod(shape[:3]))
-    sums.sort(key=lambda item: item[0])  # in the order of the images, whichever core was first
-    return transform_weights_adjoint([U for _, U in sums], shape, rows, columns)
+    halves = share_sum(terms, len(parts), y.size * prod(shape[:3]))
+    return transform_weights_adjoint(halves, shape, rows, columns)
 
 
 # ---- U = G W Gᵀ ----------------------------------------------------------------------------------------------------
@@ -132,9 +126,10 @@ def transform_weights(W: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
     _, kw, k, o = W.shape
     phases = phases_of(rows, columns)
     U = np.empty((columns.n, rows.n, len(phases), k, o), W.dtype)
+    spans = pieces_of(k, LONG // o)
 
     def work(start: int, stop: int) -> None:
-        for a, b in _spans(start, stop, o):
+        for a, b in spans[start:stop]:
             for f in range(rows.step):
                 taps, size = rows.taps(f), (b - a) * o
                 strips = np.empty((rows.n, kw, size), W.dtype)
@@ -144,20 +139,20 @@ def transform_weights(W: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
                     out = U[:, :, i, a:b].swapaxes(0, 1).reshape(rows.n, columns.n, size)
                     np.matmul(columns.G[:, : columns.taps(g)], strips[:, g :: columns.step], out=out)
 
-    share_out(work, k, least=max(1, LEAST // (rows.n * columns.n * o)))
+    share_out(work, len(spans), least=_least(spans, rows.n * columns.n * o))
     return U
 
 
 def transform_weights_adjoint(
     shares: Sequence[np.ndarray], shape: tuple[int, ...], rows: Axis, columns: Axis
 ) -> np.ndarray:
-    """W = Gᵀ U G, with U the sum of the shares of the cores, of which the first is changed."""
+    """W = Gᵀ U G, with U the sum of the shares, of which the first is changed."""
     *_, k, o = shape
-    W = np.empty(shape, shares[0].dtype)
+    W, spans = np.empty(shape, shares[0].dtype), pieces_of(k, LONG // o)
     phases = phases_of(rows, columns)
 
     def work(start: int, stop: int) -> None:
-        for a, b in _spans(start, stop, o):
+        for a, b in spans[start:stop]:
             for i, (f, g) in enumerate(phases):
                 U = shares[0][:, :, i, a:b]
                 for other in shares[1:]:
@@ -167,14 +162,13 @@ def transform_weights_adjoint(
                 of_f = W[f :: rows.step, g :: columns.step, a:b].swapaxes(0, 1)
                 of_f[...] = np.matmul(rows.G[:, : rows.taps(f)].T, strips.swapaxes(0, 1)).reshape(of_f.shape)
 
-    share_out(work, k, least=max(1, LEAST // (rows.n * columns.n * o)))
+    share_out(work, len(spans), least=_least(spans, rows.n * columns.n * o))
     return W
 
 
-def _spans(start: int, stop: int, o: int) -> list[tuple[int, int]]:
-    """Channels of x whose weights make rows of a good length."""
-    step = max(1, LONG // o)
-    return [(a, min(a + step, stop)) for a in range(start, stop, step)]
+def _least(spans: list[tuple[int, int]], numbers: int) -> int:
+    """How many spans of channels of x are worth a core, with so many numbers for each channel."""
+    return max(1, LEAST // (spans[0][1] * numbers))
 
 
 def _of(U: np.ndarray, c: slice, r: slice, phases: slice) -> np.ndarray:
