@@ -43,15 +43,16 @@ def classifier(rng: np.random.Generator) -> Sequential:
     )
 
 
-def fit(network: Sequential, digits: ImageData, *, epochs: int, seed: int) -> Iterator[float]:
-    """Train ``network`` on labelled images; yield the mean loss of each epoch."""
+def fit(network: Sequential, digits: ImageData, *, epochs: int, seed: int, bar: bool = True) -> Iterator[float]:
+    """Train ``network`` on labelled images, with a bar for each epoch; yield the mean loss of each."""
     rng, cross_entropy = np.random.default_rng(seed), losses.SoftmaxCrossEntropy()
     adam = optim.Adam(network, LR, beta1=0.9)  # there is no opponent: momentum helps
     per_epoch, backend = steps_per_epoch(len(digits), BATCH), ops_of(network.theta)
     order = batches(len(digits), BATCH, seed=seed)
     for epoch in range(epochs):
         seen = []
-        for step in tqdm(range(per_epoch), desc=f"epoch {epoch + 1}/{epochs}", unit=" steps", leave=False):
+        name = f"epoch {epoch + 1}/{epochs}"
+        for step in tqdm(range(per_epoch), desc=name, unit=" steps", leave=False, disable=not bar):
             rows = next(order)
             x = np.roll(digits.batch(rows), rng.integers(-SHIFT, SHIFT + 1, size=2), axis=(1, 2))
             x, labels = (to_backend(a, backend) for a in (x, digits.labels[rows]))

@@ -72,7 +72,7 @@ def test_only_what_runs_in_many_processes_needs_what_lies_beside_it():
         tree = ast.parse((EXAMPLES / f"{name}.py").read_text("utf-8"))
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-        assert not modules & beside or name in ("mode_coverage", "few_images")
+        assert not modules & beside or name in ("mode_coverage", "few_images", "few_labels")
 
 
 def test_what_is_wrong_in_articles_is_told_without_docstrings_too(monkeypatch, capsys):
@@ -122,6 +122,8 @@ BAD_LINE_ODDITIES = [
     ("few_images", "--steps 3", 2, "argument --steps: expected at least 8, one for each look, got 3"),
     ("few_images", "--size 30", 2, "argument --size: expected a multiple of 4, got '30'"),
     ("few_images", "--data nowhere", 1, "error: data 'nowhere': neither a name"),
+    ("few_labels", "--labels 0", 2, "argument --labels: expected a whole number of at least 1, got '0'"),
+    ("few_labels", "--quick --labels 9 --data nowhere", 1, "error: data 'nowhere': neither a name"),
     ("explore_run", "--data=", 2, "argument --data: expected a path"),
     ("explore_run", "--out=~no-such-user", 2, "argument --out: ~no-such-user: nobody knows the home folder"),
     ("explore_run", "~no-such-user/run", 2, "argument run: ~no-such-user/run: nobody knows the home folder"),
