@@ -664,6 +664,21 @@ def test_every_system_takes_augmentation(system, tmp_path, images):
     assert load_trained(tmp_path / "run").discriminator.layers[0].buffers["strength"][0] >= 0.0
 
 
+def test_a_run_keeps_the_strength_of_its_augmentations(tmp_path, images, capsys):
+    """It is in the state of D's layers, so that another one would be taken and do nothing."""
+    out, system = tmp_path / "run", program("mnist_mlp_gan")
+    run = ["--data", images, "--batch-size", 4, "--noise-dim", 5, "--width", 3, "--augment", "shift", "--out", out]
+    assert system(*run, "--augment-strength", 0.5, "--steps", 1) == 0
+    before = (out / "checkpoint.safetensors").read_bytes()
+    assert system("--resume", "--out", out, "--augment-strength", 0.7, "--steps", 2) == 1
+    assert (
+        "a run that goes on keeps its own --augment-strength, 0.5, got 0.7. Leave the flag" in capsys.readouterr().err
+    )
+    assert (out / "checkpoint.safetensors").read_bytes() == before
+    assert system("--resume", "--out", out, "--augment-strength", 0.5, "--steps", 2) == 0
+    assert load_trained(out).discriminator.layers[0].buffers["strength"][0] == 0.5
+
+
 def test_resume_keeps_penalties_and_schedule(tmp_path, example, images):
     """--resume alone goes on to the bytes of the whole run; stopped by hand, the schedule keeps its length."""
     run = ["--data", images, "--batch-size", 16, "--loss", "wasserstein", "--penalty", "gp", "--gp-target", 0.5]

@@ -101,6 +101,14 @@ def test_a_budget_that_ends_first_is_kept(tmp_path, judge, scripted, capsys):
     assert load_trained(tmp_path / "other").step == 40
 
 
+def test_a_rule_that_cannot_hold_in_the_budget_is_said(tmp_path, judge, scripted, capsys):
+    run(tmp_path / "run", judge, steps=11, progress=True)
+    said = "cannot end this run before its 11 steps: judged each 4 steps (judge_every), it needs 12 of"
+    assert said in capsys.readouterr().err
+    run(tmp_path / "other", judge, steps=12, progress=True)
+    assert "cannot end this run" not in capsys.readouterr().err
+
+
 def test_several_processes_end_together(tmp_path, judge, scripted):
     together(2, lambda group: run(tmp_path / "run", judge, group=group))
     assert load_trained(tmp_path / "run").step == 20

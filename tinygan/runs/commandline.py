@@ -25,7 +25,7 @@ from ..augment import before
 from ..backends import best_backend, device_of, get_ops, set_precision
 from ..data import ImageData, load, steps_per_epoch
 from ..data.folder import MARK
-from ..errors import ArgumentError, DataError, TinyGANError
+from ..errors import ArgumentError, CheckpointError, DataError, TinyGANError
 from ..gan import GAN
 from ..losses import Labelled
 from ..metrics import LEAST, Judge, digits
@@ -105,8 +105,12 @@ def _of_run(folder: Path, typed: dict[str, Any]) -> tuple[dict[str, Any], Path]:
     """The flags of the run that shall go on, as far as they are not typed anew, and the file that records them."""
     _, about = read_checkpoint(folder / CHECKPOINT)
     left = typed.keys() | ({"epochs", "steps"} if {"epochs", "steps"} & typed.keys() else set())
-    flags = {key: value for key, value in {**ONCE, **about["settings"]}.items() if key not in left}
-    return flags, folder / CHECKPOINT
+    settings = {**ONCE, **about["settings"]}
+    own = settings["augment_strength"]
+    if typed.get("augment_strength", own) != own:  # it is in the state of D's layers, which are loaded
+        why = f"a run that goes on keeps its own --augment-strength, {own}, got {typed['augment_strength']}"
+        raise CheckpointError(f"{folder / CHECKPOINT}: {why}. Leave the flag out, or begin a run of another --out.")
+    return {key: value for key, value in settings.items() if key not in left}, folder / CHECKPOINT
 
 
 def _require_sense(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> None:

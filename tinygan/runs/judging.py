@@ -109,6 +109,14 @@ class Judging:
         of = dict(zip(COLUMNS, self.scores.T, strict=True))
         return self.until is not None and self.until.reached(of["kernel"], of["kernel_error"], of["told_apart"])
 
+    def too_rare(self, last: int) -> str | None:
+        """What to tell of a run of ``last`` steps that is not judged so often that its rule could end it."""
+        if self.until is None or last // self.every > self.until.patience:
+            return None
+        needed = self.every * (self.until.patience + 1)
+        why = f"judged each {self.every} steps (judge_every), it needs {needed} of them at least"
+        return f"{self.until} cannot end this run before its {last} steps: {why}."
+
     def look(self) -> None:
         """Judge the samples of this step, and keep what is said."""
         row = self._row()

@@ -163,6 +163,8 @@ def train(
         signals = Signals()
         try:
             with bar, signals:
+                if too_rare := judging.too_rare(last):
+                    bar.say(too_rare)
                 try:
                     while gan.t < last and not (loop.stopped or loop.done):
                         loop.step(next(samples), stop=group.any(signals.came))
