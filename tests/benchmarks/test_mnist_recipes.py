@@ -18,8 +18,9 @@ def run(folder, *arguments):
     [
         ("--seeds 0", "argument --seeds: expected a whole number of at least 1, got '0'"),
         ("--seconds -1", "argument --seconds: expected a positive number, got '-1'"),
+        ("--system vae", "argument --system: invalid choice: 'vae'"),
         ("--recipes 0", "argument --recipes: expected a whole number of at least 1, got '0'"),
-        ("--recipes 9", "argument --recipes: there are 6, got 9"),
+        ("--recipes 9", "argument --recipes: of mlp there are 7, got 9"),
     ],
 )
 def test_numbers_out_of_range(tmp_path, line, message):
