@@ -21,7 +21,9 @@ class System(NamedTuple):
 def build(system: System):
     from tinygan import models
 
-    options = system.options or ({} if system.model.startswith("dcgan") else {"batch_norm": False})
+    plain = {} if system.model.startswith("dcgan") else {"batch_norm": False}
+    plain |= {"floor": False} if system.model == "lsgan" else {}
+    options = system.options or plain
     return getattr(models, system.model)(system.image_shape, **options)
 
 

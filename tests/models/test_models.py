@@ -73,6 +73,7 @@ LAYERS = {
     ("lsgan", (28, 28, 1)): (
         [*dense(100, 128, 128, 128, norm=True), "Dense(128, 784)", "Reshape(28, 28, 1)"],
         [
+            "ReLU()",
             *conv(1, 64),
             *conv(64, 128),
             *conv(128, 256),
@@ -137,6 +138,16 @@ def test_batch_norm_is_a_choice_for_dense_generators(name):
     with_, without = (narrow(name, batch_norm=choice)[0] for choice in (True, False))
     assert [repr(x) for x in with_.layers if not isinstance(x, BatchNorm)] == [repr(x) for x in without.layers]
     assert len(with_.layers) > len(without.layers)
+
+
+def test_d_of_lsgan_takes_what_is_darker_than_black_for_black():
+    with_, without = (narrow("lsgan", floor=choice)[1] for choice in (True, False))
+    assert [repr(x) for x in with_.layers] == ["ReLU()", *(repr(x) for x in without.layers)]
+    np.testing.assert_array_equal(with_.theta, without.theta)
+    x = np.random.default_rng(0).standard_normal((5, 28, 28, 1)).astype(np.float32)
+    np.testing.assert_array_equal(with_(x), without(x.clip(0.0, None)))
+    with pytest.raises(ArgumentError, match=r"lsgan: floor"):
+        models.lsgan(floor="black")
 
 
 def test_the_defaults_are_the_shapes_of_the_systems():

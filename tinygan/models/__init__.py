@@ -99,7 +99,8 @@ def mlp_conv(
     common = {"rng": as_generator(rng), "dtype": dtype}
     generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
     generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), **common), Sigmoid(), Reshape(*image_shape)]
-    return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 2, "mlp_conv"), False, common)
+    discriminator = _judge(image_shape, 5, _doubling(width, 2, "mlp_conv"), False, common)
+    return Sequential(*generator), Sequential(*discriminator)
 
 
 def lsgan(
@@ -109,6 +110,7 @@ def lsgan(
     width: int = 64,
     g_hidden: Sequence[int] = (128, 128, 128),
     batch_norm: bool = True,
+    floor: bool = True,
     rng: Rng = 0,
     dtype: Any = np.float32,
 ) -> Pair:
@@ -121,6 +123,9 @@ def lsgan(
     width : channels of D's first convolution, 5x5 in steps of 2; each of the next three has twice as many.
     g_hidden : widths of G's hidden layers.
     batch_norm : whether G normalises its hidden layers; articles describe it without.
+    floor : whether D takes what is darker than black for black, as a screen does, by a ReLU before its convolutions.
+        Articles describe it without, and then D knows G's images by the noise around 0 that a linear layer leaves
+        where the real ones are black, and tells G of little else.
     rng : Generator or seed for all weights.
 
     Returns
@@ -131,6 +136,7 @@ def lsgan(
     """
     image_shape, g_hidden = _image_shape(image_shape, "lsgan"), _sizes(g_hidden, "lsgan")
     noise_dim, batch_norm = positive_int(noise_dim, "lsgan: noise_dim"), flag(batch_norm, "lsgan: batch_norm")
+    floor = flag(floor, "lsgan: floor")
     common = {"rng": as_generator(rng), "dtype": dtype}
     generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
     # No function at the end bounds the images: they must start small, or D's gradients are as large as its errors
@@ -138,7 +144,8 @@ def lsgan(
         Dense(_last(noise_dim, g_hidden), prod(image_shape), init=dcgan_normal, **common),
         Reshape(*image_shape),
     ]
-    return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 4, "lsgan"), False, common)
+    discriminator = _judge(image_shape, 5, _doubling(width, 4, "lsgan"), False, common)
+    return Sequential(*generator), Sequential(*([ReLU()] if floor else []), *discriminator)
 
 
 def dcgan(
@@ -173,7 +180,7 @@ def dcgan(
         generator += [ConvTranspose2D(c_in, c_out, 5, stride=stride, bias=False, **common)]
         generator += [BatchNorm(c_out, dtype=dtype), LeakyReLU(0.2)]
     generator += [ConvTranspose2D(c[-1], image_shape[2], 5, stride=strides[-1], **common), Tanh()]
-    return Sequential(*generator), _judge(image_shape, 5, c[::-1], True, common)
+    return Sequential(*generator), Sequential(*_judge(image_shape, 5, c[::-1], True, common))
 
 
 def dcgan64(
@@ -209,7 +216,7 @@ def dcgan64(
         generator += [ConvTranspose2D(c_in, c_out, 4, stride=stride, bias=False, **common)]
         generator += [BatchNorm(c_out, dtype=dtype), ReLU()]
     generator += [ConvTranspose2D(c[-1], image_shape[2], 4, stride=strides[-1], **common), Tanh()]
-    return Sequential(*generator), _judge(image_shape, 4, c[::-1], True, common)
+    return Sequential(*generator), Sequential(*_judge(image_shape, 4, c[::-1], True, common))
 
 
 def _dense_stack(sizes: Sequence[int], batch_norm: bool, common: dict[str, Any]) -> list[Layer]:
@@ -224,8 +231,8 @@ def _dense_stack(sizes: Sequence[int], batch_norm: bool, common: dict[str, Any])
 
 def _judge(
     image_shape: tuple[int, int, int], kernel_size: int, widths: Sequence[int], batch_norm: bool, common: dict[str, Any]
-) -> Sequential:
-    """A convolutional D: each level halves the image; BatchNorm, if any, after all levels but the first."""
+) -> list[Layer]:
+    """Layers of a convolutional D: each level halves the image; BatchNorm, if any, after all levels but the first."""
     h, w, c_in = image_shape
     layers: list[Layer] = []
     for level, c_out in enumerate(widths):
@@ -234,7 +241,7 @@ def _judge(
         layers += [BatchNorm(c_out, dtype=common["dtype"])] if normalise else []
         layers += [LeakyReLU(0.2)]
         h, w, c_in = -(-h // 2), -(-w // 2), c_out
-    return Sequential(*layers, Flatten(), Dense(h * w * c_in, 1, **common))
+    return [*layers, Flatten(), Dense(h * w * c_in, 1, **common)]
 
 
 def _growth(image_shape: tuple[int, int, int], levels: int, name: str) -> tuple[int, int, list[int]]:
