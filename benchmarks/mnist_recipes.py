@@ -49,7 +49,8 @@ class Recipe(NamedTuple):
     networks: dict[str, Any] = {}  # noqa: RUF012  # nobody changes it
 
 
-SQUARES, OFTEN, SELDOM = losses.LeastSquares(), (R1(1.0),), (R1(1.0, every=4),)
+OFTEN, SELDOM = (R1(1.0),), (R1(1.0, every=4),)
+LSGAN = losses.LeastSquares(), (R1(10.0, every=4),), 2e-3
 
 RECIPES = {
     "mlp": [
@@ -75,14 +76,11 @@ RECIPES = {
             networks={"width": 16, "g_hidden": (256, 512)},
         ),
     ],
-    "lsgan": [
-        Recipe(
-            "width 16, R1 10 in every fourth step, rate 2e-3",
-            SQUARES,
-            (R1(10.0, every=4),),
-            2e-3,
-            networks={"width": 16},
-        ),
+    "lsgan": [  # least squares, R1 of 10 in every fourth step, a rate of 2e-3
+        Recipe("width 16", *LSGAN, networks={"width": 16, "floor": False}),
+        Recipe("that with black as the floor of G", *LSGAN, networks={"width": 16}),
+        Recipe("that with width 8", *LSGAN, networks={"width": 8}),
+        Recipe("that with G 256-256-256: the default", *LSGAN, networks={"width": 8, "g_hidden": (256, 256, 256)}),
     ],
     "dcgan": [
         Recipe("width 32, R1", penalties=OFTEN, networks={"width": 32}),

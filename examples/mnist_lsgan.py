@@ -15,9 +15,9 @@ that D has long seen through (Mao et al., 2017, equation 9):
 The last term of L_D, at real images only, keeps D from growing steep where the data are (R1; Mescheder et al., 2018,
 equation 9). --penalty none shows what becomes of the digits without it.
 
-Pixels are in [0, 1], but G's last layer is linear and bounds nothing: D alone teaches it where black and white are.
-What is darker than black, D takes for black, as a screen does: its first layer is a ReLU. Articles leave that out, and
-then D knows G's images by the noise that they have where real ones are black, and has little else to teach.
+Pixels are in [0, 1], but G's last layer is linear and bounds nothing: D alone teaches it how bright white is. What
+would be darker than black is black, by a ReLU behind it. Articles leave that out, and then D knows G's images by the
+noise that they have where real ones are black, and has little else to teach.
 """
 
 from tinygan import GAN, models

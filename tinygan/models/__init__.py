@@ -123,15 +123,16 @@ def lsgan(
     width : channels of D's first convolution, 5x5 in steps of 2; each of the next three has twice as many.
     g_hidden : widths of G's hidden layers.
     batch_norm : whether G normalises its hidden layers; articles describe it without.
-    floor : whether D takes what is darker than black for black, as a screen does, by a ReLU before its convolutions.
-        Articles describe it without, and then D knows G's images by the noise around 0 that a linear layer leaves
-        where the real ones are black, and tells G of little else.
+    floor : whether what would be darker than black is black, by a ReLU at the end of G. Articles describe it without,
+        and then D knows G's images by the noise around 0 that a linear layer leaves where the real ones are black,
+        and has little else to teach.
     rng : Generator or seed for all weights.
 
     Returns
     -------
-    generator : z (N, noise_dim) -> images (N, H, W, C), not bounded: the last layer is linear, and D, whose target is a
-        number rather than a probability, pulls its images into the range of the real ones.
+    generator : z (N, noise_dim) -> images (N, H, W, C) of 0 and more, or with ``floor=False`` of any values: the last
+        layer is linear, and D, whose target is a number rather than a probability, pulls its images into the range of
+        the real ones.
     discriminator : images (N, H, W, C) -> scores (N, 1), for :class:`tinygan.losses.LeastSquares`.
     """
     image_shape, g_hidden = _image_shape(image_shape, "lsgan"), _sizes(g_hidden, "lsgan")
@@ -139,13 +140,11 @@ def lsgan(
     floor = flag(floor, "lsgan: floor")
     common = {"rng": as_generator(rng), "dtype": dtype}
     generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
-    # No function at the end bounds the images: they must start small, or D's gradients are as large as its errors
-    generator += [
-        Dense(_last(noise_dim, g_hidden), prod(image_shape), init=dcgan_normal, **common),
-        Reshape(*image_shape),
-    ]
+    # No function at the end bounds the brightness: images must start small, or D's gradients are as large as its errors
+    generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), init=dcgan_normal, **common)]
+    generator += [*([ReLU()] if floor else []), Reshape(*image_shape)]
     discriminator = _judge(image_shape, 5, _doubling(width, 4, "lsgan"), False, common)
-    return Sequential(*generator), Sequential(*([ReLU()] if floor else []), *discriminator)
+    return Sequential(*generator), Sequential(*discriminator)
 
 
 def dcgan(

@@ -20,7 +20,7 @@ STEPS = 3
 LAUNCHES = {  # of kernels that are not cuBLAS's, in a step, for so few rows that each BatchNorm takes one
     "mlp": 36,
     "mlp_conv": 52,
-    "lsgan": 87,
+    "lsgan": 81,
     "dcgan": 63,
     "dcgan64": 115,  # two steps of D
     "dcgan, R1 and R2 now and then": 78,
@@ -54,7 +54,7 @@ def test_in_many_blocks_too(monkeypatch):
     monkeypatch.setattr(cuda, "ROWS", 1)
     launched = {kernel for name in SYSTEMS for kernel in compare(name, 2 if "now and then" in name else 1)}
     every = {f"{file}.{kernel}" for file in cuda.FILES for kernel in cuda.signatures(file)}
-    assert launched == every - {"elementwise.minibatch"}
+    assert launched == every - {"elementwise.minibatch", "elementwise.leaky_relu"}
 
 
 @pytest.mark.parametrize(
