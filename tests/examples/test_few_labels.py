@@ -27,7 +27,7 @@ def example():
 def data():
     """Image k is k everywhere, its class is k modulo 4."""
     k = np.arange(40, dtype=np.uint8)
-    return ImageData(np.broadcast_to(k[:, None, None, None], (40, 28, 28, 1)).copy(), "forty", labels=k % 4)
+    return ImageData(np.broadcast_to(k[:, None, None, None], (40, 28, 28, 1)).copy(), k % 4, "forty")
 
 
 def test_as_many_of_each_class_other_ones_for_each_seed(example, data):
@@ -42,7 +42,7 @@ def test_as_many_of_each_class_other_ones_for_each_seed(example, data):
 
 def test_both_classifiers_see_as_many_images(example, data):
     few = example["chosen"](data, 2, 0)
-    made = ImageData(np.full((12, 28, 28, 1), 200, np.uint8), "made", labels=np.arange(12) % 4)
+    made = ImageData(np.full((12, 28, 28, 1), 200, np.uint8), np.arange(12) % 4)
     alone, half = (example["mixed"](few, others, 64, 0) for others in (None, made))
     assert len(alone) == len(half) == 64
     assert set(alone.images[:, 0, 0, 0]) == set(few.images[:, 0, 0, 0])  # all of them, and nothing else
