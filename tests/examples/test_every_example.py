@@ -123,6 +123,7 @@ BAD_LINE_ODDITIES = [
     ("few_images", "--size 30", 2, "argument --size: expected a multiple of 4, got '30'"),
     ("few_images", "--data nowhere", 1, "error: data 'nowhere': neither a name"),
     ("few_labels", "--labels 0", 2, "argument --labels: expected a whole number of at least 1, got '0'"),
+    ("few_labels", "--labels 1", 2, "argument --labels: a GAN cannot learn from one image; expected at least 2"),
     ("few_labels", "--quick --labels 9 --data nowhere", 1, "error: data 'nowhere': neither a name"),
     ("explore_run", "--data=", 2, "argument --data: expected a path"),
     ("explore_run", "--out=~no-such-user", 2, "argument --out: ~no-such-user: nobody knows the home folder"),

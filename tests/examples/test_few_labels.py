@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tinygan.data import ImageData
 from tinygan.errors import ArgumentError
@@ -61,11 +62,15 @@ def test_the_gan_of_a_class_sees_nothing_else(example, data):
     assert abs(images.astype(float).mean() - 36) < 30
 
 
-def test_a_difference_is_one_beyond_twice_its_error(example):
+def test_a_difference_is_one_beyond_what_chance_does(example):
     verdict = example["verdict"]
+    assert example["ERRORS"][1:] == tuple(float(f"{stats.t.ppf(0.975, n - 1):.2f}") for n in range(2, 6))
+    chance = np.random.default_rng(0).standard_normal((2000, 3))
+    assert 0.03 < np.mean([abs(verdict(row)) for row in chance]) < 0.07
     assert verdict([0.02, 0.03, 0.025]) == 1
     assert verdict([-0.02, -0.03, -0.025]) == -1
     assert verdict([0.02, -0.01, 0.005]) == 0
+    assert verdict([0.02, 0.01, 0.005]) == 0  # 2.6 standard errors of three are none
     assert verdict([0.5]) == 0  # of one seed nothing can be said
     assert verdict([0.0, 0.0]) == 0
 

@@ -103,9 +103,12 @@ def test_a_budget_that_ends_first_is_kept(tmp_path, judge, scripted, capsys):
 
 def test_a_rule_that_cannot_hold_in_the_budget_is_said(tmp_path, judge, scripted, capsys):
     run(tmp_path / "run", judge, steps=11, progress=True)
-    said = "cannot end this run before its 11 steps: judged each 4 steps (judge_every), it needs 12 of"
-    assert said in capsys.readouterr().err
+    why = "judged each 4 steps (judge_every), it is judged 2 times before, and needs 3."
+    assert f"cannot end this run before its 11 steps: {why}" in capsys.readouterr().err
     run(tmp_path / "other", judge, steps=12, progress=True)
+    assert "cannot end this run before its 12 steps" in capsys.readouterr().err  # at the last step it ends anyway
+    run(tmp_path / "third", judge, steps=13, progress=True)
+    run(tmp_path / "other", judge, steps=15, progress=True, resume=True)  # has been judged three times already
     assert "cannot end this run" not in capsys.readouterr().err
 
 

@@ -123,9 +123,9 @@ def lsgan(
     width : channels of D's first convolution, 5x5 in steps of 2; each of the next three has twice as many.
     g_hidden : widths of G's hidden layers.
     batch_norm : whether G normalises its hidden layers; articles describe it without.
-    floor : whether what would be darker than black is black, by a ReLU at the end of G. Articles describe it without,
-        and then D knows G's images by the noise around 0 that a linear layer leaves where the real ones are black,
-        and has little else to teach.
+    floor : whether what would be darker than black, 0, is black, by a ReLU at the end of G. Articles describe it
+        without, and then D knows G's images by the noise around 0 that a linear layer leaves where the real ones are
+        black, and has little else to teach.
     rng : Generator or seed for all weights.
 
     Returns

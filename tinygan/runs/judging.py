@@ -111,10 +111,12 @@ class Judging:
 
     def too_rare(self, last: int) -> str | None:
         """What to tell of a run of ``last`` steps that is not judged so often that its rule could end it."""
-        if self.until is None or last // self.every > self.until.patience:
+        t = self.gan.t
+        times = len(self.scores) + (last - 1) // self.every - t // self.every
+        if self.until is None or t >= last or times > self.until.patience:
             return None
-        needed = self.every * (self.until.patience + 1)
-        why = f"judged each {self.every} steps (judge_every), it needs {needed} of them at least"
+        needed = self.until.patience + 1
+        why = f"judged each {self.every} steps (judge_every), it is judged {times} times before, and needs {needed}"
         return f"{self.until} cannot end this run before its {last} steps: {why}."
 
     def look(self) -> None:

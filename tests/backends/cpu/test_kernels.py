@@ -211,6 +211,7 @@ def test_the_same_bytes_on_any_number_of_cores(kernels, sides, data, piece, rows
         for module, name, value in (
             (convolution, "PIECE", piece),
             (convolution, "ROWS", rows),
+            (convolution, "LONG_ENOUGH", rows),
             (tiles, "PIECE", piece),
             (tiles, "LONG_ENOUGH", rows),
             (winograd, "LONG", 8),
