@@ -112,7 +112,7 @@ def test_a_function_of_ones_own_judges_too():
         (lambda j: j(np.zeros((25, 9, 9, 1))), ShapeError, r"samples or more of \(8, 8, 1\)"),
         (lambda j: j(np.zeros((19, 8, 8, 1))), ShapeError, "20 samples or more"),
         (lambda j: j(np.zeros((25, 8, 8, 1), np.uint8)), DTypeError, "as G makes them, floats, got uint8"),
-        (lambda j: j(np.full((25, 8, 8, 1), np.nan)), NonFiniteError, "some samples are not finite"),
+        (lambda j: j(np.full((25, 8, 8, 1), np.nan)), NonFiniteError, "25 of 25 samples are not finite"),
         (
             lambda j: j(np.full((25, 8, 8, 1), 255.0)),
             DataError,
@@ -128,6 +128,16 @@ def test_a_function_of_ones_own_judges_too():
             "has 19 images; to judge beside, 20",
         ),
         (lambda j: metrics.Judge(j.data, "pixels"), ArgumentError, "features must be a function"),
+        (
+            lambda j: metrics.Judge(j.data, metrics.digits),
+            ArgumentError,
+            r"what metrics.digits\(\) gives, got the function",
+        ),
+        (lambda j: metrics.Judge(j.data, metrics.RandomConvolutions), ArgumentError, r"RandomConvolutions\(channels\)"),
+        (lambda j: metrics.Judge("digits"), ArgumentError, r"tinygan.data.load\('digits', split='test'\) reads them"),
+        (lambda j: j(j.data), DTypeError, r"of ImageData, images.batch\(range\(n\), low=, high=\)"),
+        (lambda j: j.floor(20) < j.floor(20), ArgumentError, "compare a.frechet"),
+        (lambda j: max(j.floor(20), j.floor(20)), ArgumentError, "compare a.frechet"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(call, error, message):

@@ -469,7 +469,7 @@ def test_samples_are_judged_beside_test_images_if_there_are_any(tmp_path, capsys
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(b"damaged")
     assert training_options(flags, images)["judge"].data is images
     assert "t10k-images-idx3-ubyte" in (said := capsys.readouterr().err)
-    assert said.endswith("Samples are judged beside the images that are trained on.\n")
+    assert said.endswith("that are trained on, of which copies would be best.\n")
 
 
 def test_a_few_pictures_of_ones_own_are_not_judged():

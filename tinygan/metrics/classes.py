@@ -21,7 +21,8 @@ class ClassCoverage(NamedTuple):
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """e^s_j / Σ_i e^s_i of each row, in float64."""
+    """e^s_j / Σ_i e^s_i of each row of logits s (N, K), in float64; ShapeError or NonFiniteError if they are none."""
+    logits = as_rows(logits, "softmax", least=1)
     p = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return p / p.sum(axis=1, keepdims=True)
 
@@ -62,7 +63,7 @@ def class_coverage(labels: Any, classes: int | None = None, *, real: Any = None)
 
     **Blind to** the quality of the samples: a classifier puts noise into a class, too. **How many:** by chance alone
     the divergence is about (K − 1) / 2N for N samples (Wilks, 1938), and as much again for N real ones; a class is
-    missed for want of samples where N q_k is not above 5 or so.
+    missed for want of samples where N q_k is not above 5 or so. That is its error, too.
 
     Parameters
     ----------
@@ -88,6 +89,9 @@ def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 
 def _probabilities(x: Any, name: str) -> np.ndarray:
+    if (shape := np.shape(to_numpy(as_array(x)))) and len(shape) > 2:
+        what = "expected probabilities (N, K), as metrics.digits().probabilities(images) gives them"
+        raise ShapeError(f"{name}: {what}, got {shape}.")
     p = as_rows(x, name, least=1).astype(np.float64)
     if (p < 0.0).any() or abs(p.sum(axis=1) - 1.0).max() > 1e-3:
         raise ArgumentError(

@@ -1,18 +1,17 @@
 """What samples are compared by: pixels, fixed random convolutions, a classifier of digits, or a function of your own.
 
 An extractor is called with images (N, H, W, C) in [−1, 1] and returns features (N, F). Its ``name`` is part of every
-score: scores by other features do not compare. A network from elsewhere is such a function too, with Inception's
-weights, say, for published numbers (PyTorch, channels first):
+score: scores by other features do not compare. A network from elsewhere is such a function too. Published Fréchet and
+kernel distances are by an Inception network with the weights of 2015, which the package torch-fidelity has for PyTorch:
 
-    network = torchvision.models.inception_v3(weights="IMAGENET1K_V1", transform_input=False).eval()
-    network.fc = torch.nn.Identity()
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
 
-    def inception(images):
-        x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-        x = torch.nn.functional.interpolate(x.expand(-1, 3, -1, -1), size=(299, 299), mode="bilinear")
-        with torch.no_grad():
-            return network(x).numpy()                     # (N, 2048), from the layer before the last
-    judge = metrics.Judge(data, features=inception)
+    def inception_2015(images):
+        levels = ((images + 1.0) * 127.5).round().astype("uint8")          # as it was trained: 0 to 255
+        x = torch.from_numpy(levels).permute(0, 3, 1, 2)                   # channels first; it resizes by itself
+        return network(x.expand(-1, 3, -1, -1).contiguous())[0].numpy()    # (N, 2048), from the layer before the last
+    judge = metrics.Judge(data, features=inception_2015)
 """
 
 from __future__ import annotations
@@ -130,6 +129,9 @@ def digits() -> Digits:
 
 def named(features: Features) -> str:
     """The name of an extractor: its own, or that of a function."""
+    for maker, call in ((digits, "digits()"), (RandomConvolutions, "RandomConvolutions(channels)")):
+        if features is maker:
+            raise ArgumentError(f"features: expected what metrics.{call} gives, got the function itself; call it.")
     name = getattr(features, "name", None) or getattr(features, "__qualname__", None)
     if not callable(features) or not isinstance(name, str):
         raise ArgumentError(

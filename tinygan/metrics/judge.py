@@ -35,6 +35,12 @@ class Scores(NamedTuple):
     samples: int  #: how many were judged; neighbours are looked for among as many real images, 5,000 at most
     features: str  #: by which: scores by others do not compare
 
+    def __lt__(self, other: object) -> bool:  # a tuple would compare whatever comes first, by any features
+        raise ArgumentError("Scores: one may be better by one measure and worse by another; compare a.frechet, say.")
+
+    def __gt__(self, other: object) -> bool:
+        return self.__lt__(other)
+
     def __str__(self) -> str:
         return (
             f"Fréchet {self.frechet:.3g}, kernel {self.kernel}, precision {self.precision.value:.2f}, recall "
@@ -73,6 +79,8 @@ class Judge:
         low: float = -1.0,
         high: float = 1.0,
     ) -> None:
+        if isinstance(real, str):
+            raise ArgumentError(f"Judge: expected images; tinygan.data.load({real!r:.80}, split='test') reads them.")
         data = real if isinstance(real, ImageData) else from_array(real)
         (self.low, self.high), self.shape = check_range(low, high), data.image_shape
         self.features: Features = RandomConvolutions(self.shape[2]) if features is None else features
@@ -112,14 +120,18 @@ class Judge:
         return self.features.probabilities(self.as_seen(self._checked(samples, least=1)))
 
     def _checked(self, samples: Any, *, least: int = LEAST) -> np.ndarray:
+        if isinstance(samples, ImageData):
+            raise DTypeError("Judge: expected samples, floats; of ImageData, images.batch(range(n), low=, high=).")
         x = to_numpy(as_array(samples))
         if x.shape[1:] != self.shape or len(x) < least:
             what = f"{least} samples or more of {self.shape}, as {self.data.name} has"
             raise ShapeError(f"Judge: expected {what}, got {x.shape}.")
         if x.dtype.kind != "f":
-            raise DTypeError(f"Judge: expected samples as G makes them, floats, got {x.dtype}.")
-        if not np.isfinite(x).all():
-            raise NonFiniteError("Judge: some samples are not finite.")
+            mend = "of bytes, tinygan.data.ImageData(images).batch(range(n), low=, high=)"
+            raise DTypeError(f"Judge: expected samples as G makes them, floats, got {x.dtype}; {mend}.")
+        if count := int((~np.isfinite(x).reshape(len(x), -1).all(axis=1)).sum()):
+            why = "such a G has diverged: train it again with a smaller learning rate, or take earlier weights"
+            raise NonFiniteError(f"Judge: {count} of {len(x)} samples are not finite; {why}.")
         if (beyond := abs(x - (self.low + self.high) / 2).max()) > FAR * (self.high - self.low):
             range_ = f"[{self.low:g}, {self.high:g}], or a little beyond"
             raise DataError(f"Judge: expected samples in {range_}, got values {beyond:g} from its middle.")

@@ -64,7 +64,7 @@ def density_coverage(real: Any, fake: Any, *, k: int = 5) -> DensityCoverage:
 
     A lonely real sample weighs little here. For two sets of one size and source the density is 1 and the coverage about
     1 − 2^−k in the mean. **Blind to** copies of training samples, which both praise. **How many:** as many of each,
-    some thousands.
+    some thousands. The errors are those of means over N samples, with the balls as they are.
     """
     real, fake, k = _two_sets(real, fake, k, "density_coverage")
     return neighbourhoods(real, fake, ks=(k, k))[1]
@@ -102,6 +102,14 @@ def nearest_neighbours(
     samples: Any, real: Any, *, k: int = 1, features: Callable[[Any], Any] | None = None
 ) -> Neighbours:
     """Find the k real samples that each generated one is nearest to: is it a copy?
+
+        d(x, y) = ‖φ(x) − φ(y)‖,        the k least of each x among all real y
+
+    with φ the features, or nothing. Samples of a G that copies are nearer to training images than real images that
+    nobody was trained on are: compare the distances of both sets (Theis et al., 2016, arXiv 1511.01844, section 4.2).
+
+    **Blind to** whether samples are any good, and to copies that are changed: see below. **How many:** any number of
+    samples, but all the training images. There is no error: each answer is of one sample.
 
     Parameters
     ----------

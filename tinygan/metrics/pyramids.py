@@ -29,7 +29,7 @@ def sliced_wasserstein(real: Any, fake: Any, *, patches: int = 64, rng: Rng = 0)
     **Blind to** where in the image a patch lies, and so to objects larger than the patch of a band; to brightness and
     contrast of each band. (The paper stops at a height of 16; here bands go on while they hold a patch.)
     **How many:** as many images of each set, some thousands; by chance alone it is not 0: compare with two halves of
-    the real ones.
+    the real ones, which also says how large its error is.
 
     Parameters
     ----------

@@ -194,10 +194,14 @@ def _held_out(flags: argparse.Namespace, images: ImageData) -> ImageData:
         raise ArgumentError(
             f"--until-equilibrium: {what}. In Python, train(..., judge=, until=) takes images of yours."
         )
+    beside = "Samples are judged beside the images that are trained on, of which copies would be best."
+    if not kept:
+        say(f"Of this data no images are kept for tests. {beside}")
+        return images
     try:
-        return load(name, split="test", **data_options(flags)) if kept else images
+        return load(name, split="test", **data_options(flags))
     except DataError as error:
-        say(f"{error} Samples are judged beside the images that are trained on.", to="stderr")
+        say(f"{error} {beside}", to="stderr")
         return images
 
 

@@ -11,6 +11,7 @@ each time, which is the run's own; training is not affected. A run that goes on 
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -64,6 +65,7 @@ class Judging:
         range_: Sequence[float] = (-1.0, 1.0),
     ) -> None:
         self.judge, self.gan = judge, gan
+        self.began, self.seconds = time.perf_counter(), 0.0  # of this start of the run, and of them for looking
         self.every = positive_int(every, "train: judge_every")
         self.samples = SAMPLES if samples is None else positive_int(samples, "Judging: samples", least=LEAST)
         self.scores = np.empty((0, len(COLUMNS)))
@@ -133,12 +135,14 @@ class Judging:
 
     def _row(self) -> list[float]:
         assert self.judge is not None
+        began = time.perf_counter()
         samples = self.gan.sample(z=self.noise)
         scores = self.judge(samples)
         parts = *scores[2:6], self._told_apart(samples)
         row = [self.gan.t, scores.frechet, *scores.kernel, *(x for part in parts for x in part)]
         if not np.isfinite(row).all():
             raise NonFiniteError(f"train: the scores of step {self.gan.t} are not finite: {scores}.")
+        self.seconds += time.perf_counter() - began
         return row
 
     def _told_apart(self, samples: Array) -> Estimate:
@@ -163,13 +167,15 @@ class Judging:
         """The last scores beside those of real images, and where the best weights are from."""
         assert self.judge is not None
         (t, frechet, kernel, error, *parts), real = self.rows[-1], self.judge.floor(self.samples)
-        said = f"Fréchet {frechet:.3g} (real images: {real.frechet:.3g}), "
+        of_real = "real images" if real.samples == self.samples else f"{real.samples} real images"
+        said = f"Fréchet {frechet:.3g} ({of_real}: {real.frechet:.3g}), "
         said += f"kernel {Estimate(kernel, error)} ({real.kernel.value:.2g}), "
         of_parts = zip(PARTS, parts[::2], [*(x.value for x in real[2:6]), 0.5], strict=True)
         said += ", ".join(f"{name} {part:.2f} ({of_real:.2f})" for name, part, of_real in of_parts).replace("_", " ")
         best = self.rows[self.rows[:, 1].argmin()]
         where = "" if best[0] == t else f"; best at step {best[0]:.0f}: Fréchet {best[1]:.3g}, in best.safetensors"
-        return f"judged by {self.judge.name}, {self.samples:,} samples: {said}{where}"
+        cost = f"{self.seconds:.0f} s for it, {self.seconds / (time.perf_counter() - self.began):.0%} of the time"
+        return f"judged by {self.judge.name}, {self.samples:,} samples ({cost}): {said}{where}"
 
     def _network(self) -> Any:
         return self.gan.average.network if self.gan.average else self.gan.generator
