@@ -5,7 +5,7 @@
     python examples/dcgan.py --model dcgan64                   creatures that tinygan draws, 64x64, in colour
     python examples/dcgan.py --model dcgan64 --data my_pictures
 
-The first trains for about 8 minutes on two cores, the third for about 9; MNIST is replaced by digits of our own where
+The first trains for 8 to 10 minutes on two cores, the third for about 9; MNIST is replaced by digits of our own where
 it cannot be had. A bar shows both losses; pictures, curves and a checkpoint are left in runs/dcgan or runs/dcgan64.
 
 G starts from a small image of many channels, and each transposed convolution doubles its height and width while it

@@ -2,7 +2,7 @@
 
     python examples/mnist_conv_gan.py
 
-trains on MNIST, or on digits that tinygan draws itself where MNIST cannot be had, for 4 to 5 minutes on two cores. It
+trains on MNIST, or on digits that tinygan draws itself where MNIST cannot be had, for 4 to 6 minutes on two cores. It
 shows a bar with both losses, and leaves pictures, curves and a checkpoint in runs/mnist_conv_gan.
 
 D sees strokes wherever they are, since a convolution looks at every place with the same weights; G is as plain as
