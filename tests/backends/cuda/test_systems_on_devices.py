@@ -10,7 +10,7 @@ from support.small_systems import BATCH, SYSTEMS, game, play
 
 from tinygan.data import OnDevice
 from tinygan.gan import last_layer
-from tinygan.layers import Sigmoid
+from tinygan.layers import ReLU, Sigmoid
 from tinygan.runs import training
 from tinygan.testing.device import count_syncs, forbid_syncs
 
@@ -56,7 +56,7 @@ def waits(gan, images, folder, patch):
     with count_syncs() as syncs:
         patch.setattr(gan, "step", lambda *real, **check: waited.append(syncs.count) or step(*real, **check))
         every = {"sample_every": 100, "checkpoint_every": 100}
-        low = 0.0 if isinstance(last_layer(gan.generator), Sigmoid) else -1.0
+        low = 0.0 if isinstance(last_layer(gan.generator), Sigmoid | ReLU) else -1.0
         training.train(gan, images, out=folder, steps=10, batch_size=BATCH, low=low, progress=False, **every)
     assert len(waited) == 10
     return {t for t in range(1, 10) if waited[t] > waited[t - 1]}  # from the beginning of step t to that of t + 1
