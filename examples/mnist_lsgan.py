@@ -2,7 +2,7 @@
 
     python examples/mnist_lsgan.py
 
-trains on MNIST, or on digits that tinygan draws itself where MNIST cannot be had, for 2 to 4 minutes on two cores. It
+trains on MNIST, or on digits that tinygan draws itself where MNIST cannot be had, for about 4 minutes on two cores. It
 shows a bar with both losses, and leaves pictures, curves and a checkpoint in runs/mnist_lsgan.
 
 D gives an image a score, which shall be 1 for real images and 0 for generated ones; G wants the score 1 for its own.

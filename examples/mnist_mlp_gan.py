@@ -2,7 +2,7 @@
 
     python examples/mnist_mlp_gan.py
 
-trains on MNIST, or on digits that tinygan draws itself where MNIST cannot be had, for 3 to 5 minutes on two cores. It
+trains on MNIST, or on digits that tinygan draws itself where MNIST cannot be had, for 4 to 6 minutes on two cores. It
 shows a bar with both losses, and leaves pictures, curves and a checkpoint in runs/mnist_mlp_gan.
 
 The generator G turns noise z into images, the discriminator D gives an image x a logit D(x): high for real, low for
