@@ -1,6 +1,5 @@
 """The example on few images: what is held out, and what its figures mean."""
 
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,15 +13,6 @@ from tinygan.data import ImageData
 from tinygan.errors import ArgumentError
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "few_images.py"
-
-
-@pytest.fixture(scope="module")
-def example():
-    sys.path.insert(0, str(EXAMPLE.parent))
-    try:
-        yield runpy.run_path(str(EXAMPLE))
-    finally:
-        sys.path.remove(str(EXAMPLE.parent))
 
 
 def test_nothing_is_held_out_that_is_trained_on(example, tmp_path):

@@ -1,6 +1,5 @@
 """The example on few labels: what each classifier learns from, and when a difference is said to be one."""
 
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,15 +12,6 @@ from tinygan.data import ImageData
 from tinygan.errors import ArgumentError
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "few_labels.py"
-
-
-@pytest.fixture(scope="module")
-def example():
-    sys.path.insert(0, str(EXAMPLE.parent))
-    try:
-        yield runpy.run_path(str(EXAMPLE))
-    finally:
-        sys.path.remove(str(EXAMPLE.parent))
 
 
 @pytest.fixture

@@ -99,8 +99,7 @@ def mlp_conv(
     common = {"rng": as_generator(rng), "dtype": dtype}
     generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
     generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), **common), Sigmoid(), Reshape(*image_shape)]
-    discriminator = _judge(image_shape, 5, _doubling(width, 2, "mlp_conv"), False, common)
-    return Sequential(*generator), Sequential(*discriminator)
+    return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 2, "mlp_conv"), False, common)
 
 
 def lsgan(
@@ -143,8 +142,7 @@ def lsgan(
     # No function at the end bounds the brightness: images must start small, or D's gradients are as large as its errors
     generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), init=dcgan_normal, **common)]
     generator += [*([ReLU()] if floor else []), Reshape(*image_shape)]
-    discriminator = _judge(image_shape, 5, _doubling(width, 4, "lsgan"), False, common)
-    return Sequential(*generator), Sequential(*discriminator)
+    return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 4, "lsgan"), False, common)
 
 
 def dcgan(
@@ -179,7 +177,7 @@ def dcgan(
         generator += [ConvTranspose2D(c_in, c_out, 5, stride=stride, bias=False, **common)]
         generator += [BatchNorm(c_out, dtype=dtype), LeakyReLU(0.2)]
     generator += [ConvTranspose2D(c[-1], image_shape[2], 5, stride=strides[-1], **common), Tanh()]
-    return Sequential(*generator), Sequential(*_judge(image_shape, 5, c[::-1], True, common))
+    return Sequential(*generator), _judge(image_shape, 5, c[::-1], True, common)
 
 
 def dcgan64(
@@ -215,7 +213,7 @@ def dcgan64(
         generator += [ConvTranspose2D(c_in, c_out, 4, stride=stride, bias=False, **common)]
         generator += [BatchNorm(c_out, dtype=dtype), ReLU()]
     generator += [ConvTranspose2D(c[-1], image_shape[2], 4, stride=strides[-1], **common), Tanh()]
-    return Sequential(*generator), Sequential(*_judge(image_shape, 4, c[::-1], True, common))
+    return Sequential(*generator), _judge(image_shape, 4, c[::-1], True, common)
 
 
 def _dense_stack(sizes: Sequence[int], batch_norm: bool, common: dict[str, Any]) -> list[Layer]:
@@ -230,8 +228,8 @@ def _dense_stack(sizes: Sequence[int], batch_norm: bool, common: dict[str, Any])
 
 def _judge(
     image_shape: tuple[int, int, int], kernel_size: int, widths: Sequence[int], batch_norm: bool, common: dict[str, Any]
-) -> list[Layer]:
-    """Layers of a convolutional D: each level halves the image; BatchNorm, if any, after all levels but the first."""
+) -> Sequential:
+    """A convolutional D: each level halves the image; BatchNorm, if any, after all levels but the first."""
     h, w, c_in = image_shape
     layers: list[Layer] = []
     for level, c_out in enumerate(widths):
@@ -240,7 +238,7 @@ def _judge(
         layers += [BatchNorm(c_out, dtype=common["dtype"])] if normalise else []
         layers += [LeakyReLU(0.2)]
         h, w, c_in = -(-h // 2), -(-w // 2), c_out
-    return [*layers, Flatten(), Dense(h * w * c_in, 1, **common)]
+    return Sequential(*layers, Flatten(), Dense(h * w * c_in, 1, **common))
 
 
 def _growth(image_shape: tuple[int, int, int], levels: int, name: str) -> tuple[int, int, list[int]]:

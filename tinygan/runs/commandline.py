@@ -106,10 +106,8 @@ def _of_run(folder: Path, typed: dict[str, Any]) -> tuple[dict[str, Any], Path]:
     _, about = read_checkpoint(folder / CHECKPOINT)
     left = typed.keys() | ({"epochs", "steps"} if {"epochs", "steps"} & typed.keys() else set())
     settings = {**ONCE, **about["settings"]}
-    own = settings["augment_strength"]
-    if (
-        settings["augment"] != "none" and typed.get("augment_strength", own) != own
-    ):  # it is in the state of D's layers, which are loaded
+    own = settings["augment_strength"]  # is in the state of D's layers, which are loaded
+    if settings["augment"] != "none" and typed.get("augment_strength", own) != own:
         why = f"a run that goes on keeps its own --augment-strength, {own}, got {typed['augment_strength']}"
         raise CheckpointError(f"{folder / CHECKPOINT}: {why}. Leave the flag out, or begin a run of another --out.")
     return {key: value for key, value in settings.items() if key not in left}, folder / CHECKPOINT

@@ -18,7 +18,7 @@ from .threads import pieces_of, share_images, share_sum
 
 PIECE = 1 << 19  # numbers in a piece of columns
 ROWS = 384  # that a piece has at least, as products like them
-MANY, LONG_ENOUGH = 8, 1024  # pieces, for more cores than two, of which each has so many rows
+LONG_ENOUGH = 1024  # rows of a piece that is cut for more cores than two
 FEW = 8  # channels; a run of so few numbers takes as long as one several times as long
 
 
@@ -121,7 +121,7 @@ def _convolve_adjoint_to_few_channels(
     # (rh, sh, rw, sw, a, B) -> (rh, rw, B, sh·sw·a)
     cells_W = whole.reshape(rh, sh, rw, sw, a, -1).transpose(0, 2, 5, 1, 3, 4).reshape(rh, rw, W.shape[3], -1)
     x = np.empty((len(y), h, w, a), dtype=y.dtype)
-    pieces = pieces_of(len(y), PIECE // (ho * wo * W.shape[3]), min(MANY, len(y) * ho * wo // LONG_ENOUGH))
+    pieces = pieces_of(len(y), PIECE // (ho * wo * W.shape[3]), len(y) * ho * wo // LONG_ENOUGH)
     high, wide = max(ho + rh - 1, -(-(top + h) // sh)), max(wo + rw - 1, -(-(left + w) // sw))  # in cells
 
     def work(start: int, stop: int) -> None:
@@ -179,4 +179,4 @@ class _Gather:
 def _pieces(n: int, window: Window, channels: int) -> list[tuple[int, int]]:
     (kh, kw), (ho, wo) = window.kernel, window.grid
     most = max(PIECE // (ho * wo * kh * kw * channels), ROWS // (ho * wo))
-    return pieces_of(n, most, min(MANY, n * ho * wo // LONG_ENOUGH))
+    return pieces_of(n, most, n * ho * wo // LONG_ENOUGH)

@@ -16,6 +16,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+MANY = 8  # pieces of a batch, for machines of more cores than two
 SMALL = 1 << 18  # products that take a core no longer than it takes to hand them over; BLAS keeps them on one as well
 
 
@@ -65,9 +66,12 @@ def share_images(work: Callable[[int, int], None], n: int, products: int) -> Non
 
 def pieces_of(n: int, most: int, wanted: int = 1) -> list[tuple[int, int]]:
     """n >= 1 images in pieces of at most ``most``, about equally long: an even number of them, for an even number of
-    cores, and ``wanted`` if there can be so many. The number of cores has no say, and so changes no byte of a result;
-    but for a batch of one image, whose products have BLAS's own threads."""
-    count = max(-(-n // max(1, most)), wanted, 2)
+    cores, and ``wanted`` if there can be so many, but not for that alone above :data:`MANY`.
+
+    The number of cores has no say, and so changes no byte of a result; but for a batch of one image, whose products
+    have BLAS's own threads.
+    """
+    count = max(-(-n // max(1, most)), min(wanted, MANY), 2)
     size = -(-n // min(n, count + count % 2))
     return [(i, min(i + size, n)) for i in range(0, n, size)]
 

@@ -16,7 +16,7 @@ from ...ops import Window
 from .threads import pieces_of
 
 PIECE = 1 << 22  # numbers in V and M of the images that a core transforms together, or one image, if that has more
-MANY, LONG_ENOUGH = 8, 512  # pieces, for more cores than two, of which each has so many tiles
+LONG_ENOUGH = 512  # tiles of a piece that is cut for more cores than two
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # and infinity; more would cost float32 another digit
 OUTPUTS = {2: 4, 3: 4, 4: 3, 5: 2}  # of a tile along an axis, by the number of taps: 4, or what these points allow
 
@@ -132,7 +132,7 @@ def pieces(n: int, rows: Axis, columns: Axis, k: int, o: int) -> list[tuple[int,
     """The images of each piece."""
     tiles = rows.tiles * columns.tiles
     numbers = rows.n * columns.n * tiles * (len(phases_of(rows, columns)) * k + o)
-    return pieces_of(n, PIECE // numbers, min(MANY, n * tiles // LONG_ENOUGH))
+    return pieces_of(n, PIECE // numbers, n * tiles // LONG_ENOUGH)
 
 
 class Tiles:
