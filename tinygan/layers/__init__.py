@@ -13,6 +13,7 @@ To the book belong ``dense``, ``base``, ``activations``, ``initializers``, ``con
 from .activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from .base import Layer
 from .batchnorm import BatchNorm
+from .conditional import ConcatLabels, ConditionalScale, Embedding, Projection, set_labels
 from .convolution import Conv2D, ConvTranspose2D
 from .dense import Dense
 from .dropout import Dropout
@@ -22,27 +23,10 @@ from .shape import Flatten, Reshape
 from .smooth import ELU, SiLU, Softplus
 from .spectral import SpectralNorm
 
-__all__ = [
-    "ELU",
-    "BatchNorm",
-    "Conv2D",
-    "ConvTranspose2D",
-    "Dense",
-    "Dropout",
-    "Flatten",
-    "Layer",
-    "LayerNorm",
-    "LeakyReLU",
-    "MinibatchStdDev",
-    "Pack",
-    "ReLU",
-    "Reshape",
-    "SiLU",
-    "Sigmoid",
-    "Softplus",
-    "SpectralNorm",
-    "Tanh",
-]
+__all__ = ["BatchNorm", "Conv2D", "ConvTranspose2D", "Dense", "Flatten", "Layer", "LeakyReLU", "ReLU", "Reshape"]
+__all__ += ["Sigmoid", "Tanh"]
+__all__ += ["ELU", "Dropout", "LayerNorm", "MinibatchStdDev", "Pack", "SiLU", "Softplus", "SpectralNorm"]
+__all__ += ["ConcatLabels", "ConditionalScale", "Embedding", "Projection", "set_labels"]
 
 _ELSEWHERE = (  # what the same is called in other libraries
     "Linear=Dense Conv2DTranspose=ConvTranspose2D BatchNorm1d=BatchNorm BatchNorm2d=BatchNorm Swish=SiLU "

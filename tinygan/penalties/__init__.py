@@ -5,7 +5,7 @@ and the other files what each layer adds: a *rule*, registered for its exact cla
 book knows nothing of it. The book and ``backends`` are imported here; ``parallel``, ``runs`` and ``testing`` use this.
 """
 
-from . import activations, arrangement, linear, normalization  # noqa: F401  (they register the rules of layers)
+from . import activations, arrangement, conditional, linear, normalization  # noqa: F401  (they register the rules of layers)
 from .penalty import R1, R2, GradientPenalty, Penalty, Sum
 from .rules import register
 

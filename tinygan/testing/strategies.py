@@ -17,7 +17,6 @@ and a test of all of them ::
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import assume
@@ -26,239 +25,45 @@ from hypothesis.strategies import SearchStrategy
 
 from ..layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Dropout, Layer, LayerNorm, SpectralNorm
 from ..layers.activations import LeakyReLU, ReLU, Sigmoid, Tanh
+from ..layers.conditional import ConcatLabels, ConditionalScale, Projection
 from ..layers.minibatch import MinibatchStdDev, Pack
 from ..layers.shape import Flatten, Reshape
 from ..layers.smooth import ELU, SiLU, Softplus
 from ..network import Sequential
+from .layer_strategies import (
+    Case,
+    Geometry,
+    activations,
+    away_from,
+    batch_norms,
+    batch_sizes,
+    batches,
+    conditionals,
+    convolutions,
+    dense,
+    dropouts,
+    enliven,
+    few,
+    flattens,
+    geometries,
+    images,
+    knowing,
+    layer_norms,
+    layers,
+    minibatch_layers,
+    regularisers,
+    reshapes,
+    rngs,
+    sizes,
+    spectral_norms,
+)
 
-#: Sizes of dense layers and numbers of channels, with 1 among them.
-sizes: SearchStrategy[int] = st.integers(1, 6)
+__all__ = ["Case", "Geometry", "activations", "away_from", "batch_norms", "batch_sizes", "batches", "conditionals"]
+__all__ += ["convolutions", "dense", "dropouts", "enliven", "flattens", "geometries", "images", "knowing"]
+__all__ += ["layer_norms", "layers", "minibatch_layers", "networks", "regularisers", "reshapes", "rngs", "sizes"]
+__all__ += ["spectral_norms"]
 
-#: Numbers of samples, from 1.
-batch_sizes: SearchStrategy[int] = st.integers(1, 5)
-
-#: Generators with a seed of their own; a failing example shows the seed.
-rngs: SearchStrategy[np.random.Generator] = st.integers(0, 2**32 - 1).map(np.random.default_rng)
-
-_few = st.integers(1, 3)
-_hw = st.tuples(st.integers(1, 6), st.integers(1, 6))
 _depths = st.integers(1, 5)
-
-
-class Case(NamedTuple):
-    """A layer or network, and a batch that fits it."""
-
-    layer: Layer
-    x: np.ndarray
-
-
-class Geometry(NamedTuple):
-    """The arguments of a convolution, and a size of image for which it has an output."""
-
-    kernel_size: tuple[int, int]
-    stride: tuple[int, int]
-    padding: Any
-    hw: tuple[int, int]
-
-
-# ---- numbers -------------------------------------------------------------------------------------------------------
-
-
-def away_from(values: tuple[float, ...], x: np.ndarray, *, by: float = 0.05) -> np.ndarray:
-    """Push the entries of x that lie within ``by`` of one of the ``values`` (kinks) just beyond that distance."""
-    x = x.copy()
-    for value in values:
-        near = np.abs(x - value) < by
-        x[near] = value + np.where(x[near] < value, -by, by) * 1.5
-    return x
-
-
-@st.composite
-def batches(draw: Callable, *, n: SearchStrategy[int] = batch_sizes, c: SearchStrategy[int] = sizes) -> np.ndarray:
-    """Dense data (N, C) in float64, from normal(0, 1), none within 0.05 of 0, where ReLU has its kink."""
-    return away_from((0.0,), draw(rngs).standard_normal((draw(n), draw(c))))
-
-
-@st.composite
-def images(
-    draw: Callable,
-    *,
-    n: SearchStrategy[int] = _few,
-    hw: SearchStrategy[tuple[int, int]] = _hw,
-    c: SearchStrategy[int] = _few,
-) -> np.ndarray:
-    """Images (N, H, W, C) in float64, with single pixels and single channels among them; none near 0."""
-    h, w = draw(hw)
-    return away_from((0.0,), draw(rngs).standard_normal((draw(n), h, w, draw(c))))
-
-
-# ---- convolutions --------------------------------------------------------------------------------------------------
-
-
-@st.composite
-def geometries(draw: Callable, *, transposed: bool = False, largest: int = 7) -> Geometry:
-    """Kernels 1 to 7, strides 1 to 4, every kind of padding, images from a single pixel; each has an output.
-
-    Parameters
-    ----------
-    transposed : for ConvTranspose2D rather than Conv2D.
-    largest : H and W of the input are at most this, or the least for which there is an output.
-    """
-    kernel_size, stride = (draw(st.tuples(st.integers(1, most), st.integers(1, most))) for most in (7, 4))
-    zeros = st.integers(0, 3)
-    pairs = st.tuples(st.tuples(zeros, zeros), st.tuples(zeros, zeros))
-    padding = draw(st.one_of(st.sampled_from(("same", "valid")), zeros, pairs))
-    hw = []
-    for axis, (k, s) in enumerate(zip(kernel_size, stride, strict=True)):
-        total = 2 * padding if isinstance(padding, int) else 0 if isinstance(padding, str) else sum(padding[axis])
-        least = 1 - (k - 1 - total) // s if transposed else k - total  # the smallest image that leaves an output
-        least = 1 if padding == "same" else max(1, least)
-        hw.append(draw(st.integers(least, max(least, largest))))
-    return Geometry(kernel_size, stride, padding, tuple(hw))
-
-
-@st.composite
-def convolutions(draw: Callable, *, transposed: bool = False, largest: int = 7) -> Case:
-    """A Conv2D or its adjoint of any geometry, in float64, with 1 to 3 channels on either side and 1 or 2 images."""
-    geometry = draw(geometries(transposed=transposed, largest=largest))
-    c_in, c_out, rng = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(rngs)
-    kind = ConvTranspose2D if transposed else Conv2D
-    kernel_size, stride, padding, hw = geometry
-    layer = kind(c_in, c_out, kernel_size, stride=stride, padding=padding, rng=rng, dtype=np.float64)
-    return Case(enliven(layer, rng), draw(images(n=st.integers(1, 2), hw=st.just(hw), c=st.just(c_in))))
-
-
-# ---- layers --------------------------------------------------------------------------------------------------------
-
-
-def enliven(layer: Layer, rng: np.random.Generator) -> Layer:
-    """Move parameters and running statistics away from where they start; returns the layer.
-
-    Behind a bias of 0, a gamma of 1 or a running variance of 1, an error in their use cannot be seen.
-    """
-    for p in layer.params.values():
-        p += 0.3 * rng.standard_normal(p.shape)
-    for b in layer.buffers.values():
-        b += rng.uniform(0.1, 0.9, b.shape)
-    return layer
-
-
-@st.composite
-def dense(draw: Callable) -> Case:
-    """A Dense layer of any small size."""
-    x, rng = draw(batches()), draw(rngs)
-    return Case(enliven(Dense(x.shape[1], draw(sizes), rng=rng, dtype=np.float64), rng), x)
-
-
-_eps = st.sampled_from((1e-5, 1e-3, 0.1))
-
-
-@st.composite
-def batch_norms(draw: Callable) -> Case:
-    """BatchNorm of dense data or images.
-
-    Two values alone always become ±1, whatever they were (but for eps), so at least three are normalised together.
-    """
-    x = draw(st.one_of(batches(n=st.integers(3, 6)), images(hw=st.tuples(st.integers(2, 3), st.integers(2, 3)))))
-    momentum = draw(st.sampled_from((0.0, 0.9, 1.0)))
-    return Case(enliven(BatchNorm(x.shape[-1], eps=draw(_eps), momentum=momentum, dtype=np.float64), draw(rngs)), x)
-
-
-@st.composite
-def layer_norms(draw: Callable) -> Case:
-    """LayerNorm of at least three channels, for the same reason, of dense data or images."""
-    c = st.integers(3, 6)
-    x = draw(st.one_of(batches(c=c), images(hw=st.tuples(st.integers(1, 3), st.integers(1, 3)), c=c)))
-    return Case(enliven(LayerNorm(x.shape[-1], eps=draw(_eps), dtype=np.float64), draw(rngs)), x)
-
-
-_kinds = st.sampled_from(
-    (
-        *(LeakyReLU(0.2), ReLU(), ELU(), Softplus(), SiLU(), Tanh(), Sigmoid()),
-        *(LeakyReLU(0.0), LeakyReLU(0.01), LeakyReLU(0.9), ELU(0.1), ELU(1.7)),
-    )
-).map(Layer.copy)
-
-
-@st.composite
-def activations(draw: Callable, kinds: SearchStrategy[Layer] = _kinds) -> Case:
-    """One of these activations, of dense data or images, at least one entry positive and none near 0."""
-    layer, x = draw(kinds), draw(st.one_of(batches(), images()))
-    x.flat[0] = abs(x.flat[0])
-    return Case(layer, x)
-
-
-@st.composite
-def dropouts(draw: Callable) -> Case:
-    """Dropout of a rate from 0 to 0.8, with a mask that keeps something."""
-    x, rate, seed = draw(batches(n=st.integers(2, 5))), draw(st.sampled_from((0.0, 0.2, 0.5, 0.8))), draw(sizes)
-    while not Dropout(rate, rng=seed).forward(x).any():
-        seed += 1
-    return Case(Dropout(rate, rng=seed), x)
-
-
-@st.composite
-def reshapes(draw: Callable) -> Case:
-    """Reshape of images to another order of their sizes."""
-    x = draw(images())
-    return Case(Reshape(*draw(st.permutations(x.shape[1:]))), x)
-
-
-def flattens() -> SearchStrategy[Case]:
-    """Flatten of images."""
-    return images().map(lambda x: Case(Flatten(), x))
-
-
-@st.composite
-def spectral_norms(draw: Callable) -> Case:
-    """SpectralNorm of a Dense, a Conv2D or a ConvTranspose2D, its u from converged to far from that."""
-    inner, x = draw(st.one_of(dense(), convolutions(largest=5), convolutions(transposed=True, largest=3)))
-    layer, rng = SpectralNorm(inner, rng=draw(rngs)), draw(rngs)
-    u = layer.buffers["u"]
-    moved = u + draw(st.sampled_from((0.0, 0.3, 0.6))) * rng.standard_normal(u.shape) / len(u) ** 0.5
-    assume(abs(u @ moved) > 0.2 * np.linalg.norm(moved))  # at a right angle to W's columns, v has no direction
-    u[...] = moved
-    return Case(layer, x)
-
-
-@st.composite
-def minibatch_layers(draw: Callable) -> Case:
-    """MinibatchStdDev or Pack, of dense data or images.
-
-    Of two samples, one lies as far above the mean as the other below it, whatever they are: there are one, or three
-    and more.
-    """
-    if draw(st.booleans()):
-        n = st.sampled_from((1, 3, 4, 5))
-        eps = draw(st.sampled_from((1e-8, 1e-3, 0.1)))
-        return Case(MinibatchStdDev(eps=eps), draw(st.one_of(batches(n=n), images(n=n))))
-    m = draw(_few)
-    n = st.integers(1, 2).map(lambda packs: packs * m)
-    return Case(Pack(m), draw(st.one_of(batches(n=n), images(n=n))))
-
-
-def regularisers() -> SearchStrategy[Case]:
-    """What keeps a discriminator smooth, or lets it see several samples at once."""
-    return st.one_of(spectral_norms(), minibatch_layers())
-
-
-def layers() -> SearchStrategy[Case]:
-    """Every kind of layer, in float64, with a batch that fits it."""
-    return st.one_of(
-        dense(),
-        convolutions(largest=5),
-        convolutions(transposed=True, largest=3),
-        batch_norms(),
-        layer_norms(),
-        activations(),
-        dropouts(),
-        reshapes(),
-        flattens(),
-        regularisers(),
-    )
-
-
-# ---- networks ------------------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -290,7 +95,7 @@ def _next_layer(draw: Callable, n: int, shape: tuple[int, ...], above: Layer | N
         return Dense(c, draw(sizes), rng=rng, dtype=np.float64)
 
     def convolution() -> Conv2D:
-        return Conv2D(c, draw(_few), draw(_few), stride=draw(_few), rng=rng, dtype=np.float64)
+        return Conv2D(c, draw(few), draw(few), stride=draw(few), rng=rng, dtype=np.float64)
 
     choices: list[Callable[[], Layer]] = [
         lambda: LeakyReLU(draw(st.sampled_from((0.1, 0.5)))),
@@ -301,18 +106,22 @@ def _next_layer(draw: Callable, n: int, shape: tuple[int, ...], above: Layer | N
         lambda: Dropout(0.3, rng=draw(sizes)),
         lambda: MinibatchStdDev(eps=0.1),
     ]
+    choices.append(lambda: knowing(ConditionalScale(c, 3, dtype=np.float64), n, rng))
     if n >= 6 and c <= 6:
         choices.append(lambda: Pack(2))
+    if c <= 6:
+        choices.append(lambda: knowing(ConcatLabels(2), n, rng))
     if not isinstance(above, BatchNorm | LayerNorm):  # normalised twice, hardly a gradient is left
         choices.append(lambda: BatchNorm(c, eps=0.1, dtype=np.float64))
         if c >= 3:
             choices.append(lambda: LayerNorm(c, eps=0.1, dtype=np.float64))
     if len(shape) == 1:
         choices += [dense, dense, dense, lambda: SpectralNorm(dense(), rng=rng)]
+        choices.append(lambda: knowing(Projection(c, 2, rng=rng, dtype=np.float64), n, rng))
         choices.append(lambda: Reshape(1, 1, c))
     else:
         choices += [convolution, convolution, lambda: SpectralNorm(convolution(), rng=rng)]
         choices.append(Flatten)
         if max(shape[:2]) <= 4:
-            choices.append(lambda: ConvTranspose2D(c, draw(_few), draw(_few), stride=2, rng=rng, dtype=np.float64))
+            choices.append(lambda: ConvTranspose2D(c, draw(few), draw(few), stride=2, rng=rng, dtype=np.float64))
     return draw(st.sampled_from(choices))()
