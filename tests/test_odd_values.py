@@ -17,6 +17,7 @@ import numpy as np
 import tinygan
 from tinygan import GAN, Sequential, data, layers, losses, optim, penalties
 from tinygan.errors import TinyGANError
+from tinygan.models import ConditionalGAN
 
 MODULES = [
     *("tinygan", "tinygan.backends", "tinygan.checkpoints", "tinygan.data", "tinygan.layers"),
@@ -34,7 +35,16 @@ PROTOCOL = set(
         *("rate", "part", "play", "decide", "points", "of_squares", "discriminator", "generator"),
         *("terms", "from_host", "to_host", "gather_columns", "scatter_columns", "convolve"),
         *("convolve_adjoint", "convolve_weights", "matmul", "mix", "place", "loss", "normalise", "inner"),
-        *("window", "move_statistics", "check_rows", "GAN.draw", "Penalty.draw", "Sum.draw"),
+        *(
+            "window",
+            "move_statistics",
+            "check_rows",
+            "GAN.draw",
+            "ConditionalGAN.draw",
+            "ConditionalGAN.expect",
+            "Penalty.draw",
+            "Sum.draw",
+        ),
     ]
 )
 
@@ -79,6 +89,11 @@ def gan():
     return GAN(Sequential(layers.Dense(2, 2, rng=0)), network(), noise_dim=2)
 
 
+def known_gan():
+    G = Sequential(layers.ConcatLabels(3), layers.Dense(5, 2, rng=0))
+    return ConditionalGAN(G, Sequential(layers.Projection(2, 3, rng=0)), noise_dim=2)
+
+
 def images():
     return data.ImageData(np.zeros((6, 2, 2, 1), np.uint8), np.arange(6))
 
@@ -121,6 +136,10 @@ OF_CALLABLE = {
         f"tinygan.models.{name}": {key: USUAL[key] for key in ("image_shape", "g_hidden", "d_hidden", "width")}
         for name in ("mlp", "mlp_conv", "lsgan")
     },
+    "tinygan.models.ConditionalGAN": {
+        "generator": lambda: known_gan().generator.copy(),
+        "discriminator": lambda: known_gan().discriminator.copy(),
+    },
     "tinygan.Sequential.load_state_arrays": {"arrays": lambda: network().state_arrays()},
     "tinygan.testing.check_generator_gradient": {"options": dict},
 }
@@ -133,6 +152,7 @@ MADE = {
     layers.Reshape: lambda: layers.Reshape(2, 1),
     Sequential: network,
     GAN: gan,
+    ConditionalGAN: known_gan,
     data.ImageData: images,
     data.Factors: lambda: data.random_factors(2, rng=0),
     penalties.Sum: lambda: penalties.R1() + penalties.R2(),
@@ -231,6 +251,7 @@ def made(kind):
 #: Where a raw error stays, and why.
 RAW = {
     "tinygan.GAN.step(watch)": "called as it is, by the step that a reader of the book sees",
+    "tinygan.models.ConditionalGAN.step(watch)": "as there",
     "tinygan.Sequential.summary(input_shape)": "a shape, which only the first layer can judge",
     "tinygan.backends.register(ops)": "for who writes a backend",
     "tinygan.optim.SGD.step(numbers)": "for a GAN, which has asked the optimiser for them",

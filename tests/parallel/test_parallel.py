@@ -17,6 +17,7 @@ from support.together import (
     SYSTEMS,
     Thread,
     assert_alike,
+    f8,
     joined_training,
     shares,
     small,
@@ -26,7 +27,7 @@ from support.together import (
     train,
 )
 
-from tinygan import GAN, Sequential, checkpoints, metrics, optim
+from tinygan import GAN, Sequential, checkpoints, metrics, models, optim
 from tinygan.errors import ArgumentError, NonFiniteError, ShapeError
 from tinygan.layers import BatchNorm, Dense, Dropout, MinibatchStdDev, Pack
 from tinygan.network import Apart
@@ -103,6 +104,27 @@ def test_the_five_systems(name, penalties):
     shape = system(name).sample_shape
     batches = np.random.default_rng(3).uniform(-1, 1, (2, 2, 7, *shape))
     compare(lambda: system(name, penalties=PENALTIES[penalties](), d_steps=2), batches, [1, 4, 2])
+
+
+@pytest.mark.parametrize("way", ["concat", "projection"])
+def test_each_process_has_the_labels_of_its_samples(way):
+    rng = np.random.default_rng(0)
+    real, labels = rng.standard_normal((3, 6, 4, 4, 1)), rng.integers(3, size=(3, 6))
+
+    def steps(group, rows):
+        networks = models.mlp((4, 4, 1), noise_dim=3, g_hidden=(5,), d_hidden=(6,), classes=3, conditional=way, **f8)
+        for network in networks:  # each class has its own, and no bias is nothing but noise
+            network.theta[...] += 0.1 * np.random.default_rng(1).standard_normal(network.theta.shape)
+        gan = models.ConditionalGAN(*networks, noise_dim=3, penalties=[R1(1.0), GradientPenalty(1.0)])
+        with joined(gan, group) as player:
+            for x, of in zip(real, labels, strict=True):
+                player.step(x[rows], of[rows])
+        return state(gan)
+
+    alone = steps(ALONE, slice(None))
+    cut = shares([4, 2], 6)
+    for of_process in together(2, lambda group: steps(group, cut[group.rank])):
+        assert_alike(of_process, alone, tolerance=1e-9)
 
 
 @pytest.mark.parametrize("clipping", [{"clip_norm": 0.05}, {"clip_value": 0.01}])

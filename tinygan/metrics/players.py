@@ -13,6 +13,7 @@ from ..errors import ArgumentError, NonFiniteError, ShapeError, positive, positi
 from ..gan import GAN
 from ..layers.initializers import Rng, as_generator
 from ..losses import Loss
+from ..models.conditional import classes_of
 from ..network import Sequential
 from ..ops import Array, as_array, ops_of, to_numpy
 from ..optim import Adam
@@ -97,6 +98,8 @@ def duality_gap(
     """
     if not isinstance(gan, GAN):
         raise ArgumentError(f"duality_gap: expected a tinygan.GAN, got {gan!r:.200}.")
+    if classes_of(gan.discriminator):
+        raise ArgumentError("duality_gap: the players know classes, of which nothing is asked here; give others.")
     steps, batch_size = positive_int(steps, "duality_gap: steps"), positive_int(batch_size, "duality_gap: batch_size")
     lr, rng = positive(lr, "duality_gap: lr"), as_generator(rng)
     for what, images in (("train", train), ("held_out", held_out)):

@@ -9,7 +9,8 @@
 | :func:`dcgan64` | transposed convolutions 4x4 | convolutions 4x4 | [−1, 1] | non-saturating |
 
 All take ``image_shape`` = (H, W, C) and ``noise_dim``, so any generator can play against any discriminator for images
-of the same shape. D ends in a logit and G in the range of the images: the losses apply σ, never D. This wing imports
+of the same shape. D ends in a logit and G in the range of the images: the losses apply σ, never D. With ``classes=K``
+both networks know the class of each sample, in one of two ways (:mod:`tinygan.models.conditional`). This wing imports
 the book only.
 """
 
@@ -27,6 +28,9 @@ from ..layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, 
 from ..layers.initializers import Rng, as_generator, dcgan_normal
 from ..layers.starting import MAX_NUMBERS, flag
 from ..network import Sequential
+from .conditional import ConditionalGAN, Knowledge, knowledge
+
+__all__ = ["ConditionalGAN", "dcgan", "dcgan64", "lsgan", "mlp", "mlp_conv"]
 
 Pair = tuple[Sequential, Sequential]
 
@@ -38,6 +42,8 @@ def mlp(
     g_hidden: Sequence[int] = (256, 512, 1024),
     d_hidden: Sequence[int] = (512, 256),
     batch_norm: bool = True,
+    classes: int | None = None,
+    conditional: str = "projection",
     rng: Rng = 0,
     dtype: Any = np.float32,
 ) -> Pair:
@@ -49,6 +55,7 @@ def mlp(
     noise_dim : length of z.
     g_hidden, d_hidden : widths of the hidden layers.
     batch_norm : whether G normalises its hidden layers. D never does: it would judge a batch instead of its samples.
+    classes, conditional : of how many classes images are, and how the networks are told; None: they know of none.
     rng : Generator or seed for all weights.
 
     Returns
@@ -59,11 +66,14 @@ def mlp(
     image_shape, g_hidden = _image_shape(image_shape, "mlp"), _sizes(g_hidden, "mlp")
     d_hidden = _sizes(d_hidden, "mlp")
     noise_dim, batch_norm = positive_int(noise_dim, "mlp: noise_dim"), flag(batch_norm, "mlp: batch_norm")
+    known = knowledge(classes, conditional, "mlp", batch_norm=batch_norm)
     common = {"rng": as_generator(rng), "dtype": dtype}
-    generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
-    generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), **common), Tanh(), Reshape(*image_shape)]
-    discriminator = [Flatten(), *_dense_stack((prod(image_shape), *d_hidden), False, common)]
-    discriminator += [Dense(_last(prod(image_shape), d_hidden), 1, **common)]
+    sizes = noise_dim + known.columns, *g_hidden
+    generator = [*known.first(), *_dense_stack(sizes, batch_norm, common, known)]
+    generator += [Dense(sizes[-1], prod(image_shape), **common), Tanh(), Reshape(*image_shape)]
+    sizes = prod(image_shape) + known.columns, *d_hidden
+    discriminator = [Flatten(), *known.first(), *_dense_stack(sizes, False, common, known)]
+    discriminator += [known.last(sizes[-1], common)]
     return Sequential(*generator), Sequential(*discriminator)
 
 
@@ -74,6 +84,8 @@ def mlp_conv(
     width: int = 64,
     g_hidden: Sequence[int] = (128, 256),
     batch_norm: bool = True,
+    classes: int | None = None,
+    conditional: str = "projection",
     rng: Rng = 0,
     dtype: Any = np.float32,
 ) -> Pair:
@@ -87,6 +99,7 @@ def mlp_conv(
     g_hidden : widths of G's hidden layers.
     batch_norm : whether G normalises its hidden layers; without, as articles describe it, it soon gives one
         picture for every z.
+    classes, conditional : of how many classes images are, and how the networks are told; None: they know of none.
     rng : Generator or seed for all weights.
 
     Returns
@@ -96,10 +109,12 @@ def mlp_conv(
     """
     image_shape, g_hidden = _image_shape(image_shape, "mlp_conv"), _sizes(g_hidden, "mlp_conv")
     noise_dim, batch_norm = positive_int(noise_dim, "mlp_conv: noise_dim"), flag(batch_norm, "mlp_conv: batch_norm")
+    known = knowledge(classes, conditional, "mlp_conv", batch_norm=batch_norm)
     common = {"rng": as_generator(rng), "dtype": dtype}
-    generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
-    generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), **common), Sigmoid(), Reshape(*image_shape)]
-    return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 2, "mlp_conv"), False, common)
+    sizes = noise_dim + known.columns, *g_hidden
+    generator = [*known.first(), *_dense_stack(sizes, batch_norm, common, known)]
+    generator += [Dense(sizes[-1], prod(image_shape), **common), Sigmoid(), Reshape(*image_shape)]
+    return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 2, "mlp_conv"), False, common, known)
 
 
 def lsgan(
@@ -110,6 +125,8 @@ def lsgan(
     g_hidden: Sequence[int] = (128, 128, 128),
     batch_norm: bool = True,
     floor: bool = True,
+    classes: int | None = None,
+    conditional: str = "projection",
     rng: Rng = 0,
     dtype: Any = np.float32,
 ) -> Pair:
@@ -125,6 +142,7 @@ def lsgan(
     floor : whether what would be darker than black, 0, is black, by a ReLU at the end of G. Articles describe it
         without, and then D knows G's images by the noise around 0 that a linear layer leaves where the real ones are
         black, and has little else to teach.
+    classes, conditional : of how many classes images are, and how the networks are told; None: they know of none.
     rng : Generator or seed for all weights.
 
     Returns
@@ -136,13 +154,15 @@ def lsgan(
     """
     image_shape, g_hidden = _image_shape(image_shape, "lsgan"), _sizes(g_hidden, "lsgan")
     noise_dim, batch_norm = positive_int(noise_dim, "lsgan: noise_dim"), flag(batch_norm, "lsgan: batch_norm")
+    known = knowledge(classes, conditional, "lsgan", batch_norm=batch_norm)
     floor = flag(floor, "lsgan: floor")
     common = {"rng": as_generator(rng), "dtype": dtype}
-    generator = _dense_stack((noise_dim, *g_hidden), batch_norm, common)
+    sizes = noise_dim + known.columns, *g_hidden
+    generator = [*known.first(), *_dense_stack(sizes, batch_norm, common, known)]
     # No function at the end bounds the brightness: images must start small, or D's gradients are as large as its errors
-    generator += [Dense(_last(noise_dim, g_hidden), prod(image_shape), init=dcgan_normal, **common)]
+    generator += [Dense(sizes[-1], prod(image_shape), init=dcgan_normal, **common)]
     generator += [*([ReLU()] if floor else []), Reshape(*image_shape)]
-    return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 4, "lsgan"), False, common)
+    return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 4, "lsgan"), False, common, known)
 
 
 def dcgan(
@@ -150,6 +170,8 @@ def dcgan(
     *,
     noise_dim: int = 100,
     width: int = 64,
+    classes: int | None = None,
+    conditional: str = "projection",
     rng: Rng = 0,
     dtype: Any = np.float32,
 ) -> Pair:
@@ -161,6 +183,7 @@ def dcgan(
         multiples of 8, and then its first transposed convolution keeps the size: 28x28 grows from 7x7 as 7, 14, 28.
     noise_dim : length of z.
     width : channels of the largest images in both networks; each level below has twice as many.
+    classes, conditional : of how many classes images are, and how the networks are told; None: they know of none.
     rng : Generator or seed for all weights, normal with standard deviation 0.02.
 
     Returns
@@ -171,13 +194,19 @@ def dcgan(
     image_shape, noise_dim = _image_shape(image_shape, "dcgan"), positive_int(noise_dim, "dcgan: noise_dim")
     common = {"rng": as_generator(rng), "init": dcgan_normal, "dtype": dtype}
     h, w, strides = _growth(image_shape, 3, "dcgan")
+    known = knowledge(classes, conditional, "dcgan")
     c = _doubling(width, 3, "dcgan")[::-1]  # 256, 128, 64
-    generator = [Dense(noise_dim, h * w * c[0], **common), LeakyReLU(0.2), Reshape(h, w, c[0])]
+    generator = [
+        *known.first(),
+        Dense(noise_dim + known.columns, h * w * c[0], **common),
+        LeakyReLU(0.2),
+        Reshape(h, w, c[0]),
+    ]
     for c_in, c_out, stride in zip(c, c[1:], strides, strict=False):
         generator += [ConvTranspose2D(c_in, c_out, 5, stride=stride, bias=False, **common)]
-        generator += [BatchNorm(c_out, dtype=dtype), LeakyReLU(0.2)]
+        generator += [*known.normalisation(c_out, dtype), LeakyReLU(0.2)]
     generator += [ConvTranspose2D(c[-1], image_shape[2], 5, stride=strides[-1], **common), Tanh()]
-    return Sequential(*generator), _judge(image_shape, 5, c[::-1], True, common)
+    return Sequential(*generator), _judge(image_shape, 5, c[::-1], True, common, known)
 
 
 def dcgan64(
@@ -185,6 +214,8 @@ def dcgan64(
     *,
     noise_dim: int = 100,
     width: int = 64,
+    classes: int | None = None,
+    conditional: str = "projection",
     rng: Rng = 0,
     dtype: Any = np.float32,
 ) -> Pair:
@@ -196,6 +227,7 @@ def dcgan64(
         if they are no multiples of more, and then its first layers keep the size.
     noise_dim : length of z.
     width : channels of the largest images in both networks; each level below has twice as many.
+    classes, conditional : of how many classes images are, and how the networks are told; None: they know of none.
     rng : Generator or seed for all weights, normal with standard deviation 0.02.
 
     Returns
@@ -206,39 +238,50 @@ def dcgan64(
     image_shape, noise_dim = _image_shape(image_shape, "dcgan64"), positive_int(noise_dim, "dcgan64: noise_dim")
     common = {"rng": as_generator(rng), "init": dcgan_normal, "dtype": dtype}
     h, w, strides = _growth(image_shape, 4, "dcgan64")
+    known = knowledge(classes, conditional, "dcgan64")
     c = _doubling(width, 4, "dcgan64")[::-1]  # 512, 256, 128, 64
-    generator = [Dense(noise_dim, h * w * c[0], bias=False, **common), Reshape(h, w, c[0])]
-    generator += [BatchNorm(c[0], dtype=dtype), ReLU()]
+    generator = [
+        *known.first(),
+        Dense(noise_dim + known.columns, h * w * c[0], bias=False, **common),
+        Reshape(h, w, c[0]),
+    ]
+    generator += [*known.normalisation(c[0], dtype), ReLU()]
     for c_in, c_out, stride in zip(c, c[1:], strides, strict=False):
         generator += [ConvTranspose2D(c_in, c_out, 4, stride=stride, bias=False, **common)]
-        generator += [BatchNorm(c_out, dtype=dtype), ReLU()]
+        generator += [*known.normalisation(c_out, dtype), ReLU()]
     generator += [ConvTranspose2D(c[-1], image_shape[2], 4, stride=strides[-1], **common), Tanh()]
-    return Sequential(*generator), _judge(image_shape, 4, c[::-1], True, common)
+    return Sequential(*generator), _judge(image_shape, 4, c[::-1], True, common, known)
 
 
-def _dense_stack(sizes: Sequence[int], batch_norm: bool, common: dict[str, Any]) -> list[Layer]:
+def _dense_stack(sizes: Sequence[int], batch_norm: bool, common: dict[str, Any], known: Knowledge) -> list[Layer]:
     layers: list[Layer] = []
     for n_in, n_out in pairwise(sizes):
         # A bias before BatchNorm is subtracted again with the mean; over rows it costs next to nothing
         layers += [Dense(n_in, n_out, **common)]
-        layers += [BatchNorm(n_out, dtype=common["dtype"])] if batch_norm else []
+        layers += known.normalisation(n_out, common["dtype"]) if batch_norm else []
         layers += [LeakyReLU(0.2)]
     return layers
 
 
 def _judge(
-    image_shape: tuple[int, int, int], kernel_size: int, widths: Sequence[int], batch_norm: bool, common: dict[str, Any]
+    image_shape: tuple[int, int, int],
+    kernel_size: int,
+    widths: Sequence[int],
+    batch_norm: bool,
+    common: dict[str, Any],
+    known: Knowledge,
 ) -> Sequential:
     """A convolutional D: each level halves the image; BatchNorm, if any, after all levels but the first."""
     h, w, c_in = image_shape
-    layers: list[Layer] = []
+    c_in += known.columns
+    layers: list[Layer] = known.first()
     for level, c_out in enumerate(widths):
         normalise = batch_norm and level > 0
         layers += [Conv2D(c_in, c_out, kernel_size, stride=2, bias=not normalise, **common)]
         layers += [BatchNorm(c_out, dtype=common["dtype"])] if normalise else []
         layers += [LeakyReLU(0.2)]
         h, w, c_in = -(-h // 2), -(-w // 2), c_out
-    return Sequential(*layers, Flatten(), Dense(h * w * c_in, 1, **common))
+    return Sequential(*layers, Flatten(), known.last(h * w * c_in, common))
 
 
 def _growth(image_shape: tuple[int, int, int], levels: int, name: str) -> tuple[int, int, list[int]]:
@@ -272,7 +315,3 @@ def _sizes(hidden: Sequence[int], name: str) -> tuple[int, ...]:
         text = f"{name}: the hidden widths must be a sequence such as (256, 512), got {hidden!r:.200}."
         raise ArgumentError(text) from None
     return tuple(positive_int(size, f"{name}: each hidden width") for size in sizes)
-
-
-def _last(first: int, hidden: Sequence[int]) -> int:
-    return (first, *hidden)[-1]

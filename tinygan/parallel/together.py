@@ -34,8 +34,9 @@ class Together:
     def __init__(self, gan: GAN, group: Group) -> None:
         self.gan, self.group = gan, group
 
-    def step(self, real: Array, *, watch: Callable[[GAN, Turn], None] | None = None) -> Losses:
-        """As :meth:`tinygan.GAN.step`, for this process's share of the real samples; the losses are those of all."""
+    def step(self, real: Array, *labels: Array, watch: Callable[[GAN, Turn], None] | None = None) -> Losses:
+        """As ``gan.step``, for this process's share of the real samples, and of their labels if the GAN knows classes;
+        the losses are those of all."""
         gan = self.gan
         gan.check_real(real)
         shard, last = self.group.shard(len(real) // gan.d_steps), {}
@@ -51,7 +52,7 @@ class Together:
         gan.loss, gan.rng = SharedLoss(loss, shard), shard.rng(rng)
         gan.penalty = SharedPenalty(penalty, shard) if penalty else None
         try:
-            gan.step(real, watch=add_up)
+            gan.step(real, *labels, watch=add_up)
         finally:
             gan.loss, gan.rng, gan.penalty = loss, rng, penalty
         return Losses(last["D"][0], last["G"][0], last["D"][1])

@@ -28,6 +28,7 @@ from ..backends.cuda import graphs
 from ..errors import BackendError, ContractError
 from ..gan import GAN
 from ..layers.initializers import Rng, as_generator
+from ..models import ConditionalGAN
 from ..ops import get_ops, to_numpy
 from . import device_array
 from .device import xp
@@ -72,7 +73,8 @@ def check_replay(
             for gan in (eager, replayed):
                 change(gan, t)
             before = step.replayed
-            losses = eager.step(device.from_host(real)), step(device.from_host(real))
+            of = (rng.integers(eager.classes, size=len(real)),) if isinstance(eager, ConditionalGAN) else ()
+            losses = eager.step(device.from_host(real), *of), step(device.from_host(real), *of)
             what = f"step {t}, which was {'' if step.replayed > before else 'not '}replayed"
             for name, a, b in zip(losses[0]._fields, *losses, strict=True):
                 _require_same(f"{what}: the loss {name}", a, b)

@@ -106,6 +106,16 @@ def test_convolutions_and_spectral_norm_are_replayed(where, options):
     check_replay(lambda: images(**options), steps=4, backend=where)
 
 
+@pytest.mark.parametrize("options", [{}, {"d_steps": 2, "penalties": [R1(1.0)], "average": 0.9}], ids=["plain", "more"])
+@pytest.mark.parametrize("way", ["concat", "projection"])
+def test_classes_are_replayed_each_step_with_its_own(where, way, options):
+    def build():
+        networks = models.mlp((4, 4, 1), noise_dim=3, g_hidden=(5,), d_hidden=(6,), classes=3, conditional=way)
+        return models.ConditionalGAN(*networks, noise_dim=3, **options)
+
+    assert check_replay(build, backend=where) >= 4
+
+
 @pytest.mark.parametrize("system", [models.mlp, models.mlp_conv, models.lsgan, models.dcgan, models.dcgan64])
 def test_every_system_is_replayed(where, system):
     narrow = {"g_hidden": (8, 8), "d_hidden": (8,)} if system is models.mlp else {"width": 2}

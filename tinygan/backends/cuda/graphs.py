@@ -71,8 +71,8 @@ class Stepper:
         if why := _refusal(gan):
             self._give_up(why)
 
-    def __call__(self, real: Array, *, watch: Callable | None = None) -> Losses:
-        """Train D and G as :meth:`tinygan.GAN.step` does. With ``watch`` the step is not replayed.
+    def __call__(self, real: Array, *labels: Array, watch: Callable | None = None) -> Losses:
+        """Train D and G as ``gan.step`` does. With ``watch`` the step is not replayed.
 
         Raises
         ------
@@ -82,8 +82,10 @@ class Stepper:
         ops = ops_of(real)
         try:
             if self._engine is None or ops is not self._ops:
-                return self.gan.step(real, watch=watch)
+                return self.gan.step(real, *labels, watch=watch)
             self.gan.check_real(real)
+            if labels:
+                self.gan.expect(*labels, len(real))  # type: ignore[attr-defined]  # a ConditionalGAN
             return self._step(real, watch)
         except BaseException as error:
             if full := out_of_memory(error, ops):
