@@ -20,9 +20,9 @@ If G gives the same picture for every z, it has collapsed. --loss leastsquares, 
 another --optimizer or --d-lr are remedies to try.
 """
 
-from tinygan import GAN, models
+from tinygan import models
 from tinygan.data import load
-from tinygan.runs.commandline import Recipe, augmented, data_options, describe, gan_options, launch, training_options
+from tinygan.runs.commandline import Recipe, class_options, data_options, describe, launch, make_gan, training_options
 from tinygan.runs.training import train
 
 MODELS = {"dcgan": models.dcgan, "dcgan64": models.dcgan64}
@@ -68,10 +68,13 @@ def main(flags):
     images = load(flags.data, **data_options(flags))
 
     generator, discriminator = MODELS[flags.model](
-        images.image_shape, noise_dim=flags.noise_dim, width=flags.width, rng=flags.seed
+        images.image_shape,
+        noise_dim=flags.noise_dim,
+        width=flags.width,
+        rng=flags.seed,
+        **class_options(flags, images),
     )
-    discriminator = augmented(flags, discriminator)
-    gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
+    gan = make_gan(flags, generator, discriminator, images)  # with the losses and optimisers of the recipe
 
     describe(images, gan)
     return train(gan, images, **training_options(flags, images))

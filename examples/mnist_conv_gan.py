@@ -16,9 +16,9 @@ To L_D comes γ/2 mean ‖∂D/∂x‖² at real images, which keeps D from grow
 al., 2018, equation 9).
 """
 
-from tinygan import GAN, models
+from tinygan import models
 from tinygan.data import load
-from tinygan.runs.commandline import Recipe, augmented, data_options, describe, gan_options, launch, training_options
+from tinygan.runs.commandline import Recipe, class_options, data_options, describe, launch, make_gan, training_options
 from tinygan.runs.training import train
 
 # ---- the recipe; each has a flag of the same name ----
@@ -51,9 +51,9 @@ def main(flags):
         width=flags.width,
         g_hidden=(256, 512),  # twice of what articles have: beside D's convolutions they cost little
         rng=flags.seed,
+        **class_options(flags, images),
     )
-    discriminator = augmented(flags, discriminator)
-    gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
+    gan = make_gan(flags, generator, discriminator, images)  # with the losses and optimisers of the recipe
 
     describe(images, gan)
     return train(gan, images, **training_options(flags, images))

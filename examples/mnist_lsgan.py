@@ -20,9 +20,9 @@ would be darker than black is black, by a ReLU behind it. Articles leave that ou
 noise that they have where real ones are black, and has little else to teach.
 """
 
-from tinygan import GAN, models
+from tinygan import models
 from tinygan.data import load
-from tinygan.runs.commandline import Recipe, augmented, data_options, describe, gan_options, launch, training_options
+from tinygan.runs.commandline import Recipe, class_options, data_options, describe, launch, make_gan, training_options
 from tinygan.runs.training import train
 
 # ---- the recipe; each has a flag of the same name ----
@@ -55,9 +55,9 @@ def main(flags):
         width=flags.width,
         g_hidden=(256, 256, 256),  # twice of what articles have: beside D's convolutions they cost little
         rng=flags.seed,
+        **class_options(flags, images),
     )
-    discriminator = augmented(flags, discriminator)
-    gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
+    gan = make_gan(flags, generator, discriminator, images)  # with the losses and optimisers of the recipe
 
     describe(images, gan)
     return train(gan, images, **training_options(flags, images))

@@ -16,9 +16,9 @@ The last term of L_D is the penalty R1 (Mescheder et al., 2018, equation 9): D p
 Samples are drawn from a moving average of G's weights, which circle around a good point rather than reach it.
 """
 
-from tinygan import GAN, models
+from tinygan import models
 from tinygan.data import load
-from tinygan.runs.commandline import Recipe, augmented, data_options, describe, gan_options, launch, training_options
+from tinygan.runs.commandline import Recipe, class_options, data_options, describe, launch, make_gan, training_options
 from tinygan.runs.training import train
 
 # ---- the recipe, found by measurement; each has a flag of the same name ----
@@ -50,9 +50,9 @@ def main(flags):
         g_hidden=(w, 2 * w, 4 * w),  # each with BatchNorm and leaky ReLU; tanh makes the pixels
         d_hidden=(2 * w, w),  # with leaky ReLU; one logit comes out
         rng=flags.seed,
+        **class_options(flags, images),
     )
-    discriminator = augmented(flags, discriminator)
-    gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
+    gan = make_gan(flags, generator, discriminator, images)  # with the losses and optimisers of the recipe
 
     describe(images, gan)
     return train(gan, images, **training_options(flags, images))

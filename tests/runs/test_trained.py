@@ -71,6 +71,10 @@ LAYERS = [
     layers.SiLU(),
     layers.MinibatchStdDev(),
     layers.Pack(2),
+    layers.ConcatLabels(3),
+    layers.ConditionalScale(4, 3),
+    layers.Embedding(3, 4),
+    layers.Projection(4, 3),
     layers.SpectralNorm(layers.Dense(3, 4)),
     layers.SpectralNorm(layers.Conv2D(2, 3, 3, stride=2, bias=False)),
 ]

@@ -92,7 +92,7 @@ def test_epochs_and_d_steps(tmp_path):
 def test_pictures_show_the_averaged_generator_in_the_range_asked_for(tmp_path):
     gan = small_gan()
     folder = train(gan, small_data(), out=tmp_path / "run", low=0.0, high=1.0, **STEPS)
-    z = Run(tmp_path / "other", gan, small_data(), batch_size=8, seed=0).noise
+    z = Run(tmp_path / "other", gan, small_data(), batch_size=8, seed=0).shown.noise
     expected = plotting.grid(gan.average.network(z), low=0.0, high=1.0)
     with Image.open(folder / "samples.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), expected)

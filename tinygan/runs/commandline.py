@@ -4,9 +4,9 @@ An example states its recipe as default values and leaves the rest to :func:`lau
 
     def main(flags):
         images = load(flags.data, **data_options(flags))
-        generator, discriminator = ...  # made for images.image_shape, with flags.noise_dim, flags.width and flags.seed
-        discriminator = augmented(flags, discriminator)
-        gan = GAN(generator, discriminator, **gan_options(flags, generator, discriminator, images)).to(flags.backend)
+        known = class_options(flags, images)  # the classes of the images, with --conditional
+        generator, discriminator = models.mlp(images.image_shape, noise_dim=flags.noise_dim, rng=flags.seed, **known)
+        gan = make_gan(flags, generator, discriminator, images)
         describe(images, gan)
         return train(gan, images, **training_options(flags, images))
 
@@ -29,10 +29,12 @@ from ..errors import ArgumentError, CheckpointError, DataError, TinyGANError
 from ..gan import GAN
 from ..losses import Labelled
 from ..metrics import LEAST, Judge, digits
+from ..models import ConditionalGAN
 from ..network import Sequential
 from ..parallel import ALONE, Group
 from ..parallel.console import forgiving_streams, say
 from ..parallel.mpi import first_speaks, world
+from .feeding import images_of_each_class
 from .flags import (
     LOSSES,
     OF_THIS_START,
@@ -140,10 +142,35 @@ def data_options(flags: argparse.Namespace) -> dict[str, Any]:
     return {**{key: getattr(flags, key) for key in passed}, "in_turn": world().in_turn}
 
 
+def class_options(flags: argparse.Namespace, images: ImageData) -> dict[str, Any]:
+    """Return those keyword arguments of :mod:`tinygan.models` that --conditional decides: none of them without it.
+
+    Raises
+    ------
+    DataError
+        The images have no labels.
+    """
+    if flags.conditional == "none":
+        return {}
+    if images.labels is None:
+        mend = "Lay pictures into a folder for each class, or leave the flag out"
+        raise DataError(f"--conditional {flags.conditional}: the data has no labels ({images.description}). {mend}.")
+    return {"classes": len(images_of_each_class(images)), "conditional": flags.conditional}
+
+
 def augmented(flags: argparse.Namespace, discriminator: Sequential) -> Sequential:
     """Return the discriminator, or one that sees what --augment makes of its images (:mod:`tinygan.augment`)."""
     layers = augmentations_of(flags)
     return before(discriminator, *layers) if layers else discriminator
+
+
+def make_gan(flags: argparse.Namespace, generator: Sequential, discriminator: Sequential, images: ImageData) -> GAN:
+    """Return the GAN of two networks that the flags ask for, where they say: its loss, penalties and optimisers, what D
+    sees of its images (--augment), and whether it knows classes (--conditional)."""
+    discriminator = augmented(flags, discriminator)
+    kind = GAN if flags.conditional == "none" else ConditionalGAN
+    options = gan_options(flags, generator, discriminator, images)
+    return kind(generator, discriminator, **options).to(flags.backend)
 
 
 def gan_options(
@@ -151,7 +178,9 @@ def gan_options(
 ) -> dict[str, Any]:
     """Return those keyword arguments of :class:`tinygan.GAN` that the flags decide, for training on ``images``."""
     steps = flags.steps or flags.epochs * steps_per_epoch(len(images), flags.batch_size * flags.d_steps)
+    known = {} if flags.conditional == "none" else {"shares": images_of_each_class(images)}
     return {
+        **known,
         "noise_dim": flags.noise_dim,
         "loss": loss_of(flags, discriminator),
         "g_optimizer": optimizer_of(flags, generator, flags.lr, steps),

@@ -26,7 +26,6 @@ from .record import BEST
 from .trained import Trained, load_trained
 
 SAMPLES = 5_000
-TOGETHER = 500  # samples that are made at a time
 HEADS = "run", "weights", "step", "Fréchet", "kernel", "precision", "recall", "density", "coverage"
 
 
@@ -116,7 +115,6 @@ def compare(
 
 def _drawn(trained: Trained, judge: Judge, n: int, seed: int) -> np.ndarray:
     """Samples in the range of the judge's images."""
-    z = trained.noise(n, seed=seed)
-    x = np.concatenate([trained.generator(z[i : i + TOGETHER]) for i in range(0, n, TOGETHER)])
+    x = trained.sample(n, seed=seed)
     scale = (judge.high - judge.low) / (trained.high - trained.low)
     return x if scale == 1.0 and trained.low == judge.low else (x - trained.low) * x.dtype.type(scale) + judge.low

@@ -7,22 +7,49 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..data import ImageData, OnDevice, batches
+from ..errors import DataError
 from ..gan import GAN
+from ..models import ConditionalGAN
 from ..ops import Array, ops_of
 from ..parallel import Group
 
 
 def real_samples(
     gan: GAN, data: ImageData, group: Group, batch_size: int, seed: int, low: float, high: float
-) -> Iterator[Array]:
-    """The real samples of each step from here on that belong to this process, where the networks live."""
+) -> Iterator[tuple[Array, ...]]:
+    """What each step from here on is called with in this process: its real samples, where the networks live, and of a
+    GAN that knows classes their labels."""
     theta, d_steps = gan.discriminator.theta, gan.d_steps
     rows, images = rows_of_process(group, batch_size), OnDevice(data, ops_of(theta))
     for order in batches(len(data), batch_size * d_steps, seed=seed, start=gan.t):
         of_turns = order.reshape(d_steps, batch_size)[:, rows]
-        yield images.batch(of_turns.reshape(-1), low=low, high=high, dtype=theta.dtype)
+        chosen = of_turns.reshape(-1)
+        real = images.batch(chosen, low=low, high=high, dtype=theta.dtype)
+        yield (real, labels_for(gan, data)[chosen]) if isinstance(gan, ConditionalGAN) else (real,)
+
+
+def labels_for(gan: ConditionalGAN, data: ImageData) -> np.ndarray:
+    """The labels of the data; DataError if it has none, or some that are no classes of the GAN."""
+    if data.labels is None:
+        where = data.description or f"{len(data):,} images"
+        raise DataError(
+            f"{data.name}: a GAN that knows classes needs a label for each image, and there are none ({where}). Lay "
+            "pictures into a folder for each class, or give ImageData(images, labels)."
+        )
+    if data.labels.max() >= gan.classes:
+        raise DataError(
+            f"{data.name}: has labels of 0 to {data.labels.max()}, but the networks are made for {gan.classes} classes."
+        )
+    return data.labels
 
 
 def rows_of_process(group: Group, batch_size: int) -> np.ndarray:
     """Which rows of a batch this process trains on."""
     return np.arange(batch_size)[group.rows(batch_size)]
+
+
+def images_of_each_class(data: ImageData) -> np.ndarray:
+    """How many images of each class the data has, (classes,), which has labels: of those with a name, or up to the
+    largest label."""
+    assert data.labels is not None
+    return np.bincount(data.labels, minlength=len(data.classes))

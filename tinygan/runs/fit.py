@@ -10,11 +10,13 @@ import numpy as np
 from ..data import ImageData, steps_per_epoch
 from ..errors import ArgumentError, ShapeError, positive_int
 from ..gan import GAN
-from ..layers import ELU, Flatten, LeakyReLU, ReLU, Reshape, Sigmoid, SiLU, Softplus, Tanh
+from ..layers import ELU, Flatten, LeakyReLU, ReLU, Reshape, Sigmoid, SiLU, Softplus, Tanh, set_labels
 from ..layers.base import Layer, show_shape
+from ..models import ConditionalGAN
 from ..network import Sequential
 from ..ops import ops_of, to_backend, to_numpy
 from ..parallel import Group
+from .feeding import labels_for
 
 FAR = 1e4  #: stands for infinity where layers are tried
 
@@ -116,6 +118,9 @@ def try_out(gan: GAN, data: ImageData, n: int, low: float, high: float) -> None:
     G, D = gan.generator.copy(), gan.discriminator.copy()
     z = gan.noise(n, rng=np.random.default_rng(0))
     real = data.batch(np.arange(n), low=low, high=high, dtype=D.theta.dtype)
+    if isinstance(gan, ConditionalGAN):
+        for network in (G, D):
+            set_labels(network, labels_for(gan, data)[:n])
     with np.errstate(all="ignore"):
         G.forward(z)
         D.forward(to_backend(real, ops_of(D.theta)))

@@ -128,7 +128,7 @@ JUDGES = ["auto", "digits", "random", "none"]
 #: What runs were made with before there were flags for it; they can be resumed whatever a recipe says now.
 ONCE: dict[str, Any] = {"penalty": "none", "weight_clip": None, "lr_schedule": "constant", "precision": "fp32"}
 ONCE |= {"judge": "none", "augment": "none", "augment_strength": 1.0, "augment_target": None}
-ONCE |= {"until_equilibrium": False}
+ONCE |= {"until_equilibrium": False, "conditional": "none"}
 
 #: How a program was started and where it writes: said on each command line anew, and neither recorded nor resumed.
 OF_THIS_START = {"out", "cache", "resume", "overwrite"}

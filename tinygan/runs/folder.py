@@ -46,6 +46,7 @@ from .judging import Judging
 from .outputs import LossTable, attempt, on_host
 from .place import Place, step_in
 from .record import read_checkpoint, step_of
+from .showing import Shown
 from .writer import Writer
 
 
@@ -99,9 +100,7 @@ class Run(Place):
         seed = check_seed(seed, "train")
         self.judging = judging or Judging(None, gan)
         self.identity = json.loads(json.dumps(identity(gan, data, batch_size, seed, low, high) | self.judging.names))
-        # A key that nobody else uses, see tinygan.data.epoch_order
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3, 0)))
-        self.noise = gan.noise(plotting.images_shown(data.image_shape), rng=rng)
+        self.shown = Shown(gan, data.image_shape, seed)
         self.columns = ["d_loss", "g_loss", "penalty"] if gan.penalties else ["d_loss", "g_loss"]
         self.losses = np.empty((0, len(self.columns)), dtype=np.float32)
         self.saved = 0
@@ -236,7 +235,7 @@ class Run(Place):
         checkpoints.replace_file(self.frames / f"step_{self.gan.t:06d}.png", self.latest)
 
     def _picture(self) -> np.ndarray:
-        return plotting.grid(self.gan.sample(z=self.noise), low=self.low, high=self.high)
+        return self.shown.picture(low=self.low, high=self.high)
 
     def save(self) -> None:
         """Write the checkpoint, or raise CheckpointError. All losses must have been recorded."""

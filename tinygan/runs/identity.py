@@ -14,7 +14,9 @@ from ..data import ImageData
 from ..errors import ArgumentError, CheckpointError
 from ..gan import GAN
 from ..layers.stored import describe, described
+from ..models import ConditionalGAN
 from ..optim import Optimizer
+from .feeding import labels_for
 
 READ = 1 << 28  # bytes of images that are compared, in a tenth of a second or two
 
@@ -23,6 +25,10 @@ def identity(gan: GAN, data: ImageData, batch_size: int, seed: int, low: float, 
     """Whatever must be the same for a resumed run to be the same run; of what may be absent, only what is there."""
     bounds = {"penalties": [describe(penalty) for penalty in gan.penalties], "weight_clip": gan.weight_clip}
     bounds |= {"gan": None if type(gan) is GAN else type(gan).__name__}
+    labels: dict[str, Any] = {}
+    if isinstance(gan, ConditionalGAN):
+        bounds["shares"] = gan.shares.tolist()
+        labels = {"labels": zlib.crc32(np.ascontiguousarray(labels_for(gan, data)).data)}
     G, D = described(gan.generator), described(gan.discriminator)
     bounds |= {"generator_class": G.get("network"), "discriminator_class": D.get("network")}
     return {
@@ -45,6 +51,7 @@ def identity(gan: GAN, data: ImageData, batch_size: int, seed: int, low: float, 
             "mirrored": data.mirrored,
             "checksum": zlib.crc32(np.ascontiguousarray(data.images[:1000]).data),
             **({"of_all": _checksum(data.images)} if len(data.images) > 1000 else {}),
+            **labels,
         },
     }
 

@@ -24,12 +24,14 @@ import numpy as np
 from ..checkpoints import replace_file
 from ..errors import ArgumentError, CheckpointError, NonFiniteError, ShapeError, positive_int
 from ..gan import GAN
-from ..layers import Pack
+from ..layers import Pack, set_labels
 from ..layers.stored import require_same
 from ..metrics import LEAST, Estimate, Judge, told_apart
+from ..models import ConditionalGAN
 from ..network import Sequential
 from ..ops import Array, ops_of
 from . import plotting
+from .feeding import labels_for
 from .place import Place
 from .stopping import Equilibrium
 
@@ -92,6 +94,8 @@ class Judging:
         # A key that nobody else uses, see tinygan.data.epoch_order
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3, 1)))
         self.noise = gan.noise(self.samples, rng=rng)
+        if isinstance(gan, ConditionalGAN):
+            labels_for(gan, judge.data)  # of which D is asked
 
     @property
     def names(self) -> dict[str, Any]:
@@ -151,7 +155,12 @@ class Judging:
         D, judge = self.gan.discriminator, self.judge
         n = self._asked
         real = judge.data.batch(judge.rows[:n], low=judge.low, high=judge.high, dtype=samples.dtype)
-        return told_apart(D(ops_of(samples).from_host(real)), D(samples[:n]))
+        gan, logits = self.gan, []
+        for x, rows in ((ops_of(samples).from_host(real), judge.rows[:n]), (samples[:n], None)):
+            if isinstance(gan, ConditionalGAN):
+                set_labels(D, gan.labels(len(samples))[:n] if rows is None else labels_for(gan, judge.data)[rows])
+            logits.append(D(x))
+        return told_apart(*logits)
 
     def catch_up(self, t: int) -> None:
         """Judge a step that was due when an error ended the run."""

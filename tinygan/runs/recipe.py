@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from ..backends.loading import PRECISIONS
 from ..errors import CheckpointError
+from ..models.conditional import WAYS
 from .flags import (
     JUDGES,
     LOSSES,
@@ -64,6 +65,7 @@ class Recipe:
     steps: int | None = None
     noise_dim: int = 100
     width: int = 64
+    conditional: str = "none"
     loss: str = "nonsaturating"
     real_label: float = 1.0
     penalty: str = "none"
@@ -141,6 +143,8 @@ def make_parser(doc: str | None, recipe: Recipe, models: Sequence[str] = ()) -> 
         group.add_argument("--model", choices=models, default=recipe.name, help=text)
     add("--noise-dim", count, "N", "length of z, drawn from normal(0, 1)")
     add("--width", count, "N", "channels of D's first convolution, or units of G's first layer where D has none")
+    text = "the class of each image goes with it, beside the input (concat) or in both networks' layers (projection)"
+    add("--conditional", ["none", *WAYS], None, text)
     add("--loss", list(LOSSES), None, "what the players minimise")
     add("--real-label", label, "X", "what D shall say of real images, in (0, 1]; 0.9 is label smoothing")
 

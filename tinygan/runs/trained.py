@@ -4,6 +4,7 @@
 
     run = load_trained("runs/dcgan")
     images = run.generator(run.noise(16))       # (16, 28, 28, 1)
+    images = run.sample(16, labels=7)           # of one class, if the run knows classes
 
 A checkpoint holds each layer of both networks as the text that ``repr`` gives of it, such as ``Dense(100, 256)``, and
 its arrays. The text is read as the name of a layer and plain values: no code from a file is ever run, nothing is
@@ -29,10 +30,12 @@ from ..errors import ArgumentError, CheckpointError, positive_int
 from ..layers import Layer
 from ..layers.starting import as_generator, flag
 from ..layers.stored import name_of, require_same, require_sound
+from ..models.conditional import asked, classes_of, generate, number_of, shares_of
 from ..network import Sequential
+from ..ops import as_array
 from .record import BEST, CHECKPOINT, NETWORKS, read_checkpoint
 
-KINDS = {name: getattr(layers, name) for name in layers.__all__ if name != "Layer"}
+KINDS = {name: getattr(layers, name) for name in layers.__all__ if name not in ("Layer", "set_labels")}
 BESIDES = {kind.__name__: kind for kind in (Sequential, augment.Shift, augment.Cutout, augment.Colour)}
 MAX_NUMBERS = 1 << 24  #: in what a layer makes of one sample; a bound on what a foreign file can ask for
 MAX_OPTION = 64  #: the largest stride and padding, for the same reason
@@ -55,6 +58,7 @@ class Trained:
     low, high : the values of black and white in the images of both.
     step : how many steps the run had taken.
     settings : what the run recorded besides, such as command-line flags.
+    shares : how often each class comes, (classes,), of networks that know one, else None.
     """
 
     generator: Sequential
@@ -65,11 +69,28 @@ class Trained:
     high: float
     step: int
     settings: dict[str, Any]
+    shares: np.ndarray | None = None
 
     def noise(self, n: int, *, seed: int = 0) -> np.ndarray:
         """Draw z (n, noise_dim)."""
         n, rng = positive_int(n, "noise: n", least=0, most=2**30 // self.noise_dim), as_generator(seed)
         return rng.standard_normal((n, self.noise_dim), dtype=self.generator.theta.dtype)
+
+    def sample(
+        self, n: int | None = None, *, labels: Any = None, z: np.ndarray | None = None, seed: int = 0
+    ) -> np.ndarray:
+        """Make n images (n, H, W, C), of ``z`` or of the noise of ``seed``; ``labels`` as in
+        :meth:`tinygan.models.ConditionalGAN.sample`, of a run that knows classes."""
+        if z is None:
+            z = self.noise(positive_int(number_of(labels) if n is None else n, "sample: n"), seed=seed)
+        self.generator.check_input(z := as_array(z))
+        if n is not None and positive_int(n, "sample: n") != len(z):
+            raise ArgumentError(f"sample: n = {n}, but z has {len(z)} rows; give one of the two.")
+        if self.shares is not None:
+            return generate(self.generator, z, asked(labels, len(z), self.shares, "sample"))
+        if labels is not None:
+            raise ArgumentError("sample: this run knows no classes; leave labels out, or train with --conditional.")
+        return generate(self.generator, z, None)
 
 
 def load_trained(
@@ -109,6 +130,7 @@ def load_trained(
         image_shape = _output_shape(G, (noise_dim,))
         if len(image_shape) != 3 or _output_shape(D, image_shape) != (1,) or G.theta.dtype != D.theta.dtype:
             raise CheckpointError("G does not make images that D gives one logit")
+        shares = _shares(G, D, identity.get("shares"))
     except KeyError as error:
         raise CheckpointError(f"{path}: the networks cannot be built, there is no {error} in the record.") from error
     except Exception as error:  # such as a ShapeError; classes of yours may raise what they like
@@ -121,7 +143,18 @@ def load_trained(
         if record.get("kind") != "network":
             raise CheckpointError(f"{weights}: holds no network.")
         G.load_state_arrays(best_arrays, source=str(weights))
-    return Trained(G, D, noise_dim, image_shape, low, high, about["step"], about["settings"])
+    return Trained(G, D, noise_dim, image_shape, low, high, about["step"], about["settings"], shares)
+
+
+def _shares(G: Sequential, D: Sequential, recorded: Any) -> np.ndarray | None:
+    """How often each class comes, of networks that know one; CheckpointError if they are of different numbers."""
+    told = classes_of(G), classes_of(D)
+    if not any(told):
+        return None
+    if told[0] != told[1] or len(told[0]) != 1:
+        raise CheckpointError(f"G knows of {sorted(told[0])} classes and D of {sorted(told[1])}")
+    [classes] = told[0]
+    return shares_of(recorded, classes, "the record")
 
 
 def _by_name(classes: Iterable[type[Layer]] | Mapping[str, type[Layer]]) -> dict[str, type[Layer]]:
@@ -206,14 +239,15 @@ def _built(
         return _with_these(name, _made(name, kind, args, options, arrays), arrays)
     # Before any memory is taken for it
     sizes = [1, *(a.size for a in arrays.values())]
-    if kind not in (layers.Reshape, layers.Pack) and max(_whole_numbers(args), default=0) > max(sizes):
+    free = kind in (layers.Reshape, layers.Pack, layers.ConcatLabels)  # of which no array says how large they are
+    if not free and max(_whole_numbers(args), default=0) > max(sizes):
         raise CheckpointError(f"{name} is larger than its arrays.")
     if max(_whole_numbers(options), default=0) > MAX_OPTION:
         raise CheckpointError(f"{name} has an option above {MAX_OPTION}.")
     if arrays:
         options["dtype"] = next(iter(arrays.values())).dtype
     if "W" in arrays:
-        options["init"] = lambda shape, **_: arrays["W"]
+        options["init"] = lambda shape, **_: next((a for a in arrays.values() if a.shape == shape), arrays["W"])
     return _with_these(name, kind(*args, **options), arrays)
 
 

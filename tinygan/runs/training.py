@@ -210,13 +210,13 @@ class _Loop:
         self.done = group.first(lambda: run.judging.reached)  # already, if a run goes on that has ended
         self.after = self._draws()
 
-    def step(self, real: Array, *, stop: bool) -> None:
+    def step(self, batch: tuple[Array, ...], *, stop: bool) -> None:
         """Take the next step, which is the last one if it shall ``stop``, and do what is due."""
         run, group, t = self.run, self.group, self.run.gan.t + 1
         sample, keep = t % self.sample_every == 0, stop or t % self.checkpoint_every == 0 or t == self.last
         judged = run.judging.due(t)
         look = sample or keep or judged or t % LOOK_EVERY == 0
-        self._train(t, real, look or not self.waits)
+        self._train(t, batch, look or not self.waits)
         if self.callback:
             self.callback(run.gan, self.unread[-1])
         if look:
@@ -232,12 +232,12 @@ class _Loop:
             group.first(run.keep)
         self.stopped = stop
 
-    def _train(self, t: int, real: Array, check: bool) -> None:
+    def _train(self, t: int, batch: tuple[Array, ...], check: bool) -> None:
         """Train both networks; with ``check``, look whether all is finite."""
         watch = partial(require_finite, group=self.group) if check else None
         try:
             with np.errstate(all="ignore"):  # the watch says more than NumPy's warnings
-                self.unread.append(self.take(real, watch=watch))
+                self.unread.append(self.take(*batch, watch=watch))
         except NonFiniteError as error:
             raise self._in_vain(t, error) from error
         except Exception as error:
