@@ -69,3 +69,41 @@ def test_chance_alone_makes_the_divergence_that_is_said():
 def test_what_says_nothing_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_agreement_is_a_part_with_the_error_of_one():
+    asked = np.array([0, 1, 2, 1])
+    assert metrics.class_agreement(np.array([0, 1, 1, 1]), asked) == (0.75, pytest.approx(np.sqrt(0.75 * 0.25 / 4)))
+    assert metrics.class_agreement(np.eye(3)[asked], asked) == (1.0, 0.0)
+    with pytest.raises(ShapeError, match="4 samples, but 3 classes that were asked for"):
+        metrics.class_agreement(asked, asked[:3])
+    with pytest.raises(DTypeError, match="asked: expected whole numbers"):
+        metrics.class_agreement(asked, asked.astype(float))
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 3))
+def test_distances_within_classes_are_those_of_the_parts(seed, classes, features):
+    rng = np.random.default_rng(seed)
+    sets = []
+    for n in (7 * classes, 9 * classes):
+        labels = rng.permutation(np.arange(n) % classes)
+        sets += [rng.standard_normal((n, features)) + labels[:, None], labels]
+    a, of_a, b, of_b = sets
+    found = metrics.frechet_within_classes(*sets)
+    parts = [metrics.frechet_distance(a[of_a == k], b[of_b == k]) for k in range(classes)]
+    np.testing.assert_allclose(found.of_each, parts)
+    assert found.mean == pytest.approx(np.mean(parts))
+
+
+def test_what_is_of_all_classes_but_not_of_each_is_told():
+    """Samples of both classes with their labels exchanged are like the real ones as a whole, and of neither class."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(4000) % 2
+    real, fake = (rng.standard_normal((4000, 2)) + 6.0 * labels[:, None] for _ in range(2))
+    assert metrics.frechet_distance(real, fake) < 0.1
+    assert metrics.frechet_within_classes(real, labels, fake, labels).mean < 0.1
+    assert metrics.frechet_within_classes(real, labels, fake, 1 - labels).mean == pytest.approx(72.0, rel=0.1)
+    with pytest.raises(ArgumentError, match="in one of the sets class 1 is missing"):
+        metrics.frechet_within_classes(real, labels, fake, 0 * labels)
+    with pytest.raises(ShapeError, match="b has 4000 rows, but 3 labels"):
+        metrics.frechet_within_classes(real, labels, fake, labels[:3])

@@ -10,7 +10,15 @@ host does all of it, but for ``players``, what G and D say of each other. Of tin
 are imported here; ``runs`` uses this.
 """
 
-from .classes import ClassCoverage, class_coverage, inception_score, softmax
+from .classes import (
+    ClassCoverage,
+    WithinClasses,
+    class_agreement,
+    class_coverage,
+    frechet_within_classes,
+    inception_score,
+    softmax,
+)
 from .distances import Moments, frechet_distance, kernel_distance
 from .estimate import Estimate
 from .features import Digits, RandomConvolutions, digit_network, digits, pixels
@@ -39,12 +47,15 @@ __all__ = [
     "PrecisionRecall",
     "RandomConvolutions",
     "Scores",
+    "WithinClasses",
+    "class_agreement",
     "class_coverage",
     "density_coverage",
     "digit_network",
     "digits",
     "duality_gap",
     "frechet_distance",
+    "frechet_within_classes",
     "inception_score",
     "kernel_distance",
     "nearest_neighbours",
