@@ -29,7 +29,7 @@ BOOK_LINES = 2_200
 # its level, then the wings.
 ORDER = [
     *("errors", "ops", "checkpoints", "layers", "losses", "network", "optim", "gan"),
-    *("backends", "penalties", "augment", "models", "parallel", "data", "metrics", "runs", "testing"),
+    *("backends", "penalties", "augment", "models", "parallel", "data", "metrics", "runs", "testing", "command"),
 ]
 #: What is refused when a layer is made, arrays that must stay, a table, what is saved: a reader need not open these.
 BESIDE_THE_BOOK = {"checkpoints", "layers.starting", "layers.shared", "layers.stored", "layers.table", "optim.stored"}
@@ -110,7 +110,8 @@ def test_nothing_is_decided_by_signatures_or_replaced_behind_a_users_back():
 
 
 def test_the_top_of_the_package_is_small():
-    entries = [p for p in PACKAGE.iterdir() if p.name not in ("__init__.py", "__pycache__")]
+    tooling = "__init__.py", "__main__.py", "py.typed", "__pycache__"  # what Python looks for, and no rooms
+    entries = [p for p in PACKAGE.iterdir() if p.name not in tooling]
     assert len(entries) <= 18, sorted(p.name for p in entries)
 
 
@@ -121,7 +122,9 @@ def test_each_folder_says_what_lives_there_and_what_it_imports(folder):
     assert "import" in text.lower(), f"{folder.name}/__init__.py does not say what may be imported"
 
 
-@pytest.mark.parametrize("path", [f for f in FILES if f.parent != PACKAGE or f.stem != "__init__"], ids=str)
+@pytest.mark.parametrize(
+    "path", [f for f in FILES if f.parent != PACKAGE or f.stem not in ("__init__", "__main__")], ids=str
+)
 def test_imports_point_one_way(path):
     place = ORDER.index(room(path))
     rooms = {module.split(".")[0] for module in imported(path)} - {"__version__", "__init__"}

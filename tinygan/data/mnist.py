@@ -100,6 +100,12 @@ def load_public(name: str, split: str, cache: str | os.PathLike[str] | None) -> 
     return _read_pair(images, labels, name=name, description=f"{source.title}, {split} set, from {folder}", classes=10)
 
 
+def where_found(name: str, cache: str | os.PathLike[str] | None = None) -> Path | None:
+    """The folder in which a data set of SOURCES is found without fetching it, or None; nothing in it is opened."""
+    folder = _folder_of_user(name) or cache_folder(cache) / name
+    return folder if kind_of(folder) == "folder" and holds_idx(folder) else None
+
+
 def _folder_of_user(name: str) -> Path | None:
     """Return the folder that TINYGAN_DATA names for this data set, if it names one."""
     value = os.environ.get(FOLDER_VARIABLE)

@@ -1,0 +1,290 @@
+"""The program ``tinygan``: each command as a user types it, what it answers to programs, and how it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.small_runs import STEPS, small_data, small_gan
+
+from tinygan import metrics, models
+from tinygan.command import commands, examples
+from tinygan.command.main import COMMANDS, main
+from tinygan.data import ImageData
+from tinygan.runs import load_trained
+from tinygan.runs.training import train
+
+LAYERS = '''
+import numpy as np
+from tinygan.layers import Layer
+
+class Twice(Layer):
+    """Right."""
+    def apply(self, x, train):
+        return 2.0 * x, None
+    def gradients(self, cache, dy):
+        return 2.0 * dy, {}
+
+class Scale(Layer):
+    """Wrong: the scale is missing in dx."""
+    def __init__(self, c, by=2.0):
+        super().__init__()
+        self.add_param("gamma", np.full(c, by))
+    def apply(self, x, train):
+        return x * self.params["gamma"], x
+    def gradients(self, x, dy):
+        return dy, {"gamma": (dy * x).reshape(-1, x.shape[-1]).sum(axis=0)}
+
+made = Twice()
+number = 3
+'''
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return train(small_gan(), small_data(), out=tmp_path_factory.mktemp("plain") / "run", **STEPS)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    networks = models.mlp((6, 6, 1), noise_dim=4, g_hidden=(8,), d_hidden=(8,), classes=3)
+    gan = models.ConditionalGAN(*networks, noise_dim=4)
+    data = ImageData(small_data().images, np.arange(37) % 3, name="small")
+    return train(gan, data, out=tmp_path_factory.mktemp("known") / "run", **STEPS)
+
+
+@pytest.fixture
+def mine(tmp_path):
+    (tmp_path / "mine.py").write_text(LAYERS)
+    return tmp_path / "mine.py"
+
+
+def says(capsys, *argv):
+    main([str(word) for word in argv])
+    return capsys.readouterr().out
+
+
+def as_json(capsys, *argv):
+    return json.loads(says(capsys, *argv, "--json"))
+
+
+def refuses(capsys, code, *argv):
+    with pytest.raises(SystemExit) as ending:
+        main([str(word) for word in argv])
+    assert ending.value.code == code
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error
+
+
+# ---- what there is ---------------------------------------------------------------------------------------------------
+
+
+def test_the_help_names_every_command_and_system(capsys):
+    text = says(capsys, "--help")
+    assert text == says(capsys)
+    for name in (*COMMANDS, *(system.name for system in examples.SYSTEMS)):
+        assert name in text
+    assert all(len(line) <= 120 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
+def test_every_command_has_a_help_of_its_own_and_answers_programs(name, capsys):
+    with pytest.raises(SystemExit) as ending:
+        main([name, "--help"])
+    text = capsys.readouterr().out
+    assert ending.value.code == 0
+    assert f"usage: tinygan {name}" in text
+    assert "--json" in text or name == "explore"  # which prints what its pictures say
+    assert hasattr(commands, f"{name}_command")
+
+
+def test_versions(capsys):
+    import tinygan
+
+    assert says(capsys, "--version") == f"tinygan {tinygan.__version__}\n"
+
+
+def test_systems(capsys):
+    found = as_json(capsys, "systems")
+    assert [system["name"] for system in found] == ["mlp", "mlp_conv", "lsgan", "dcgan", "dcgan64"]
+    text = says(capsys, "systems")
+    for system in found:
+        assert system["example"] in examples.names()
+        assert system["name"] in text
+
+
+def test_the_minutes_are_those_of_the_examples():
+    for system in examples.SYSTEMS:
+        text = (examples.folder() / f"{system.example}.py").read_text()
+        assert f"{system.minutes} minutes" in text or f"about {system.minutes}" in text, system
+
+
+def test_info(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("TINYGAN_DATA", str(tmp_path))
+    found = as_json(capsys, "info")
+    assert found["numpy"] == np.__version__
+    assert found["TINYGAN_DATA"] == str(tmp_path)
+    assert "numpy" in found["backend"] or "cupy" in found["backend"]
+    (tmp_path / "fashion").mkdir()
+    (tmp_path / "fashion" / "train-images-idx3-ubyte.gz").touch()
+    assert as_json(capsys, "info")["fashion"] == str(tmp_path / "fashion")
+
+
+def test_examples_are_copied_and_nothing_is_overwritten(capsys, tmp_path):
+    assert "mnist_mlp_gan.py" in says(capsys, "examples")
+    files = as_json(capsys, "examples", "copy", tmp_path / "mine")
+    assert {file.name for file in (tmp_path / "mine").iterdir()} == {f"{name}.py" for name in examples.names()}
+    assert len(files) == len(examples.names())
+    (tmp_path / "mine" / "dcgan.py").write_text("mine")
+    assert "which is kept" in refuses(capsys, 1, "examples", "copy", tmp_path / "mine")
+    assert (tmp_path / "mine" / "dcgan.py").read_text() == "mine"
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+
+
+def test_train_is_the_example(tmp_path, capfd):
+    np.savez(tmp_path / "small.npz", images=small_data(40, size=8).images[..., 0])
+    out = tmp_path / "run"
+    flags = ["--data", tmp_path / "small.npz", "--size", 8, "--steps", 2, "--batch-size", 8, "--width", 2]
+    flags += ["--judge", "none", "--out", out]
+    before = list(sys.argv)
+    main([str(word) for word in ("train", "mlp", *flags)])
+    assert sys.argv == before
+    assert load_trained(out).step == 2
+    assert "Look at" in capfd.readouterr().out
+    main([str(word) for word in ("train", "dcgan64", *flags, "--overwrite")])
+    assert load_trained(out).settings["model"] == "dcgan64"
+
+
+def test_the_help_of_a_system_is_called_as_it_was_typed(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "lsgan", "--help"])
+    assert "usage: tinygan train lsgan" in capsys.readouterr().out
+
+
+# ---- runs ------------------------------------------------------------------------------------------------------------
+
+
+def test_samples_as_a_picture_and_as_arrays(capsys, plain, known, tmp_path):
+    answer = as_json(capsys, "sample", plain, "-n", 9, "--out", tmp_path / "new" / "some.png")
+    assert answer == {"file": str(tmp_path / "new" / "some.png"), "images": 9, "shape": [6, 6, 1], "step": 11}
+    with Image.open(tmp_path / "new" / "some.png") as picture:
+        assert picture.size == (3 * 16 + 4, 3 * 16 + 4)
+    says(capsys, "sample", plain, "-n", 5, "--seed", 3, "--out", tmp_path / "some.npy")
+    images = np.load(tmp_path / "some.npy")
+    run = load_trained(plain)
+    made = run.sample(5, seed=3)
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(images, np.rint((made + 1.0) * 127.5).astype(np.uint8))
+    says(capsys, "sample", known, "-n", 4, "--label", 2, "--out", tmp_path / "some.npz")
+    with np.load(tmp_path / "some.npz") as file:
+        assert file["labels"].tolist() == [2, 2, 2, 2]
+        assert file["images"].shape == (4, 6, 6, 1)
+    says(capsys, "sample", plain, "-n", 4, "--out", tmp_path / "other.npz")
+    with np.load(tmp_path / "other.npz") as file:
+        assert file.files == ["images"]
+
+
+def test_samples_that_cannot_be_had(capsys, plain, known, tmp_path):
+    picture = tmp_path / "some.png"
+    for argv, text in (
+        ((plain, "--label", 1), "knows no classes"),
+        ((known, "--label", 3), "3 classes, 0 to 2"),
+        ((tmp_path,), "there is no checkpoint"),
+        ((plain, "--best"), "there are no best weights"),
+    ):
+        assert text in refuses(capsys, 1, "sample", *argv, "--out", picture)
+    assert ".png, .npy or .npz, got" in refuses(capsys, 1, "sample", plain, "--out", tmp_path / "some.jpg")
+    assert "whole number of at least 1" in refuses(capsys, 2, "sample", plain, "-n", 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_in_one_table(capsys, plain, known, tmp_path):
+    np.savez(tmp_path / "small.npz", images=small_data(60, seed=1).images[..., 0])
+    argv = ["evaluate", plain, known, "--data", tmp_path / "small.npz", "--samples", 30]
+    text = says(capsys, *argv)
+    assert text.count("\n| ") == 3  # two runs and real images, below the head
+    rows = as_json(capsys, *argv)
+    assert [row["weights"] for row in rows] == ["last", "last", ""]
+    assert rows[0]["features"].startswith("random convolutions")
+    judge = metrics.Judge(small_data(60, seed=1))
+    assert rows[0]["frechet"] == pytest.approx(judge(load_trained(plain).sample(30)).frechet)
+    assert "there is no checkpoint" in refuses(capsys, 1, "evaluate", tmp_path)
+
+
+def test_a_run_is_explored(capsys, monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr(examples, "run", lambda name, argv, program: given.append((name, argv, program)))
+    main(["explore", str(tmp_path), "--quick", "--out", "here"])
+    assert given == [("explore_run", [str(tmp_path), "--out", "here", "--quick"], "tinygan explore")]
+
+
+# ---- layers of one's own ---------------------------------------------------------------------------------------------
+
+
+def test_a_right_layer_and_a_wrong_one(capsys, mine):
+    assert "keeps the contract, and all gradients are right" in says(capsys, "check", f"{mine}:Twice")
+    assert as_json(capsys, "check", f"{mine}:made", "--shape", "3,2,2,5")["shape"] == [3, 2, 2, 5]
+    error = refuses(capsys, 1, "check", f"{mine}:Scale(4)")
+    assert "dx is wrong" in error
+    with pytest.raises(SystemExit) as ending:
+        main(["check", f"{mine}:Scale(4, by=3.0)", "--json"])
+    assert ending.value.code == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert not answer["right"]
+    assert "dx is wrong" in answer["why"]
+
+
+def test_layers_of_tinygan_may_be_named_in_the_file(capsys, tmp_path):
+    (tmp_path / "all.py").write_text("from tinygan.layers import *\nfrom tinygan.layers import Embedding, Conv2D")
+    for layer in ("Dense(3, 2)", "Embedding(4, 3)", "Conv2D(4, 2, 3)"):
+        assert "all gradients are right" in says(capsys, "check", f"{tmp_path / 'all.py'}:{layer}")
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        ("{}:Scale", "Scale could not be made, TypeError.*Say its arguments"),
+        ("{}:Scale('a')", "Are these its arguments"),
+        ("{}:Nothing", "has no 'Nothing'; layers in it: Twice, Scale, made"),
+        ("{}:number", "could not be made|is no tinygan Layer"),
+        ("{}:Scale(open('x'))", "expected a name, or a call with plain values"),
+        ("{}:", "expected FILE.py:LAYER"),
+        ("{}", "expected FILE.py:LAYER|there is no such file"),
+        ("nowhere.py:Scale", "there is no such file"),
+    ],
+)
+def test_layers_that_cannot_be_found(capsys, mine, layer, text):
+    import re
+
+    assert re.search(text, refuses(capsys, 1, "check", layer.format(mine)))
+
+
+def test_a_file_that_cannot_be_run(capsys, tmp_path):
+    (tmp_path / "broken.py").write_text("1 / 0")
+    assert "cannot be run, ZeroDivisionError" in refuses(capsys, 1, "check", f"{tmp_path / 'broken.py'}:Layer")
+    (tmp_path / "fits.py").write_text("from tinygan.layers import Conv2D")
+    error = refuses(capsys, 1, "check", f"{tmp_path / 'fits.py'}:Conv2D(3, 2, 3)", "--shape", "2,5")
+    assert "--shape 5,28,28,1" in error
+    assert "sizes of at least 1" in refuses(capsys, 2, "check", "x.py:Y", "--shape", "0,2")
+
+
+# ---- the program -----------------------------------------------------------------------------------------------------
+
+
+def test_what_there_is_not(capsys):
+    assert "there is no command 'nonsense'; there are: train" in refuses(capsys, 2, "nonsense")
+    assert "there is no system 'gan'; there are: mlp" in refuses(capsys, 2, "train", "gan")
+
+
+def test_as_a_module_and_without_the_heavy_ones(tmp_path):
+    code = "import sys, tinygan.command.main as m; m.main(['--help']); print(*sorted(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = set(out.splitlines()[-1].split())
+    assert not loaded & {"matplotlib", "PIL", "scipy", "cupy", "hypothesis", "safetensors", "tinygan.runs"}
+    found = subprocess.run([sys.executable, "-m", "tinygan", "systems"], capture_output=True, text=True, check=True)
+    assert "dcgan64" in found.stdout
