@@ -27,7 +27,8 @@ from tqdm import trange
 
 from tinygan import GAN, Sequential, losses, models, optim, plotting
 from tinygan.data import ImageData, batches, digits, load, steps_per_epoch
-from tinygan.layers import Dense
+from tinygan.errors import DataError
+from tinygan.layers import Dense, set_labels
 from tinygan.runs.commandline import output_folder, run_program
 from tinygan.runs.flags import path, path_text
 from tinygan.runs.record import CHECKPOINT
@@ -58,10 +59,15 @@ def between(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
     return (np.sin((1.0 - t) * w) * a + np.sin(t * w) * b) / np.sin(w)
 
 
+def made_of(run: Trained, z: np.ndarray) -> np.ndarray:
+    """G(z), one row after the other of another class where the run knows classes."""
+    return run.sample(z=z, labels=None if run.shares is None else np.arange(len(z)) % len(run.shares))
+
+
 def draw_walks(run: Trained, out: Path) -> None:
     shades = {"low": run.low, "high": run.high}
     a, b = np.split(run.noise(16), 2)  # eight walks, a row each
-    steps = [run.generator(between(a, b, t)) for t in np.linspace(0.0, 1.0, 12).tolist()]  # 12 x (8, H, W, C)
+    steps = [made_of(run, between(a, b, t)) for t in np.linspace(0.0, 1.0, 12).tolist()]  # 12 x (8, H, W, C)
     images = np.stack(steps, axis=1).reshape(-1, *run.image_shape)
     still, film = out / "walk.png", out / "walk.gif"
     plotting.attempt(still, lambda: plotting.save_png(still, plotting.grid(images, columns=12, **shades)))
@@ -70,7 +76,7 @@ def draw_walks(run: Trained, out: Path) -> None:
     frames = []
     for start, end in zip(stations, stations[1:] + stations[:1], strict=True):
         for t in np.linspace(0.0, 1.0, 16, endpoint=False).tolist():
-            frames.append(plotting.grid(run.generator(between(start, end, t)), **shades))
+            frames.append(plotting.grid(made_of(run, between(start, end, t)), **shades))
     plotting.attempt(film, lambda: save_walk(film, frames))
 
 
@@ -82,14 +88,28 @@ def save_walk(path: Path, frames: list[np.ndarray]) -> None:
 # ---- filling in missing parts ----------------------------------------------------------------------------------------
 
 
-def fill_in(run: Trained, x: np.ndarray, m: np.ndarray, *, guesses: int = GUESSES, steps: int = STEPS) -> np.ndarray:
-    """Return x (N, H, W, C) with other pixels where m (H, W, 1) is 0: those that G finds likely beside the rest."""
+def fill_in(
+    run: Trained,
+    x: np.ndarray,
+    m: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    guesses: int = GUESSES,
+    steps: int = STEPS,
+) -> np.ndarray:
+    """Return x (N, H, W, C) with other pixels where m (H, W, 1) is 0: those that G finds likely beside the rest, and of
+    these classes (N,) if the run knows any."""
     G, D, n = run.generator, run.discriminator, len(x)
     z = run.noise(guesses, seed=2)
-    drawn = outputs(G.layers, z)
-    start = z[[np.argmin((m * (drawn - image) ** 2).sum(axis=(1, 2, 3))) for image in x]]
+    drawn = made_of(run, z)
+    start = []
+    for k, image in enumerate(x):
+        own = slice(None) if labels is None else slice(int(labels[k]), None, len(run.shares))  # see made_of
+        start.append(z[own][np.argmin((m * (drawn[own] - image) ** 2).sum(axis=(1, 2, 3)))])
+    for network in (G, D):
+        set_labels(network, labels)
     # A dense layer makes its weights of the unit matrix: so z becomes what an optimiser learns
-    codes = Sequential(Dense(n, run.noise_dim, bias=False, init=lambda shape, **_: start, dtype=x.dtype))
+    codes = Sequential(Dense(n, run.noise_dim, bias=False, init=lambda shape, **_: np.array(start), dtype=x.dtype))
     unit, adam = np.eye(n, dtype=x.dtype), optim.Adam(codes, lr=0.03, beta1=0.9)
     visible = float(m.sum()) * x.shape[3]
     for _ in trange(steps, desc="filling in", unit=" steps", leave=False):
@@ -106,10 +126,11 @@ def fill_in(run: Trained, x: np.ndarray, m: np.ndarray, *, guesses: int = GUESSE
 
 def draw_repairs(run: Trained, images: ImageData, out: Path, **effort: int) -> None:
     shades, (h, w, _) = {"low": run.low, "high": run.high}, run.image_shape
-    x = images.batch(np.linspace(0, len(images) - 1, 12).astype(int), **shades)
+    rows = np.linspace(0, len(images) - 1, 12).astype(int)
+    x, labels = images.batch(rows, **shades), None if run.shares is None else images.labels[rows]
     m = np.ones((h, w, 1), dtype=x.dtype)
     m[h * 3 // 10 : h * 7 // 10, w * 3 // 10 : w * 7 // 10] = 0.0
-    filled, masked = fill_in(run, x, m, **effort), m * x + (1.0 - m) * (run.low + run.high) / 2
+    filled, masked = fill_in(run, x, m, labels, **effort), m * x + (1.0 - m) * (run.low + run.high) / 2
     picture, path = np.concatenate([masked, filled, x]), out / "inpainting.png"
     plotting.attempt(path, lambda: plotting.save_png(path, plotting.grid(picture, columns=len(x), **shades)))
     mean = images.batch(np.arange(min(1000, len(images))), **shades).mean(axis=0)
@@ -163,6 +184,9 @@ def cluster_accuracy(f: np.ndarray, labels: np.ndarray, *, rounds: int = 50) -> 
 def draw_features(run: Trained, images: ImageData, out: Path, *, labelled: int = LABELLED) -> None:
     rows = np.random.default_rng(4).permutation(len(images))[:labelled]
     x, labels, half = images.batch(rows, low=run.low, high=run.high), images.labels[rows], len(rows) // 2
+    set_labels(
+        run.discriminator, None if run.shares is None else np.zeros(1, int)
+    )  # the same for all: it tells nothing of them
     views = {
         "raw pixels": x.reshape(len(x), -1),
         "D before training": outputs(untrained(run.discriminator).layers[:-1], x),
@@ -215,6 +239,8 @@ def main() -> None:
     print(f"{folder} after {run.step:,} steps; {images.description}")
     out = output_folder(args.out or folder / "explored")
     draw_walks(run, out)
+    if run.shares is not None and (images.labels is None or images.labels.max() >= len(run.shares)):
+        raise DataError(f"{folder} knows {len(run.shares)} classes; give images with labels of them: --data.")
     draw_repairs(run, images, out, **({"guesses": 100, "steps": 20} if args.quick else {}))
     if images.labels is None or len(images) < 200:
         print("there are too few labelled images to judge features with")

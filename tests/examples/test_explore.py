@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from support.small_runs import STEPS, small_data, small_gan
 
+from tinygan import models
+from tinygan.data import ImageData
 from tinygan.runs.trained import load_trained
 from tinygan.runs.training import train
 
@@ -45,6 +47,25 @@ def test_a_repair_changes_the_hole_only_and_descends(example, run):
     assert np.abs(end - x).sum() < 0.5 * np.abs(start - x).sum()
     assert np.array_equal(before[0], run.generator.theta)
     assert np.array_equal(before[1], run.discriminator.theta)
+
+
+def test_a_run_that_knows_classes_is_explored_in_them(example, tmp_path):
+    networks = models.mlp((6, 6, 1), noise_dim=4, g_hidden=(8,), d_hidden=(8,), classes=3, conditional="concat")
+    data = ImageData(small_data(220).images, np.arange(220) % 3, name="small")
+    run = load_trained(train(models.ConditionalGAN(*networks, noise_dim=4), data, out=tmp_path / "run", **STEPS))
+    z = run.noise(6)
+    made = example["made_of"](run, z)
+    for k in range(3):
+        np.testing.assert_allclose(made[k::3], run.sample(z=z, labels=k)[k::3], rtol=1e-5, atol=1e-6)
+    labels, m = np.array([2, 0]), np.ones((6, 6, 1), dtype=np.float32)
+    m[2:4, 2:4] = 0.0
+    x = run.sample(z=run.noise(2, seed=9), labels=labels)
+    start, end = (example["fill_in"](run, x, m, labels, guesses=60, steps=steps) for steps in (0, 100))
+    assert np.abs(end - x).sum() < 0.7 * np.abs(start - x).sum()
+    example["draw_walks"](run, tmp_path)
+    example["draw_repairs"](run, data, tmp_path, guesses=30, steps=2)
+    example["draw_features"](run, data, tmp_path, labelled=200)
+    assert {path.name for path in tmp_path.glob("*.*")} == {"walk.png", "walk.gif", "inpainting.png", "features.png"}
 
 
 def test_an_untrained_copy_has_other_weights_of_the_same_shape(example, run):
