@@ -37,6 +37,13 @@ PROTOCOL = set(
         *("convolve_adjoint", "convolve_weights", "matmul", "mix", "place", "loss", "normalise", "inner"),
         *(
             "window",
+            "columns",
+            "back",
+            "grouped",
+            "sum_by_class",
+            "labels_of",
+            "join",
+            "split",
             "move_statistics",
             "check_rows",
             "GAN.draw",

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import expit, log1p
+from support import counting
 from support.reference import LABELLED, LOSSES, check_adversarial_step, check_cross_entropy, check_loss
 
 from tinygan import GAN, Sequential, losses
@@ -19,6 +20,7 @@ from tinygan.runs import require_finite
 from tinygan.runs.schedules import linear
 from tinygan.testing import check_generator_gradient
 from tinygan.testing.device import count_syncs, standin
+from tinygan.testing.strategies import rngs
 
 logits = st.floats(-1e4, 1e4, width=32)
 
@@ -330,3 +332,35 @@ def test_each_learns_a_distribution(name, options):
     assert np.abs(samples.mean(axis=0) - center).max() < 0.35
     assert (samples.std(axis=0) > 0.15).all()
     assert (samples.std(axis=0) < 1.0).all()
+
+
+# ---- what fits numbers -----------------------------------------------------------------------------------------------
+
+
+@given(rng=rngs, shape=st.sampled_from(((1, 1), (4, 1), (3, 2, 2))))
+def test_losses_of_targets(rng, shape):
+    s, t = 3.0 * rng.standard_normal(shape), rng.random(shape)
+    bce, mse = losses.BinaryCrossEntropy(), losses.MeanSquaredError()
+    p = 1.0 / (1.0 + np.exp(-s))
+    terms = [a * np.log(b) + (1.0 - a) * np.log(1.0 - b) for a, b in zip(t.ravel(), p.ravel(), strict=True)]
+    assert bce(s, t)[0] == pytest.approx(-np.mean(terms), rel=1e-9)
+    assert mse(s, t)[0] == pytest.approx(np.mean([(a - b) ** 2 for a, b in zip(s.ravel(), t.ravel(), strict=True)]))
+    for loss in (bce, mse):
+        counting.count_and_check_function(lambda y, loss=loss: loss(y, t), s)
+
+
+def test_binary_cross_entropy_of_sure_logits_is_finite():
+    value, gradient = losses.BinaryCrossEntropy()(np.array([[1e4], [-1e4]]), np.array([[0.0], [1.0]]))
+    assert value == 1e4
+    np.testing.assert_array_equal(gradient, [[0.5], [-0.5]])
+
+
+def test_targets_that_are_refused():
+    y = np.zeros((3, 1), np.float32)
+    for loss in (losses.BinaryCrossEntropy(), losses.MeanSquaredError()):
+        with pytest.raises(ShapeError, match=r"targets of the shape \(3, 1\), at least one number, got \(3,\)"):
+            loss(y, np.zeros(3, np.float32))
+        with pytest.raises(DTypeError, match=r"dtype float32, got int64; targets\.astype\('float32'\)"):
+            loss(y, np.zeros((3, 1), int))
+    with pytest.raises(ArgumentError, match=r"targets must be in \[0, 1\], got 0\.0 to 2\.0"):
+        losses.BinaryCrossEntropy()(y, np.array([[0], [1], [2]], np.float32))

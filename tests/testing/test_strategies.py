@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 
 from tinygan import layers as all_layers
-from tinygan.testing.strategies import Case, activations, away_from, conditionals, geometries, images, layers
+from tinygan.testing.strategies import Case, activations, away_from, conditionals, geometries, images, layers, resizings
 
 
 @given(x=images())
@@ -37,6 +37,6 @@ def test_layers_are_of_every_kind():
     """Of the activations, which are one choice among many in layers(), some come there and all when asked for."""
     nonlinear = {"LeakyReLU", "ReLU", "ELU", "Softplus", "SiLU", "Tanh", "Sigmoid"}
     assert kinds_of(activations(), 400) == nonlinear
-    seen = kinds_of(layers(), 600) | kinds_of(conditionals(), 50)
+    seen = kinds_of(layers(), 600) | kinds_of(conditionals(), 50) | kinds_of(resizings(), 50)
     assert seen | nonlinear == set(all_layers.__all__) - {"Layer", "set_labels", "Embedding"}
     assert seen & nonlinear

@@ -17,8 +17,10 @@ from .conditional import ConcatLabels, ConditionalScale, Embedding, Projection, 
 from .convolution import Conv2D, ConvTranspose2D
 from .dense import Dense
 from .dropout import Dropout
+from .groupnorm import GroupNorm
 from .layernorm import LayerNorm
 from .minibatch import MinibatchStdDev, Pack
+from .resizing import AvgPool2D, MaxPool2D, PixelShuffle, Upsample
 from .shape import Flatten, Reshape
 from .smooth import ELU, SiLU, Softplus
 from .spectral import SpectralNorm
@@ -26,11 +28,13 @@ from .spectral import SpectralNorm
 __all__ = ["BatchNorm", "Conv2D", "ConvTranspose2D", "Dense", "Flatten", "Layer", "LeakyReLU", "ReLU", "Reshape"]
 __all__ += ["Sigmoid", "Tanh"]
 __all__ += ["ELU", "Dropout", "LayerNorm", "MinibatchStdDev", "Pack", "SiLU", "Softplus", "SpectralNorm"]
+__all__ += ["AvgPool2D", "GroupNorm", "MaxPool2D", "PixelShuffle", "Upsample"]
 __all__ += ["ConcatLabels", "ConditionalScale", "Embedding", "Projection", "set_labels"]
 
 _ELSEWHERE = (  # what the same is called in other libraries
     "Linear=Dense Conv2DTranspose=ConvTranspose2D BatchNorm1d=BatchNorm BatchNorm2d=BatchNorm Swish=SiLU "
-    "BatchNormalization=BatchNorm LayerNormalization=LayerNorm"
+    "BatchNormalization=BatchNorm LayerNormalization=LayerNorm MaxPooling2D=MaxPool2D AveragePooling2D=AvgPool2D "
+    "UpSampling2D=Upsample GroupNormalization=GroupNorm"
 )
 
 

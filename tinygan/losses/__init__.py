@@ -5,17 +5,9 @@ here.
 """
 
 from .adversarial import Labelled, LeastSquares, Loss, Minimax, NonSaturating
-from .classification import SoftmaxCrossEntropy
+from .classification import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy
 from .critics import Hinge, Relativistic, Wasserstein
 
-__all__ = [
-    "Hinge",
-    "Labelled",
-    "LeastSquares",
-    "Loss",
-    "Minimax",
-    "NonSaturating",
-    "Relativistic",
-    "SoftmaxCrossEntropy",
-    "Wasserstein",
-]
+__all__ = ["Labelled", "LeastSquares", "Loss", "Minimax", "NonSaturating"]
+__all__ += ["Hinge", "Relativistic", "Wasserstein"]
+__all__ += ["BinaryCrossEntropy", "MeanSquaredError", "SoftmaxCrossEntropy"]

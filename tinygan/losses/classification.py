@@ -1,11 +1,13 @@
-"""What a classifier minimises."""
+"""What a classifier, or a network that fits numbers, minimises."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError
-from ..ops import Array, get_xp
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..ops import Array, get_xp, sigmoid, softplus
 from .adversarial import check_logits
 
 
@@ -50,3 +52,58 @@ class SoftmaxCrossEntropy:
         p -= right
         p /= n
         return value, p
+
+
+class BinaryCrossEntropy:
+    r"""How surprised a classifier of two classes is, or of several that do not exclude each other; from logits.
+
+    Notes
+    -----
+    Shapes    s (N, ...) logits   t (N, ...) targets in [0, 1], of the logits' shape and dtype; M numbers in all
+
+    Value     L = −1/M Σ t log σ(s) + (1 − t) log(1 − σ(s)) = 1/M Σ softplus(s) − t s
+    Gradient  ∂L/∂s = (σ(s) − t) / M
+    """
+
+    def __call__(self, logits: Array, targets: Array) -> tuple[Array, Array]:
+        """Return (L, ∂L/∂s).
+
+        Raises
+        ------
+        ShapeError, DTypeError, ArgumentError
+            Targets do not fit the logits, or (looked at on the CPU only, where it costs no waiting) are not in [0, 1].
+        """
+        xp = _require_alike(self, logits, targets)
+        if xp is np and not (targets.min() >= 0.0 and targets.max() <= 1.0):
+            got = f"{targets.min()} to {targets.max()}"
+            raise ArgumentError(f"BinaryCrossEntropy: targets must be in [0, 1], got {got}.")
+        value = xp.mean(softplus(logits) - targets * logits)
+        return value, (sigmoid(logits) - targets) / logits.size
+
+
+class MeanSquaredError:
+    r"""How far numbers are from those that they should be.
+
+    Notes
+    -----
+    Shapes    y, t (N, ...), of one shape and dtype; M numbers in all
+    Value     L = 1/M Σ (y − t)²
+    Gradient  ∂L/∂y = 2 (y − t) / M
+    """
+
+    def __call__(self, y: Array, targets: Array) -> tuple[Array, Array]:
+        """Return (L, ∂L/∂y); ShapeError or DTypeError if the targets do not fit."""
+        xp = _require_alike(self, y, targets)
+        off = y - targets
+        return xp.mean(off * off), off * (2.0 / off.size)
+
+
+def _require_alike(loss: object, y: Array, targets: Array) -> Any:
+    """The library of both arrays, which must be alike."""
+    xp, name = get_xp(y, targets), type(loss).__name__
+    if y.shape != targets.shape or y.size == 0:
+        raise ShapeError(f"{name}: expected targets of the shape {y.shape}, at least one number, got {targets.shape}.")
+    if y.dtype.kind != "f" or y.dtype != targets.dtype:
+        mend = f"targets.astype('{y.dtype}')" if y.dtype.kind == "f" else "floats are needed"
+        raise DTypeError(f"{name}: expected targets of the dtype {y.dtype}, got {targets.dtype}; {mend}.")
+    return xp

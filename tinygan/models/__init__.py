@@ -10,8 +10,9 @@
 
 All take ``image_shape`` = (H, W, C) and ``noise_dim``, so any generator can play against any discriminator for images
 of the same shape. D ends in a logit and G in the range of the images: the losses apply σ, never D. With ``classes=K``
-both networks know the class of each sample, in one of two ways (:mod:`tinygan.models.conditional`). This wing imports
-the book only.
+both networks know the class of each sample, in one of two ways (:mod:`tinygan.models.conditional`). Networks that
+are no row of layers are made of :mod:`tinygan.models.blocks`. This wing imports the book, and ``penalties``, which are
+told of these.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from ..layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, 
 from ..layers.initializers import Rng, as_generator, dcgan_normal
 from ..layers.starting import MAX_NUMBERS, flag
 from ..network import Sequential
+from .blocks import Add, Concat, Residual
 from .conditional import ConditionalGAN, Knowledge, knowledge
 
-__all__ = ["ConditionalGAN", "dcgan", "dcgan64", "lsgan", "mlp", "mlp_conv"]
+__all__ = ["Add", "Concat", "ConditionalGAN", "Residual", "dcgan", "dcgan64", "lsgan", "mlp", "mlp_conv"]
 
 Pair = tuple[Sequential, Sequential]
 

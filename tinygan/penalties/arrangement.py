@@ -1,11 +1,12 @@
-"""Rules of the layers that only arrange numbers: the tangent is v arranged as y is, and nothing bends."""
+"""Rules of the layers that arrange numbers, or add them with fixed weights: the tangent is what a layer makes of v, and
+nothing bends. MaxPool2D takes of v what it has taken of x."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..layers import Flatten, Pack, Reshape
-from ..ops import Array
+from ..layers import AvgPool2D, Flatten, MaxPool2D, Pack, PixelShuffle, Reshape, Upsample
+from ..ops import Array, get_xp
 from .rules import register
 
 
@@ -17,5 +18,12 @@ def _nothing_bends(layer: Any, cache: Any, v: Array, g: Array) -> tuple[None, di
     return None, {}
 
 
-for kind in (Flatten, Reshape, Pack):
+def _chosen(layer: Any, cache: Any, v: Array) -> Array:
+    where, _ = cache
+    columns, window = layer.columns(v)
+    return get_xp(v).take_along_axis(columns, where, axis=1).reshape(len(v), *window.grid, v.shape[3])
+
+
+for kind in (Flatten, Reshape, Pack, AvgPool2D, Upsample, PixelShuffle):
     register(kind, tangent=_arranged, second_order=_nothing_bends)
+register(MaxPool2D, tangent=_chosen, second_order=_nothing_bends)

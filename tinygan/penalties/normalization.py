@@ -4,6 +4,7 @@ BatchNorm        u = gamma · t and equation (2), down each channel; ∂(gᵀ J 
                  With ``train=False``, t = v/σ, and x is not in it. t is symmetric and gamma one number for a channel,
                  so that J = Jᵀ: the tangent along v is dx for dy = v.
 LayerNorm        u = gamma · t and equation (2), along each row; ∂(gᵀ J v)/∂gamma = Σ_m g[m] t[m].
+GroupNorm        as LayerNorm, with the numbers of a group in the place of a row.
 MinibatchStdDev  u[..., :C] = v     u[..., C] = 1/(N F) Σ_nf x̂ v
                  with G = Σ g[..., C] and t down each feature: ∂(Σ_n x̂ v)/∂x = t, as given there for s, N times; and so
                  ∂(gᵀ J v)/∂x = G / (N F) · t
@@ -15,7 +16,7 @@ from typing import Any
 
 from ..backends.cpu.blocks import sum_of_products
 from ..backends.cpu.layers import FastBatchNorm
-from ..layers import BatchNorm, LayerNorm, MinibatchStdDev
+from ..layers import BatchNorm, GroupNorm, LayerNorm, MinibatchStdDev
 from ..ops import Array, get_xp
 from .rules import register
 from .standardized import along, curvature, second_order_in_channels
@@ -59,6 +60,19 @@ def _layernorm(layer: Any, cache: Any, v: Array, g: Array) -> tuple[Array, dict[
     return dx.reshape(g.shape), {"gamma": dgamma}
 
 
+def _groupnorm_tangent(layer: Any, cache: Any, v: Array) -> Array:
+    xhat, inv_std = cache
+    return along(xhat, inv_std, layer.grouped(v), axis=(1, 3)).reshape(v.shape) * layer.params["gamma"]
+
+
+def _groupnorm(layer: Any, cache: Any, v: Array, g: Array) -> tuple[Array, dict[str, Array]]:
+    xhat, inv_std = cache
+    t = along(xhat, inv_std, layer.grouped(v), axis=(1, 3))
+    dgamma = sum_of_products("mc,mc->c", g.reshape(-1, layer.c), t.reshape(-1, layer.c))
+    dx = curvature(xhat, inv_std, layer.grouped(g * layer.params["gamma"]), layer.grouped(v), axis=(1, 3))
+    return dx.reshape(g.shape), {"gamma": dgamma}
+
+
 def _deviation_tangent(layer: Any, cache: Any, v: Array) -> Array:
     xhat, _ = cache
     u = get_xp(v).empty((*v.shape[:-1], v.shape[-1] + 1), dtype=v.dtype)
@@ -77,4 +91,5 @@ def _deviation(layer: Any, cache: Any, v: Array, g: Array) -> tuple[Array, dict]
 register(BatchNorm, symmetric=True, second_order=_batchnorm)
 register(FastBatchNorm, symmetric=True, second_order=_fast_batchnorm)
 register(LayerNorm, tangent=_layernorm_tangent, second_order=_layernorm)
+register(GroupNorm, tangent=_groupnorm_tangent, second_order=_groupnorm)
 register(MinibatchStdDev, tangent=_deviation_tangent, second_order=_deviation)

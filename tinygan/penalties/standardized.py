@@ -28,7 +28,7 @@ from ..backends.cpu.blocks import in_blocks, repeat_row, side_by_side, sum_in_or
 from ..ops import Array, get_xp
 
 
-def along(xhat: Array, inv_std: Array, v: Array, axis: int) -> Array:
+def along(xhat: Array, inv_std: Array, v: Array, axis: int | tuple[int, ...]) -> Array:
     """t of equation (1); ``inv_std``, 1/σ, has size 1 along ``axis``."""
     t = v - v.mean(axis=axis, keepdims=True)
     t -= xhat * (xhat * v).mean(axis=axis, keepdims=True)
@@ -36,7 +36,7 @@ def along(xhat: Array, inv_std: Array, v: Array, axis: int) -> Array:
     return t
 
 
-def curvature(xhat: Array, inv_std: Array, p: Array, v: Array, axis: int) -> Array:
+def curvature(xhat: Array, inv_std: Array, p: Array, v: Array, axis: int | tuple[int, ...]) -> Array:
     """∂<p, t>/∂x of equation (2)."""
     p_bar, v_bar = (a - a.mean(axis=axis, keepdims=True) for a in (p, v))
     q, s = ((xhat * a).mean(axis=axis, keepdims=True) for a in (p, v))

@@ -25,18 +25,25 @@ from typing import Any
 
 import numpy as np
 
-from .. import augment, checkpoints, layers
+from .. import augment, checkpoints, layers, models
 from ..errors import ArgumentError, CheckpointError, positive_int
 from ..layers import Layer
 from ..layers.starting import as_generator, flag
 from ..layers.stored import name_of, require_same, require_sound
+from ..models.blocks import Branches
 from ..models.conditional import asked, classes_of, generate, number_of, shares_of
 from ..network import Sequential
 from ..ops import as_array
 from .record import BEST, CHECKPOINT, NETWORKS, read_checkpoint
 
 KINDS = {name: getattr(layers, name) for name in layers.__all__ if name not in ("Layer", "set_labels")}
-BESIDES = {kind.__name__: kind for kind in (Sequential, augment.Shift, augment.Cutout, augment.Colour)}
+BESIDES = {
+    kind.__name__: kind
+    for kind in (Sequential, models.Residual, models.Add, models.Concat, augment.Shift, augment.Cutout, augment.Colour)
+}
+#: Of which no array says how large they are; what they make of a sample is bounded all the same
+FREE = {layers.Reshape, layers.Pack, layers.ConcatLabels, layers.MaxPool2D, layers.AvgPool2D, layers.Upsample}
+FREE |= {layers.PixelShuffle}
 MAX_NUMBERS = 1 << 24  #: in what a layer makes of one sample; a bound on what a foreign file can ask for
 MAX_OPTION = 64  #: the largest stride and padding, for the same reason
 MAX_IN_ALL = 16 * MAX_NUMBERS  #: in what all layers make of one sample together
@@ -239,8 +246,7 @@ def _built(
         return _with_these(name, _made(name, kind, args, options, arrays), arrays)
     # Before any memory is taken for it
     sizes = [1, *(a.size for a in arrays.values())]
-    free = kind in (layers.Reshape, layers.Pack, layers.ConcatLabels)  # of which no array says how large they are
-    if not free and max(_whole_numbers(args), default=0) > max(sizes):
+    if kind not in FREE and max(_whole_numbers(args), default=0) > max(sizes):
         raise CheckpointError(f"{name} is larger than its arrays.")
     if max(_whole_numbers(options), default=0) > MAX_OPTION:
         raise CheckpointError(f"{name} has an option above {MAX_OPTION}.")
@@ -289,8 +295,9 @@ def _output_shape(network: Sequential, shape: tuple[int, ...]) -> tuple[int, ...
     """The shape that samples of ``shape`` leave with, if they stay within bounds on their way."""
     total = 0
     for layer in network.layers:
-        if isinstance(layer, Sequential):
-            _output_shape(layer, shape)
+        inside = layer.layers if isinstance(layer, Branches) else [layer] if isinstance(layer, Sequential) else []
+        for part in inside:
+            _output_shape(part, shape)  # which refuses what is too large
         shape = layer.output_shape(shape)
         total += prod(shape)
         if prod(shape) > MAX_NUMBERS or total > MAX_IN_ALL:

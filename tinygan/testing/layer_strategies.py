@@ -10,10 +10,11 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from ..layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Dropout, Layer, LayerNorm, SpectralNorm
+from ..layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Dropout, GroupNorm, Layer, LayerNorm, SpectralNorm
 from ..layers.activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from ..layers.conditional import ConcatLabels, Conditional, ConditionalScale, Projection
 from ..layers.minibatch import MinibatchStdDev, Pack
+from ..layers.resizing import AvgPool2D, MaxPool2D, PixelShuffle, Upsample
 from ..layers.shape import Flatten, Reshape
 from ..layers.smooth import ELU, SiLU, Softplus
 
@@ -239,6 +240,36 @@ def conditionals(draw: Callable) -> Case:
     return Case(knowing(enliven(layer.astype(np.float64), rng), len(x), rng), x)  # type: ignore[arg-type]
 
 
+def _apart(draw: Callable, x: np.ndarray) -> np.ndarray:
+    """Numbers of x's shape no two of which are within 0.05 of each other, so that it is clear which is larger."""
+    rng = draw(rngs)
+    return (rng.permutation(x.size) - x.size / 2 + rng.uniform(-0.25, 0.25, x.size)).reshape(x.shape) * 0.1
+
+
+@st.composite
+def resizings(draw: Callable) -> Case:
+    """MaxPool2D, AvgPool2D, Upsample or PixelShuffle of images."""
+    kind = draw(st.sampled_from((MaxPool2D, AvgPool2D, Upsample, PixelShuffle)))
+    if kind is Upsample:
+        layer = Upsample(draw(few), mode=draw(st.sampled_from(("nearest", "bilinear"))))
+        return Case(layer, draw(images(hw=st.tuples(few, few))))
+    if kind is PixelShuffle:
+        scale = draw(st.integers(1, 2))
+        return Case(PixelShuffle(scale), draw(images(c=st.integers(1, 2).map(lambda c: c * scale**2))))
+    kernel_size, stride = draw(st.tuples(few, few)), draw(st.one_of(st.none(), st.tuples(few, few)))
+    hw = st.tuples(*(st.integers(k, 6) for k in kernel_size))
+    return Case(kind(kernel_size, stride=stride), _apart(draw, draw(images(hw=hw))))
+
+
+@st.composite
+def group_norms(draw: Callable) -> Case:
+    """GroupNorm of groups of at least three numbers, as of LayerNorm, of dense data or images."""
+    groups, each = draw(few), draw(st.integers(3, 4))
+    c = st.just(groups * each)
+    x = draw(st.one_of(batches(c=c), images(hw=st.tuples(few, few), c=c)))
+    return Case(enliven(GroupNorm(groups, x.shape[-1], eps=draw(_eps), dtype=np.float64), draw(rngs)), x)
+
+
 def regularisers() -> SearchStrategy[Case]:
     """What keeps a discriminator smooth, or lets it see several samples at once."""
     return st.one_of(spectral_norms(), minibatch_layers())
@@ -258,4 +289,6 @@ def layers() -> SearchStrategy[Case]:
         flattens(),
         regularisers(),
         conditionals(),
+        resizings(),
+        group_norms(),
     )

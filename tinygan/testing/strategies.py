@@ -23,12 +23,14 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from ..layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Dropout, Layer, LayerNorm, SpectralNorm
+from ..layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Dropout, GroupNorm, Layer, LayerNorm, SpectralNorm
 from ..layers.activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from ..layers.conditional import ConcatLabels, ConditionalScale, Projection
 from ..layers.minibatch import MinibatchStdDev, Pack
+from ..layers.resizing import AvgPool2D, Upsample
 from ..layers.shape import Flatten, Reshape
 from ..layers.smooth import ELU, SiLU, Softplus
+from ..models.blocks import Add, Concat, Residual
 from ..network import Sequential
 from .layer_strategies import (
     Case,
@@ -46,6 +48,7 @@ from .layer_strategies import (
     few,
     flattens,
     geometries,
+    group_norms,
     images,
     knowing,
     layer_norms,
@@ -53,15 +56,16 @@ from .layer_strategies import (
     minibatch_layers,
     regularisers,
     reshapes,
+    resizings,
     rngs,
     sizes,
     spectral_norms,
 )
 
 __all__ = ["Case", "Geometry", "activations", "away_from", "batch_norms", "batch_sizes", "batches", "conditionals"]
-__all__ += ["convolutions", "dense", "dropouts", "enliven", "flattens", "geometries", "images", "knowing"]
-__all__ += ["layer_norms", "layers", "minibatch_layers", "networks", "regularisers", "reshapes", "rngs", "sizes"]
-__all__ += ["spectral_norms"]
+__all__ += ["convolutions", "dense", "dropouts", "enliven", "flattens", "geometries", "group_norms", "images"]
+__all__ += ["knowing", "layer_norms", "layers", "minibatch_layers", "networks", "regularisers", "reshapes", "resizings"]
+__all__ += ["rngs", "sizes", "spectral_norms"]
 
 _depths = st.integers(1, 5)
 
@@ -97,6 +101,9 @@ def _next_layer(draw: Callable, n: int, shape: tuple[int, ...], above: Layer | N
     def convolution() -> Conv2D:
         return Conv2D(c, draw(few), draw(few), stride=draw(few), rng=rng, dtype=np.float64)
 
+    def convolution_of_size() -> Conv2D:
+        return Conv2D(c, 2, draw(few), rng=rng, dtype=np.float64)
+
     choices: list[Callable[[], Layer]] = [
         lambda: LeakyReLU(draw(st.sampled_from((0.1, 0.5)))),
         ReLU,
@@ -115,13 +122,21 @@ def _next_layer(draw: Callable, n: int, shape: tuple[int, ...], above: Layer | N
         choices.append(lambda: BatchNorm(c, eps=0.1, dtype=np.float64))
         if c >= 3:
             choices.append(lambda: LayerNorm(c, eps=0.1, dtype=np.float64))
+        if shape != (c,) or c >= 3:
+            choices.append(lambda: GroupNorm(1, c, eps=0.1, dtype=np.float64))
     if len(shape) == 1:
+        k = draw(sizes)
+        inside = [Dense(c, k, rng=rng, dtype=np.float64), SiLU(), Dense(k, c, rng=rng, dtype=np.float64)]
+        choices += [lambda: Residual(*inside), lambda: Concat(*(layer.copy() for layer in inside[:2]))]
         choices += [dense, dense, dense, lambda: SpectralNorm(dense(), rng=rng)]
         choices.append(lambda: knowing(Projection(c, 2, rng=rng, dtype=np.float64), n, rng))
         choices.append(lambda: Reshape(1, 1, c))
     else:
         choices += [convolution, convolution, lambda: SpectralNorm(convolution(), rng=rng)]
-        choices.append(Flatten)
+        choices += [Flatten, lambda: Add(*(convolution_of_size() for _ in range(2)))]
+        if min(shape[:2]) >= 2:
+            choices.append(lambda: AvgPool2D(2, stride=1))
         if max(shape[:2]) <= 4:
+            choices.append(lambda: Upsample(2, mode="bilinear"))
             choices.append(lambda: ConvTranspose2D(c, draw(few), draw(few), stride=2, rng=rng, dtype=np.float64))
     return draw(st.sampled_from(choices))()
