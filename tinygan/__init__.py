@@ -27,6 +27,7 @@ from .ops import get_xp, to_backend, to_numpy
 if TYPE_CHECKING:
     from . import augment, checkpoints, data, metrics, models, parallel, penalties, runs, testing
     from .layers import initializers
+    from .models import interchange
     from .runs import plotting, schedules
     from .runs.trained import load_trained
     from .runs.training import train
@@ -38,6 +39,7 @@ _LOADED_WHEN_USED = {
     "checkpoints": "tinygan.checkpoints",
     "data": "tinygan.data",
     "initializers": "tinygan.layers.initializers",
+    "interchange": "tinygan.models.interchange",
     "load_trained": "tinygan.runs.trained:load_trained",
     "metrics": "tinygan.metrics",
     "models": "tinygan.models",
@@ -59,6 +61,7 @@ __all__ = [
     "data",
     "get_xp",
     "initializers",
+    "interchange",
     "layers",
     "load_trained",
     "losses",

@@ -1,0 +1,27 @@
+"""How a row of numbers that belong to an image is arranged here and there, and where PyTorch is found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...errors import BackendError
+
+
+def channels_first(h: int, w: int, c: int) -> np.ndarray | None:
+    """Where the numbers of an image (H, W, C), in a row, stand in a row of the same image (C, H, W); None: at the same
+    place."""
+    return None if c == 1 or h * w == 1 else np.arange(h * w * c).reshape(h, w, c).transpose(2, 0, 1).ravel()
+
+
+def same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
+
+
+def find_torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise BackendError(f"PyTorch is not here ({error}); pip install torch") from error
+    return torch

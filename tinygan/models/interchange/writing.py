@@ -1,0 +1,236 @@
+"""Layers of ours as modules of PyTorch."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ... import layers as ours
+from ...errors import ArgumentError, ShapeError
+from ...layers import Layer
+from ...layers.base import Shape, show_shape
+from ...network import Sequential
+from ...ops import to_numpy
+from .order import channels_first, find_torch, same
+
+#: What works number by number, whatever the order
+ELEMENTWISE = ours.LeakyReLU, ours.ReLU, ours.ELU, ours.Softplus, ours.SiLU, ours.Tanh, ours.Sigmoid, ours.Dropout
+NORMS = ours.BatchNorm, ours.LayerNorm
+
+
+def to_pytorch(network: Sequential, input_shape: Sequence[int] | None = None) -> Any:
+    """Return the ``torch.nn.Sequential`` that computes what the network does, in its mode of evaluation.
+
+    Parameters
+    ----------
+    network : Sequential, on any backend.
+    input_shape : of one sample, (F,) or (H, W, C); may be left out where the first layer says it, as Dense does.
+
+    Returns
+    -------
+    A module whose parts are called by their place, "0", "1", ..., so that its ``state_dict`` has "0.weight" and so on.
+    ``module.train()`` makes it learn as the network would. Its arrays are copies.
+
+    Raises
+    ------
+    ArgumentError
+        A layer has no counterpart, such as MinibatchStdDev, or stands where numbers would have to be arranged anew; the
+        message names it.
+    ShapeError
+        The shape is missing, or does not fit.
+    BackendError
+        PyTorch is not installed.
+    """
+    if not isinstance(network, Sequential):
+        raise ArgumentError(f"to_pytorch: expected a tinygan.Sequential, got {type(network).__name__}.")
+    shape = network.input_shape if input_shape is None else tuple(input_shape)
+    if shape is None or None in shape:
+        shown = "" if shape is None else f" {show_shape(shape)}"
+        raise ShapeError(f"to_pytorch: the network takes samples{shown} of several sizes; say which: (H, W, C).")
+    network.output_shape(shape)
+    writer = _Writer(find_torch(), network.theta.dtype)
+    module, shape = writer.network(network, shape)
+    if writer.order is not None:
+        raise ArgumentError(
+            f"to_pytorch: the network ends in Flatten of images {show_shape(shape)}, whose order differs."
+        )
+    return module.eval()
+
+
+class _Writer:
+    """What is known on the way through the layers: the order of a row of numbers, where it differs."""
+
+    def __init__(self, torch: Any, dtype: Any) -> None:
+        self.torch, self.nn = torch, torch.nn
+        self.dtype = torch.float64 if dtype == np.float64 else torch.float32
+        self.order: np.ndarray | None = None
+
+    def network(self, network: Sequential, shape: Shape) -> tuple[Any, Shape]:
+        if type(network) is not Sequential:
+            raise ArgumentError(f"to_pytorch: {network.name}: blocks of branches have no counterpart here.")
+        parts: OrderedDict[str, Any] = OrderedDict()
+        for i, layer in enumerate(network.layers):
+            if isinstance(layer, Sequential):
+                parts[str(i)], shape = self.network(layer, shape)
+                continue
+            modules = self.layer(layer, shape, network.layers[i + 1 :])
+            parts |= {str(i) if k == 0 else f"{i}_{name}": module for k, (name, module) in enumerate(modules)}
+            shape = layer.output_shape(shape)
+        return self.nn.Sequential(parts), shape
+
+    def layer(self, layer: Layer, shape: Shape, rest: Sequence[Layer]) -> list[tuple[str, Any]]:
+        """The module of a layer, and what stands beside it; the first is called by the layer's number."""
+        for kind in type(layer).__mro__:
+            if write := getattr(self, f"_{kind.__name__}".lower(), None):
+                if kind is not type(layer):
+                    break
+                made = write(layer, shape, rest)
+                return made if isinstance(made, list) else [("", made)]
+        raise ArgumentError(f"to_pytorch: {layer.name} has no counterpart in PyTorch that computes the same.")
+
+    def fill(self, module: Any, **arrays: Any) -> Any:
+        """The module with these arrays in place of its own."""
+        module = module.to(self.dtype)
+        with self.torch.no_grad():
+            for name, array in arrays.items():
+                if array is not None:
+                    getattr(module, name).copy_(self.torch.from_numpy(np.ascontiguousarray(to_numpy(array))))
+        return module
+
+    def _in_order(self, array: Any) -> np.ndarray:
+        array = to_numpy(array)
+        return array if self.order is None else array[self.order]
+
+    # ---- layers that learn -------------------------------------------------------------------------------------------
+
+    def _dense(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        W, b = self._in_order(layer.params["W"]), layer.params.get("b")
+        self.order = order_wanted(rest)
+        b = None if b is None else self._in_order(b)
+        W = W if self.order is None else W[:, self.order]
+        return self.fill(self.nn.Linear(layer.n_in, layer.n_out, bias=b is not None), weight=W.T, bias=b)
+
+    def _conv2d(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        top, bottom, left, right = layer.window(shape[:2]).pads
+        even = top == bottom and left == right
+        options = {"stride": layer.stride, "padding": (top, left) if even else 0, "bias": "b" in layer.params}
+        conv = self.nn.Conv2d(layer.c_in, layer.c_out, layer.kernel_size, **options)
+        W = to_numpy(layer.params["W"]).transpose(3, 2, 0, 1)
+        self.fill(conv, weight=W, bias=layer.params.get("b"))
+        if even:
+            return conv
+        return [("", self.nn.Sequential(OrderedDict(pad=self.nn.ZeroPad2d((left, right, top, bottom)), conv=conv)))]
+
+    def _convtranspose2d(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        hw = layer.output_shape(shape)[:2]
+        pads, k, s = layer.window(hw).pads, layer.kernel_size, layer.stride
+        before = pads[0], pads[2]
+        after = [(shape[a] - 1) * s[a] + k[a] - before[a] - hw[a] for a in (0, 1)]  # rows that are cut off at the end
+        more = tuple(before[a] - after[a] for a in (0, 1))
+        simple = all(0 <= more[a] < max(s[a], 1) for a in (0, 1))
+        beyond = more if simple else tuple(max(0, -after[a]) for a in (0, 1))
+        options = {
+            "stride": s,
+            "padding": before if simple else 0,
+            "output_padding": beyond,
+            "bias": "b" in layer.params,
+        }
+        conv = self.nn.ConvTranspose2d(layer.c_in, layer.c_out, k, **options)
+        W = to_numpy(layer.params["W"]).transpose(3, 2, 0, 1)
+        self.fill(conv, weight=W, bias=layer.params.get("b"))
+        if simple:
+            return conv
+        cut = (-before[1], -max(after[1], 0), -before[0], -max(after[0], 0))
+        return [("", self.nn.Sequential(OrderedDict(conv=conv, cut=self.nn.ZeroPad2d(cut))))]
+
+    def _batchnorm(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        kind = self.nn.BatchNorm2d if len(shape) == 3 else self.nn.BatchNorm1d
+        if len(shape) not in (1, 3):
+            raise ArgumentError(f"to_pytorch: {layer.name}: samples {show_shape(shape)} are neither rows nor images.")
+        arrays = {"weight": layer.params["gamma"], "bias": layer.params["beta"]}
+        arrays |= {"running_mean": layer.running_mean, "running_var": layer.running_var}
+        arrays = {key: self._in_order(a) for key, a in arrays.items()}
+        return self.fill(kind(layer.c, eps=layer.eps, momentum=1.0 - layer.momentum), **arrays)
+
+    def _layernorm(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        if len(shape) != 1:
+            raise ArgumentError(
+                f"to_pytorch: {layer.name}: of images, PyTorch's LayerNorm takes other numbers together."
+            )
+        arrays = {"weight": self._in_order(layer.params["gamma"]), "bias": self._in_order(layer.params["beta"])}
+        return self.fill(self.nn.LayerNorm(layer.c, eps=layer.eps), **arrays)
+
+    def _groupnorm(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        if self.order is not None:
+            raise ArgumentError(f"to_pytorch: {layer.name}: its groups would be of other numbers, after Flatten.")
+        module = self.nn.GroupNorm(layer.groups, layer.c, eps=layer.eps)
+        return self.fill(module, weight=layer.params["gamma"], bias=layer.params["beta"])
+
+    # ---- layers that do not ------------------------------------------------------------------------------------------
+
+    def _flatten(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        if len(shape) == 3:
+            self.order = channels_first(*shape)
+        elif len(shape) != 1:
+            raise ArgumentError(f"to_pytorch: {layer.name}: samples {show_shape(shape)} are neither rows nor images.")
+        return self.nn.Flatten()
+
+    def _reshape(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        if len(shape) != 1 or len(layer.shape) != 3:
+            raise ArgumentError(
+                f"to_pytorch: {layer.name}: only a row becomes an image there, {show_shape(shape)} is none."
+            )
+        if not same(self.order, channels_first(*layer.shape)):
+            raise ArgumentError(f"to_pytorch: {layer.name}: no Dense stands before it that could give another order.")
+        self.order, (h, w, c) = None, layer.shape
+        return self.nn.Unflatten(1, (c, h, w))
+
+    def _leakyrelu(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        return self.nn.LeakyReLU(layer.slope)
+
+    def _relu(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        return self.nn.ReLU()
+
+    def _elu(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        return self.nn.ELU(layer.alpha)
+
+    def _softplus(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        # Beyond the threshold it gives x itself: in float64 that is exact from 40 on
+        return self.nn.Softplus(threshold=40.0 if self.dtype is self.torch.float64 else 20.0)
+
+    def _silu(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        return self.nn.SiLU()
+
+    def _tanh(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        return self.nn.Tanh()
+
+    def _sigmoid(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        return self.nn.Sigmoid()
+
+    def _dropout(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        return self.nn.Dropout(layer.rate)
+
+    def _maxpool2d(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        return self.nn.MaxPool2d(layer.kernel_size, layer.stride)
+
+    def _avgpool2d(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        return self.nn.AvgPool2d(layer.kernel_size, layer.stride)
+
+    def _upsample(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        return self.nn.Upsample(scale_factor=layer.scale, mode=layer.mode)
+
+    def _pixelshuffle(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
+        return self.nn.PixelShuffle(layer.scale)
+
+
+def order_wanted(rest: Sequence[Layer]) -> np.ndarray | None:
+    """In which order the layers after a Dense need its numbers: that of the image, if they make one of them."""
+    for layer in rest:
+        if type(layer) is ours.Reshape and len(layer.shape) == 3:
+            return channels_first(*layer.shape)
+        if not isinstance(layer, (*ELEMENTWISE, *NORMS)):
+            break
+    return None
