@@ -11,8 +11,8 @@ cores it writes into runs/dcgan/explored:
                        that fits the visible pixels (m = 1) of x and that D takes for real (Yeh et al., 2017). The
                        networks stay as they are; gradient descent, through D and G, is on the noise:
                        L(z) = Σ m (G(z) − x)² / Σ m + λ softplus(−D(G(z)))
-  features.png         What D's last hidden layer says of labelled images: its two principal components. D has never
-                       seen a label (Radford et al., 2016, section 5).
+  features.png         What D's last hidden layer says of labelled images: its two principal components. D has
+                       learned without labels (Radford et al., 2016, section 5), but in a run of --conditional.
 
 and prints how well a linear classifier and k-means tell the labels from these features, from those of a D that has
 learned nothing, and from raw pixels.
@@ -100,7 +100,7 @@ def fill_in(
     """Return x (N, H, W, C) with other pixels where m (H, W, 1) is 0: those that G finds likely beside the rest, and of
     these classes (N,) if the run knows any."""
     G, D, n = run.generator, run.discriminator, len(x)
-    z = run.noise(guesses, seed=2)
+    z = run.noise(max(guesses, 0 if run.shares is None else len(run.shares)), seed=2)
     drawn = made_of(run, z)
     start = []
     for k, image in enumerate(x):
@@ -234,8 +234,14 @@ def main() -> None:
 
     run = load_trained(folder)
     height, width, channels = run.image_shape
-    data = str(args.data or run.settings.get("data", "auto"))
+    data = args.data or run.settings.get("data")
+    if data is None:
+        raise DataError(f"{folder}: does not record what it learned from ({run.data}); say it: --data.")
     images = load(data, split="test", size=(height, width), channels=channels, fit=run.settings.get("fit", "crop"))
+    if args.data is None and images.name != run.data:
+        raise DataError(
+            f"{folder}: learned from {run.data}, but {data!r} is {images.name} now; say which images: --data."
+        )
     print(f"{folder} after {run.step:,} steps; {images.description}")
     out = output_folder(args.out or folder / "explored")
     draw_walks(run, out)

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from support.small_runs import STEPS, small_data, small_gan
 
-from tinygan import metrics, models
+from tinygan import checkpoints, metrics, models
 from tinygan.command import commands, examples
 from tinygan.command.main import COMMANDS, main
-from tinygan.data import ImageData
+from tinygan.data import ImageData, load
 from tinygan.runs import load_trained
 from tinygan.runs.training import train
 
@@ -51,7 +51,7 @@ def plain(tmp_path_factory):
 def known(tmp_path_factory):
     networks = models.mlp((6, 6, 1), noise_dim=4, g_hidden=(8,), d_hidden=(8,), classes=3)
     gan = models.ConditionalGAN(*networks, noise_dim=4)
-    data = ImageData(small_data().images, np.arange(37) % 3, name="small")
+    data = ImageData(small_data().images, np.arange(37) % 3, name="small", classes=("cat", "dog", "emu"))
     return train(gan, data, out=tmp_path_factory.mktemp("known") / "run", **STEPS)
 
 
@@ -131,6 +131,8 @@ def test_info(capsys, monkeypatch, tmp_path):
     (tmp_path / "fashion").mkdir()
     (tmp_path / "fashion" / "train-images-idx3-ubyte.gz").touch()
     assert as_json(capsys, "info")["fashion"] == str(tmp_path / "fashion")
+    monkeypatch.setenv("TINYGAN_DATA", str(tmp_path / "nowhere"))
+    assert "there is no such folder" in as_json(capsys, "info")["mnist"]
 
 
 def test_examples_are_copied_and_nothing_is_overwritten(capsys, tmp_path):
@@ -184,6 +186,9 @@ def test_samples_as_a_picture_and_as_arrays(capsys, plain, known, tmp_path):
     with np.load(tmp_path / "some.npz") as file:
         assert file["labels"].tolist() == [2, 2, 2, 2]
         assert file["images"].shape == (4, 6, 6, 1)
+    answer = as_json(capsys, "sample", known, "-n", 4, "--label", "emu", "--out", tmp_path / "named.npz")
+    assert answer["classes"] == ["cat", "dog", "emu"]
+    assert (tmp_path / "named.npz").read_bytes() == (tmp_path / "some.npz").read_bytes()
     says(capsys, "sample", plain, "-n", 4, "--out", tmp_path / "other.npz")
     with np.load(tmp_path / "other.npz") as file:
         assert file.files == ["images"]
@@ -193,7 +198,8 @@ def test_samples_that_cannot_be_had(capsys, plain, known, tmp_path):
     picture = tmp_path / "some.png"
     for argv, text in (
         ((plain, "--label", 1), "knows no classes"),
-        ((known, "--label", 3), "3 classes, 0 to 2"),
+        ((known, "--label", 3), "--label 3: this run knows 3 classes, 0 to 2: cat, dog, emu"),
+        ((known, "--label", "fox"), "--label fox: this run knows 3 classes"),
         ((tmp_path,), "there is no checkpoint"),
         ((plain, "--best"), "there are no best weights"),
     ):
@@ -211,9 +217,22 @@ def test_runs_in_one_table(capsys, plain, known, tmp_path):
     rows = as_json(capsys, *argv)
     assert [row["weights"] for row in rows] == ["last", "last", ""]
     assert rows[0]["features"].startswith("random convolutions")
+    assert "small.npz" in rows[0]["beside"]
     judge = metrics.Judge(small_data(60, seed=1))
     assert rows[0]["frechet"] == pytest.approx(judge(load_trained(plain).sample(30)).frechet)
     assert "there is no checkpoint" in refuses(capsys, 1, "evaluate", tmp_path)
+    assert "does not record what it learned from (small); say it: --data" in refuses(capsys, 1, "evaluate", plain)
+
+
+def test_runs_are_judged_beside_what_they_learned_from_or_not_at_all(capsys, tmp_path):
+    np.savez(tmp_path / "small.npz", images=small_data(60, seed=1).images[..., 0])
+    out = train(small_gan(), load(tmp_path / "small.npz"), out=tmp_path / "run",
+                settings={"data": str(tmp_path / "small.npz")}, **STEPS)  # fmt: skip
+    assert "real images" in says(capsys, "evaluate", out, "--samples", 30)
+    arrays, about = checkpoints.read(out / "checkpoint.safetensors")
+    about["identity"]["data"]["name"] = "mnist"
+    checkpoints.write(out / "checkpoint.safetensors", arrays, about)
+    assert "learned from mnist, but" in refuses(capsys, 1, "evaluate", out, "--samples", 30)
 
 
 def test_a_run_is_explored(capsys, monkeypatch, tmp_path):
@@ -264,12 +283,34 @@ def test_layers_that_cannot_be_found(capsys, mine, layer, text):
     assert re.search(text, refuses(capsys, 1, "check", layer.format(mine)))
 
 
+def test_files_that_do_more_than_to_define_a_layer(capsys, tmp_path):
+    (tmp_path / "beside.py").write_text("factor = 2.0")
+    (tmp_path / "noisy.py").write_text(
+        LAYERS.replace("import numpy", "import beside, numpy", 1).replace("2.0", "beside.factor") + "print('noise')"
+    )
+    before = list(sys.path)
+    assert as_json(capsys, "check", f"{tmp_path / 'noisy.py'}:Twice")["right"]
+    assert sys.path == before
+    (tmp_path / "ends.py").write_text("import sys; sys.exit(0)")
+    assert "cannot be run, SystemExit: 0" in refuses(capsys, 1, "check", f"{tmp_path / 'ends.py'}:Layer")
+    quits = LAYERS.replace("return 2.0 * x, None", "raise SystemExit(0)")
+    (tmp_path / "quits.py").write_text(quits)
+    error = refuses(capsys, 1, "check", f"{tmp_path / 'quits.py'}:Twice", "--shape", "5,4")
+    assert error.count("\n") == 1
+    assert "SystemExit: 0" in error
+    (tmp_path / "picky.py").write_text(LAYERS.replace("return x * self", "assert x.shape[-1] == 3; return x * self"))
+    error = refuses(capsys, 1, "check", f"{tmp_path / 'picky.py'}:Scale(3)")
+    assert "which samples does the layer take?" in error
+    assert "--shape 5,28,28,1" in error
+    assert "dx is wrong" in refuses(capsys, 1, "check", f"{tmp_path / 'picky.py'}:Scale(3)", "--shape", "5,3")
+
+
 def test_a_file_that_cannot_be_run(capsys, tmp_path):
     (tmp_path / "broken.py").write_text("1 / 0")
     assert "cannot be run, ZeroDivisionError" in refuses(capsys, 1, "check", f"{tmp_path / 'broken.py'}:Layer")
     (tmp_path / "fits.py").write_text("from tinygan.layers import Conv2D")
     error = refuses(capsys, 1, "check", f"{tmp_path / 'fits.py'}:Conv2D(3, 2, 3)", "--shape", "2,5")
-    assert "--shape 5,28,28,1" in error
+    assert "got (N, 5)" in error
     assert "sizes of at least 1" in refuses(capsys, 2, "check", "x.py:Y", "--shape", "0,2")
 
 

@@ -56,4 +56,7 @@ def test_refusals():
         GroupNorm(4, 6)
     with pytest.raises(ShapeError, match=r"expected input \(N, \.\.\., 6\), got \(N, 2, 2, 4\)"):
         GroupNorm(2, 6)(np.ones((1, 2, 2, 4), np.float32))
+    with pytest.raises(ShapeError, match="A group of one number is 0, whatever it was"):
+        GroupNorm(4, 4)(np.ones((2, 4), np.float32))
+    assert GroupNorm(4, 4)(np.ones((1, 2, 1, 4), np.float32)).shape == (1, 2, 1, 4)
     assert repr(GroupNorm(2, 6, eps=1e-3)) == "GroupNorm(2, 6, eps=0.001)"

@@ -129,7 +129,7 @@ def test_batches_that_pass_joined_are_apart():
 
 def test_refusals():
     with pytest.raises(ShapeError, match=r"Residual.*\(N, 3\) comes out as \(N, 4\), so that x cannot be added"):
-        Sequential(Residual(Dense(3, 4, rng=0)))
+        Residual(Dense(3, 4, rng=0))
     with pytest.raises(ShapeError, match=r"the branches give \(N, 4\) and \(N, 5\), which cannot be added"):
         Add(Dense(3, 4, rng=0), Dense(3, 5, rng=0))
     with pytest.raises(ShapeError, match=r"\(N, 2, 2, 1\) and \(N, 4, 4, 1\); all but the channels must be alike"):

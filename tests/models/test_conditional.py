@@ -153,6 +153,27 @@ def test_labels_of_any_integer_dtype_and_backend_make_the_same_step(device):
     assert thetas[0].tobytes() == thetas[1].tobytes() == thetas[2].tobytes()
 
 
+def test_labels_on_a_device_are_looked_at_too(device):
+    gan = game()
+    with pytest.raises(ArgumentError, match="3 classes, 0 to 2, but the labels go from 0 to 3"):
+        gan.step(np.zeros((4, 8, 8, 1)), device.put(np.arange(4)))
+    with pytest.raises(ArgumentError, match="3 classes, 0 to 2"):
+        gan.sample(labels=device.put(np.array([3])))
+    assert gan.sample(labels=device.put(np.array([2, 0]))).shape == (2, 8, 8, 1)
+
+
+def test_no_labels_of_a_step_or_a_look_are_left():
+    gan = game()
+    gan.step(np.zeros((4, 8, 8, 1)), [0, 1, 2, 2])
+    for look in (lambda: gan.generator(np.zeros((8, 4))), lambda: gan.discriminator(np.zeros((8, 8, 8, 1)))):
+        with pytest.raises(ArgumentError, match="which class is each sample of"):
+            look()
+    set_labels(gan.generator, np.array([1, 2]))
+    before = gan.generator(np.ones((2, 4)))
+    gan.sample(5)
+    np.testing.assert_array_equal(gan.generator(np.ones((2, 4))), before)
+
+
 def test_a_step_on_every_backend(device):
     real, labels = np.random.default_rng(0).standard_normal((4, 8, 8, 1)), np.array([0, 1, 2, 2])
     on_host = game(average=0.9, penalties=[GradientPenalty(1.0)])
@@ -241,14 +262,19 @@ def test_labels_that_are_refused():
     ):
         with pytest.raises(error, match=says):
             gan.step(real, labels)
-    with pytest.raises(TypeError, match="labels"):
-        gan.step(real)
+    for missing in ((), (None,)):
+        with pytest.raises(
+            ArgumentError, match=r"which class is each sample of\? Give labels \(N,\), integers from 0 to 2"
+        ):
+            gan.step(real, *missing)
+    with pytest.raises(ArgumentError, match="labels must be a row of whole numbers"):
+        gan.step(real, [[0, 1], [2]])
     with pytest.raises(ArgumentError, match=r"which classes are the real samples of\? step\(real, labels\) says it"):
         gan.draw(4)
     assert gan.t == 0
     assert gan.rng.bit_generator.state == before
     for labels, error, says in (
-        (3, ArgumentError, "3 classes, 0 to 2"),
+        (3, ArgumentError, "there are 3 classes, 0 to 2, got 3"),
         (-1, ArgumentError, "labels must be a whole number"),
         (1.5, ArgumentError, "labels must be a whole number"),
         (np.array([0, 1]), ShapeError, "4 samples, but 2 labels; give each one, or one to all"),

@@ -5,11 +5,12 @@ import pytest
 from PIL import Image
 from support.small_runs import STEPS, assert_same_files, contents, small_data
 
-from tinygan import checkpoints, metrics, models, plotting, to_numpy
+from tinygan import GAN, checkpoints, metrics, models, plotting, to_numpy
 from tinygan.data import ImageData
 from tinygan.errors import ArgumentError, CheckpointError, DataError
 from tinygan.models import ConditionalGAN
 from tinygan.runs import compare, load_trained
+from tinygan.runs.commandline import Recipe, class_options, make_gan, parse
 from tinygan.runs.showing import MAX_ROWS, Shown
 from tinygan.runs.training import train
 
@@ -92,6 +93,7 @@ def test_trained_networks_are_asked_for_classes(whole):
     np.testing.assert_array_equal(run.sample(9), run.sample(z=z))
     assert run.sample(labels=[1, 1]).shape == (2, 6, 6, 1)
     np.testing.assert_allclose(run.shares, 1 / 3)
+    assert run.data == "labelled"
     with pytest.raises(ArgumentError, match="3 classes, 0 to 2"):
         run.sample(2, labels=3)
     with pytest.raises(ArgumentError, match="n = 3, but z has 9 rows"):
@@ -104,8 +106,6 @@ def test_trained_networks_are_asked_for_classes(whole):
 
 def test_a_run_that_knows_no_classes_says_so(tmp_path):
     networks = models.mlp((6, 6, 1), noise_dim=4, g_hidden=(8,), d_hidden=(8,))
-    from tinygan import GAN
-
     run = load_trained(train(GAN(*networks, noise_dim=4), small_data(), out=tmp_path / "run", **STEPS))
     assert run.shares is None
     np.testing.assert_array_equal(run.sample(3), run.generator(run.noise(3)))
@@ -146,7 +146,7 @@ def test_data_that_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("gan", "data", "says"),
     [
-        (lambda: known_gan(classes=4), labelled, r"another generator: .*ConditionalScale\(8, 3\) then, .*\(8, 4\) now"),
+        (lambda: known_gan(classes=4), labelled, "another classes: 3 then, 4 now"),
         (lambda: known_gan(way="concat"), labelled, "another generator"),
         (lambda: known_gan(shares=[1, 1, 2]), labelled, "another shares"),
         (known_gan, lambda: labelled(classes=2), "another data: labels"),
@@ -181,3 +181,48 @@ def test_networks_of_other_classes_in_one_record(whole, tmp_path):
     checkpoints.write(tmp_path / "checkpoint.safetensors", arrays, about)
     with pytest.raises(CheckpointError, match=r"G knows of \[5\] classes and D of \[3\]"):
         load_trained(tmp_path)
+
+
+# ---- the flag --------------------------------------------------------------------------------------------------------
+
+
+def flags_and_data(line, data):
+    recipe = Recipe(name="small", steps=4, lr=1e-3, noise_dim=4, batch_size=8, judge="none")
+    flags = parse("", recipe, argv=line.split())
+    return flags, class_options(flags, data)
+
+
+def test_the_flag_makes_networks_and_a_gan_of_the_classes_of_the_data():
+    flags, known = flags_and_data("--conditional concat --augment all", labelled())
+    assert known == {"classes": 3, "conditional": "concat"}
+    networks = models.mlp((6, 6, 1), noise_dim=4, g_hidden=(8,), d_hidden=(8,), **known)
+    gan = make_gan(flags, *networks, labelled())
+    assert type(gan) is ConditionalGAN
+    np.testing.assert_allclose(gan.shares, np.bincount(labelled().labels) / 37)
+    flags, known = flags_and_data("", labelled())
+    assert known == {}
+    networks = models.mlp((6, 6, 1), noise_dim=4, g_hidden=(8,), d_hidden=(8,))
+    assert type(make_gan(flags, *networks, labelled())) is GAN
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (None, r"--conditional concat: the data has no labels .*Lay pictures into a folder for each class"),
+        (np.where(np.arange(37) % 2, 5, 1), "labels are of 2 classes, but count from 0 to 5; the others have no image"),
+        (np.where(np.arange(37) % 2, 2 * 10**9, 1), "labels are of 2 classes, but count from 0 to 2000000000"),
+    ],
+)
+def test_data_that_the_flag_refuses(labels, says):
+    with pytest.raises(DataError, match=says):
+        flags_and_data("--conditional concat", ImageData(small_data().images, labels))
+
+
+def test_the_flag_of_a_run_that_goes_on_stays(tmp_path):
+    settings = vars(flags_and_data("--conditional projection", labelled())[0]) | {"out": None}
+    train(known_gan(), labelled(), out=tmp_path / "run", settings={k: v for k, v in settings.items() if v is None or
+          isinstance(v, (int, float, str))}, **STEPS)  # fmt: skip
+    with pytest.raises(CheckpointError, match="a run that goes on keeps its own --conditional, projection, got none"):
+        flags_and_data(f"--resume --out {tmp_path / 'run'} --conditional none", labelled())
+    flags, _ = flags_and_data(f"--resume --out {tmp_path / 'run'}", labelled())
+    assert flags.conditional == "projection"

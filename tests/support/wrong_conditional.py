@@ -196,7 +196,7 @@ def plays_by_the_labels(gan):
     """What the players learn in a step follows from the labels of its samples, in their order, and from no others."""
     told = []
     condition = gan.condition
-    gan.condition = lambda labels: (told.append(None if labels is None else np.array(labels)), condition(labels))[1]
+    gan.condition = lambda labels: (labels is not None and told.append(np.array(labels)), condition(labels))[1]
     labels = np.array([0, 1, 2, 2, 1, 0])
     gan.step(np.random.default_rng(0).standard_normal((6, 2, 2, 1)), labels)
     wanted = [labels[:3], labels[3:], labels[3:]]

@@ -8,13 +8,15 @@ import os
 import platform
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import __version__
-from ..errors import ArgumentError, ContractError, GradientError
+from ..data.files import printable
+from ..errors import ArgumentError, ContractError, DataError, GradientError, TinyGANError
 from ..parallel.console import say
 from ..runs import flags
 from . import examples
@@ -119,8 +121,14 @@ def _data() -> dict[str, str]:
     from ..data.files import cache_folder
     from ..data.mnist import SOURCES, where_found
 
-    found = {"cache": str(cache_folder(None)), "TINYGAN_DATA": os.environ.get("TINYGAN_DATA", "not set")}
-    return found | {name: str(where_found(name) or "not here yet; fetched when asked for") for name in SOURCES}
+    def said(find: Callable[[], Any]) -> str:
+        try:
+            return str(find() or "not here yet; fetched when asked for")
+        except TinyGANError as error:
+            return str(error)
+
+    found = {"cache": said(lambda: cache_folder(None)), "TINYGAN_DATA": os.environ.get("TINYGAN_DATA", "not set")}
+    return found | {name: said(partial(where_found, name)) for name in SOURCES}
 
 
 # ---- what is done with runs ------------------------------------------------------------------------------------------
@@ -130,7 +138,9 @@ def sample_command(parser: ArgumentParser) -> Do:
     """Make images with the generator of a run."""
     parser.add_argument("run", type=flags.path, help="folder of the run")
     parser.add_argument("-n", type=flags.count, metavar="N", default=64, help="how many (64)")
-    parser.add_argument("--label", type=flags.seed, metavar="K", help="of this class, if the run knows any (all)")
+    parser.add_argument(
+        "--label", metavar="CLASS", help="of this class, its number or its name, if the run knows any (all)"
+    )
     parser.add_argument("--seed", type=flags.seed, metavar="N", default=0, help="of the noise (0)")
     parser.add_argument("--best", action="store_true", help="with the weights that its judge found best")
     text = "a picture of all (.png), or an array (N, H, W, C) of bytes (.npy, or .npz with the labels) (samples.png)"
@@ -148,8 +158,9 @@ def sample_command(parser: ArgumentParser) -> Do:
         if args.out.suffix not in (".png", ".npy", ".npz"):
             raise ArgumentError(f"--out: expected a name that ends in .png, .npy or .npz, got {args.out}.")
         run = load_trained(args.run, best=args.best)
-        images = run.sample(args.n, labels=args.label, seed=args.seed)
-        labels = None if run.shares is None else asked(args.label, args.n, run.shares, "--label")
+        label = None if args.label is None else _class_number(args.label, run)
+        images = run.sample(args.n, labels=label, seed=args.seed)
+        labels = None if run.shares is None else asked(label, args.n, run.shares, "--label")
         made = ImageData.from_floats(images.clip(run.low, run.high), low=run.low, high=run.high, name=str(args.run))
         args.out.parent.mkdir(parents=True, exist_ok=True)
         if args.out.suffix == ".png":
@@ -157,9 +168,22 @@ def sample_command(parser: ArgumentParser) -> Do:
         else:
             checkpoints.replace_file(args.out, _array_file(made.images, labels, args.out.suffix))
         values = {"file": str(args.out), "images": args.n, "shape": list(run.image_shape), "step": run.step}
+        values |= {} if run.shares is None else {"classes": list(run.classes or map(str, range(len(run.shares))))}
         answer(args, f"{args.n} images of {args.run}, step {run.step:,}, are in {args.out}.", values)
 
     return sample
+
+
+def _class_number(text: str, run: Any) -> int:
+    """The number of a class of the run, from its number or its name."""
+    if run.shares is None:
+        raise ArgumentError(f"--label {text}: this run knows no classes; train one with --conditional.")
+    if text in run.classes:
+        return run.classes.index(text)
+    if text.isdecimal() and int(text) < len(run.shares):
+        return int(text)
+    names = f": {', '.join(printable(name) for name in run.classes[:20])}" if run.classes else ""
+    raise ArgumentError(f"--label {text}: this run knows {len(run.shares)} classes, 0 to {len(run.shares) - 1}{names}.")
 
 
 def _array_file(images: np.ndarray, labels: np.ndarray | None, suffix: str) -> bytes:
@@ -182,6 +206,9 @@ def evaluate_command(parser: ArgumentParser) -> Do:
     )
     text = "real images to compare with (what the first run learned from, its test images where there are such)"
     parser.add_argument("--data", type=flags.path_text, metavar="WHAT", help=text)
+    parser.add_argument(
+        "--cache", type=flags.path_text, metavar="FOLDER", help="for fetched files and decoded pictures"
+    )
     text = "what images are compared by: digits (a classifier), random (convolutions), auto (digits if these are)"
     parser.add_argument("--judge", choices=["auto", "digits", "random"], default="auto", help=text)
     parser.add_argument("--samples", type=flags.count, metavar="N", default=5000, help="of each run (5000)")
@@ -198,15 +225,21 @@ def evaluate_command(parser: ArgumentParser) -> Do:
 
         first = load_trained(args.runs[0])
         height, width, channels = first.image_shape
-        name = args.data or str(first.settings.get("data", "auto"))
-        fit = first.settings.get("fit", "crop")
-        real = load(name, split="test", size=(height, width), channels=channels, fit=fit)
+        options: dict[str, Any] = {key: first.settings[key] for key in ("fit", "background") if key in first.settings}
+        name = args.data or first.settings.get("data")
+        if name is None:
+            raise DataError(f"{args.runs[0]}: does not record what it learned from ({first.data}); say it: --data.")
+        options |= {"size": (height, width), "channels": channels, "cache": args.cache}
+        real = load(str(name), split="test", **options)
+        if args.data is None and real.name != first.data:
+            why = f"learned from {first.data}, but {name!r} is {real.name} now"
+            raise DataError(f"{args.runs[0]}: {why} ({real.description}). Say what to compare with: --data.")
         known = real.name in DIGITS and real.image_shape == (28, 28, 1)
         by_digits = args.judge == "digits" or (args.judge == "auto" and known)
         judge = Judge(real, digits() if by_digits else None, low=first.low, high=first.high)
         found = compare(args.runs, judge, samples=args.samples, seed=args.seed)
         rows = [
-            {"run": run, "weights": weights, "step": step, **_plain(scores._asdict())}
+            {"run": run, "weights": weights, "step": step, **_plain(scores._asdict()), "beside": real.description}
             for run, weights, step, scores in found.rows
         ]
         answer(args, f"{found}\n\nBeside {real.description}.", rows)
@@ -254,12 +287,13 @@ def check_command(parser: ArgumentParser) -> Do:
         """Run your file, and check the layer: the contract that layers keep, and every gradient beside finite
         differences in float64."""
         from ..testing import check_layer
-        from .own_layer import batch_for, find
+        from .own_layer import batch_for, find, guarded, in_its_folder
 
-        layer, shown = find(args.layer)
-        x = batch_for(layer, args.shape, args.seed)
         try:
-            check_layer(layer, x)
+            with in_its_folder(args.layer):
+                layer, shown = find(args.layer)
+                x = batch_for(layer, args.shape, args.seed)
+                guarded(lambda: check_layer(layer, x), f"{shown}, for a batch of shape {x.shape}")
         except (ContractError, GradientError) as error:
             if not args.json:
                 raise

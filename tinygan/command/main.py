@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from .. import __version__
+from ..parallel.console import say
 from .examples import SYSTEMS
 
 
@@ -51,14 +53,19 @@ def overview() -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _dispatch(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # before the command has begun
+        say("interrupted", to="stderr")
+        raise SystemExit(130) from None
+
+
+def _dispatch(argv: list[str]) -> None:
     if not argv or argv[0] in ("-h", "--help"):
-        print(overview())
+        say(overview())
         return
     if argv[0] in ("-V", "--version"):
-        from .. import __version__
-
-        print(f"tinygan {__version__}")
+        say(f"tinygan {__version__}")
         return
     name, *rest = argv
     if name not in COMMANDS:
@@ -92,5 +99,5 @@ def train(argv: list[str]) -> None:
 
 def bad_usage(message: str) -> None:
     """End as argparse does."""
-    print(f"tinygan: error: {message}. tinygan --help says more.", file=sys.stderr)
+    say(f"tinygan: error: {message}. tinygan --help says more.", to="stderr")
     raise SystemExit(2)

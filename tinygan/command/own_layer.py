@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import runpy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..checkpoints import as_path
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, TinyGANError
 from ..layers import Layer
+from ..parallel.console import console
 
 GUESSES = (5, 4), (3, 6, 5, 4)  # shapes of a batch that are tried
 
@@ -33,21 +37,15 @@ def find(text: str) -> tuple[Layer, str]:
     if not path.is_file():
         raise ArgumentError(f"{path}: there is no such file.")
     name, args, options = _read(call)
-    try:
-        names = runpy.run_path(str(path), run_name=path.stem)
-    except Exception as error:
-        raise ArgumentError(f"{path}: cannot be run, {type(error).__name__}: {error}.") from error
+    names = guarded(lambda: runpy.run_path(str(path), run_name=path.stem), f"{path}: cannot be run")
     if name not in names:
         there = [key for key, value in names.items() if _is_layer(value, path)]
         raise ArgumentError(f"{path}: has no {name!r}; layers in it: {', '.join(there) or 'none'}.")
     found = names[name]
     if isinstance(found, Layer):
         return found, name
-    try:
-        made = found(*args, **options)
-    except Exception as error:
-        mend = f"Say its arguments, '{file}:{name}(3, 4)'" if not args and not options else "Are these its arguments?"
-        raise ArgumentError(f"{path}: {call} could not be made, {type(error).__name__}: {error}. {mend}") from error
+    mend = f"Say its arguments, '{file}:{name}(3, 4)'." if not args and not options else "Are these its arguments?"
+    made = guarded(lambda: found(*args, **options), f"{path}: {call} could not be made", mend)
     if not isinstance(made, Layer):
         raise ArgumentError(f"{path}: {call} is no tinygan Layer but {type(made).__name__}; derive from Layer.")
     return made, call
@@ -77,14 +75,44 @@ def batch_for(layer: Layer, shape: tuple[int, ...] | None, seed: int) -> np.ndar
     """A batch (N, ...) from normal(0, 1), or of indices: of ``shape``, or what the layer says it wants, or a guess."""
     rng = np.random.default_rng(seed)
     if layer.takes_integers:
-        return rng.integers(2, size=shape or (5,))
+        return rng.integers(getattr(layer, "classes", 2), size=shape or (5,))
+    if shape is not None:
+        return rng.standard_normal(shape)
     wanted = layer.input_shape
-    guesses = [shape] if shape else [(5, *(size or 4 for size in wanted))] if wanted else list(GUESSES)
-    for guess in guesses:
+    last = ""
+    for guess in [(5, *(size or 4 for size in wanted))] if wanted else GUESSES:
+        x = rng.standard_normal(guess)
         try:
-            layer.output_shape(guess[1:])
-        except ShapeError as error:
-            last = error
+            guarded(lambda x=x: layer.astype(np.float64).forward(x), f"a batch of shape {guess}")  # type: ignore[misc]
+        except TinyGANError as error:
+            last = str(error)
             continue
-        return rng.standard_normal(guess)
-    raise ArgumentError(f"check: {last} Say the shape of a batch: --shape 5,28,28,1.")
+        return x
+    raise ArgumentError(
+        f"check: which samples does the layer take? {last} Say the shape of a batch: --shape 5,28,28,1."
+    )
+
+
+def guarded(work: Callable[[], Any], what: str, mend: str = "") -> Any:
+    """Do the work, which is somebody's; whatever it raises but errors of ours, an exit included, is an ArgumentError of
+    one line."""
+    try:
+        return work()
+    except TinyGANError:
+        raise
+    except (Exception, SystemExit) as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": .")
+        raise ArgumentError(f"{what}, {said}. {mend}".rstrip()) from error
+
+
+@contextmanager
+def in_its_folder(text: str) -> Iterator[None]:
+    """Let a file import what lies beside it, as Python does, and print to stderr, where no answer is read."""
+    folder = str(Path(text.rpartition(":")[0] or ".").resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        with redirect_stdout(console("stderr")):
+            yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)

@@ -75,6 +75,15 @@ def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
 
 def checked(labels: Array, classes: int, name: str) -> Array:
     """Return the labels if they are a row of classes from 0 to ``classes`` − 1."""
+    if labels is None:
+        raise ArgumentError(
+            f"{name}: which class is each sample of? Give labels (N,), integers from 0 to {classes - 1}."
+        )
+    if isinstance(labels, list | tuple):
+        try:
+            labels = np.asarray(labels)
+        except ValueError as error:  # rows of several lengths
+            raise ArgumentError(f"{name}: labels must be a row of whole numbers, got {labels!r:.200}.") from error
     labels = as_array(labels)
     if labels.ndim != 1 or len(labels) == 0:
         raise ShapeError(f"{name}: expected labels (N,), one for each sample, got shape {labels.shape}.")
@@ -194,7 +203,8 @@ class ConditionalScale(Conditional):
 class Projection(Conditional):
     r"""The last layer of a projection discriminator: a logit from features and the class that the sample claims.
 
-    The first part says whether a sample looks real, the other whether it looks like its class.
+    The first part says whether a sample looks real, the other whether it looks like its class. (SpectralNorm goes
+    around the layers below, but not around this one, which has two matrices.)
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,9 @@ class GroupNorm(Layer):
         if not input_shape or input_shape[-1] not in (self.c, None):
             mend = "Channels come last; c must be the size of the last axis."
             raise self.misfit(f"(N, ..., {self.c})", input_shape, mend)
+        if None not in input_shape and prod(input_shape) == self.groups:
+            mend = "A group of one number is 0, whatever it was: use fewer groups."
+            raise self.misfit(f"(N, ..., {self.c}) of more than one number in a group", input_shape, mend)
         return input_shape
 
     def __repr__(self) -> str:

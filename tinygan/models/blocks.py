@@ -39,6 +39,11 @@ class Residual(Sequential):
 
     replayable = True  # see tinygan.backends.cuda.graphs
 
+    def _check_fit(self) -> None:
+        super()._check_fit()
+        if self.input_shape is not None:
+            self.output_shape(self.input_shape)
+
     def apply(self, x: Array, train: bool, batches: int = 1) -> tuple[Array, Any]:
         y, passed = super().apply(x, train, batches)
         return x + y, passed

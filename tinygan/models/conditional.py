@@ -96,15 +96,13 @@ class ConditionalGAN(GAN):
         self.shares = shares_of(shares, self.classes)
         self._next: Array | None = None  # the labels of the step at hand
 
-    def step(  # type: ignore[override]
-        self, real: Array, labels: Array, *, watch: Callable[[GAN, Turn], None] | None = None
-    ) -> Losses:
+    def step(self, real: Array, labels: Any = None, *, watch: Callable[[GAN, Turn], None] | None = None) -> Losses:
         """As :meth:`tinygan.GAN.step`, with the class of each real sample.
 
         Parameters
         ----------
         real : (N · d_steps, ...) real samples.
-        labels : (N · d_steps,) integers in [0, classes).
+        labels : (N · d_steps,) integers in [0, classes), an array on any backend or a list.
         watch : see there.
 
         Raises
@@ -116,12 +114,12 @@ class ConditionalGAN(GAN):
         self.expect(labels, len(real))
         return super().step(real, watch=watch)
 
-    def expect(self, labels: Array, n: int) -> None:
+    def expect(self, labels: Any, n: int) -> None:
         """Say the classes of the n real samples of the next step; whatever takes steps in another way says them so."""
-        labels = checked(labels, self.classes, "ConditionalGAN.step")
+        labels = checked(on_host(labels), self.classes, "ConditionalGAN.step")
         if len(labels) != n:
             raise ShapeError(f"ConditionalGAN.step: {n} real samples, but {len(labels)} labels; each needs one.")
-        self._next = to_numpy(labels)
+        self._next = labels
 
     def draw(self, n: int) -> Draws:
         if self._next is None:
@@ -131,6 +129,12 @@ class ConditionalGAN(GAN):
         d: Any = tuple((Claim(z, of), *rest) for (z, *rest), of in zip(draws.d, of_turns, strict=True))
         z, numbers = draws.g
         return Draws(d, (Claim(z, of_turns[-1]), numbers), draws.average)  # type: ignore[arg-type]  # z with labels
+
+    def play(self, real: Array, draws: Draws, watch: Callable[[GAN, Turn], None] | None = None) -> Losses:
+        try:
+            return super().play(real, draws, watch)
+        finally:
+            self.condition(None)  # or the next batch that somebody looks at would be of these classes
 
     def _discriminator_turn(self, real, z, drawn, numbers, watch):
         self.condition(z.labels)
@@ -182,17 +186,20 @@ def asked(labels: Any, n: int, shares: np.ndarray, name: str) -> np.ndarray:
     """The classes (n,) that ``labels`` asks for: one for all, one for each, or None."""
     if labels is None:
         return in_turn(n, shares)
-    if isinstance(labels, list | tuple):
-        try:
-            labels = np.asarray(labels)
-        except ValueError as error:  # rows of several lengths
-            raise ArgumentError(f"{name}: labels must be a row of whole numbers, got {labels!r:.200}.") from error
-    elif np.ndim(labels) == 0:
-        labels = np.full(n, positive_int(labels, f"{name}: labels", least=0))
-    of = checked(labels, len(shares), name)
+    if not isinstance(labels, list | tuple) and getattr(labels, "ndim", 0) == 0:
+        one = positive_int(labels, f"{name}: labels", least=0)
+        if one >= len(shares):
+            raise ArgumentError(f"{name}: there are {len(shares)} classes, 0 to {len(shares) - 1}, got {one}.")
+        return np.full(n, one)
+    of = checked(on_host(labels), len(shares), name)
     if len(of) != n:
         raise ShapeError(f"{name}: {n} samples, but {len(of)} labels; give each one, or one to all.")
-    return to_numpy(of)
+    return of
+
+
+def on_host(labels: Any) -> Any:
+    """Labels of any backend as NumPy's, where all of them are looked at; what is no array stays as it is."""
+    return labels if labels is None or isinstance(labels, list | tuple) else to_numpy(as_array(labels))
 
 
 def number_of(labels: Any) -> int | None:
@@ -201,12 +208,13 @@ def number_of(labels: Any) -> int | None:
 
 
 def generate(G: Sequential, z: Array, labels: np.ndarray | None) -> Array:
-    """G(z) of these classes, or of none, a few hundred at a time."""
-    made = []
+    """G(z) of these classes, or of none, a few hundred at a time; G keeps the labels that it had."""
+    told, made = [(layer, layer.labels) for layer in _layers(G, Conditional)], []
     for i in range(0, len(z), TOGETHER):
         set_labels(G, None if labels is None else labels[i : i + TOGETHER])
         made.append(G(z[i : i + TOGETHER]))
-    set_labels(G, None)
+    for layer, before in told:
+        layer.labels = before
     return ops_of(z).xp.concatenate(made)
 
 

@@ -112,6 +112,10 @@ def _of_run(folder: Path, typed: dict[str, Any]) -> tuple[dict[str, Any], Path]:
     if settings["augment"] != "none" and typed.get("augment_strength", own) != own:
         why = f"a run that goes on keeps its own --augment-strength, {own}, got {typed['augment_strength']}"
         raise CheckpointError(f"{folder / CHECKPOINT}: {why}. Leave the flag out, or begin a run of another --out.")
+    own = settings["conditional"]
+    if typed.get("conditional", own) != own:
+        why = f"a run that goes on keeps its own --conditional, {own}, got {typed['conditional']}"
+        raise CheckpointError(f"{folder / CHECKPOINT}: {why}. Leave the flag out, or begin a run of another --out.")
     return {key: value for key, value in settings.items() if key not in left}, folder / CHECKPOINT
 
 

@@ -50,6 +50,19 @@ def rows_of_process(group: Group, batch_size: int) -> np.ndarray:
 
 def images_of_each_class(data: ImageData) -> np.ndarray:
     """How many images of each class the data has, (classes,), which has labels: of those with a name, or up to the
-    largest label."""
+    largest label.
+
+    Raises
+    ------
+    DataError
+        There are numbers of classes without an image, of which nothing could be learned.
+    """
     assert data.labels is not None
-    return np.bincount(data.labels, minlength=len(data.classes))
+    there, counts = np.unique(data.labels, return_counts=True)
+    classes = max(len(data.classes), int(there[-1]) + 1)
+    if len(there) < classes:
+        raise DataError(
+            f"{data.name}: its labels are of {len(there)} classes, but count from 0 to {classes - 1}; the others have "
+            "no image to learn from. numpy.unique(labels, return_inverse=True) numbers them from 0 without a gap."
+        )
+    return counts

@@ -25,13 +25,17 @@ def identity(gan: GAN, data: ImageData, batch_size: int, seed: int, low: float, 
     """Whatever must be the same for a resumed run to be the same run; of what may be absent, only what is there."""
     bounds = {"penalties": [describe(penalty) for penalty in gan.penalties], "weight_clip": gan.weight_clip}
     bounds |= {"gan": None if type(gan) is GAN else type(gan).__name__}
+    first: dict[str, Any] = {}  # what is named first, where it differs
     labels: dict[str, Any] = {}
     if isinstance(gan, ConditionalGAN):
         bounds["shares"] = gan.shares.tolist()
-        labels = {"labels": zlib.crc32(np.ascontiguousarray(labels_for(gan, data)).data)}
+        first = {"classes": gan.classes}
+        labels = {"classes": list(data.classes)} if data.classes else {}
+        labels |= {"labels": zlib.crc32(np.ascontiguousarray(labels_for(gan, data)).data)}
     G, D = described(gan.generator), described(gan.discriminator)
     bounds |= {"generator_class": G.get("network"), "discriminator_class": D.get("network")}
     return {
+        **first,
         "generator": G["layers"],
         "discriminator": D["layers"],
         "noise_dim": gan.noise_dim,

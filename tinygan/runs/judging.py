@@ -160,6 +160,7 @@ class Judging:
             if isinstance(gan, ConditionalGAN):
                 set_labels(D, gan.labels(len(samples))[:n] if rows is None else labels_for(gan, judge.data)[rows])
             logits.append(D(x))
+        set_labels(D, None)
         return told_apart(*logits)
 
     def catch_up(self, t: int) -> None:

@@ -65,7 +65,9 @@ class Trained:
     low, high : the values of black and white in the images of both.
     step : how many steps the run had taken.
     settings : what the run recorded besides, such as command-line flags.
+    data : what the images that it learned from are called.
     shares : how often each class comes, (classes,), of networks that know one, else None.
+    classes : the names of these classes, where they have some.
     """
 
     generator: Sequential
@@ -76,7 +78,9 @@ class Trained:
     high: float
     step: int
     settings: dict[str, Any]
+    data: str = ""
     shares: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
 
     def noise(self, n: int, *, seed: int = 0) -> np.ndarray:
         """Draw z (n, noise_dim)."""
@@ -150,7 +154,7 @@ def load_trained(
         if record.get("kind") != "network":
             raise CheckpointError(f"{weights}: holds no network.")
         G.load_state_arrays(best_arrays, source=str(weights))
-    return Trained(G, D, noise_dim, image_shape, low, high, about["step"], about["settings"], shares)
+    return Trained(G, D, noise_dim, image_shape, low, high, about["step"], about["settings"], *_named(identity, shares))
 
 
 def _shares(G: Sequential, D: Sequential, recorded: Any) -> np.ndarray | None:
@@ -162,6 +166,15 @@ def _shares(G: Sequential, D: Sequential, recorded: Any) -> np.ndarray | None:
         raise CheckpointError(f"G knows of {sorted(told[0])} classes and D of {sorted(told[1])}")
     [classes] = told[0]
     return shares_of(recorded, classes, "the record")
+
+
+def _named(identity: Mapping[str, Any], shares: np.ndarray | None) -> tuple[str, np.ndarray | None, tuple[str, ...]]:
+    """What the data is called, the shares, and the names of the classes if there is one for each."""
+    data = identity.get("data")
+    about = data if isinstance(data, Mapping) else {}
+    names = about.get("classes")
+    fits = isinstance(names, list) and shares is not None and len(names) == len(shares)
+    return str(about.get("name", "")), shares, tuple(map(str, names)) if fits else ()  # type: ignore[arg-type]
 
 
 def _by_name(classes: Iterable[type[Layer]] | Mapping[str, type[Layer]]) -> dict[str, type[Layer]]:
