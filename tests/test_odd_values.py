@@ -258,7 +258,6 @@ def made(kind):
 #: Where a raw error stays, and why.
 RAW = {
     "tinygan.GAN.step(watch)": "called as it is, by the step that a reader of the book sees",
-    "tinygan.models.ConditionalGAN.step(watch)": "as there",
     "tinygan.Sequential.summary(input_shape)": "a shape, which only the first layer can judge",
     "tinygan.backends.register(ops)": "for who writes a backend",
     "tinygan.optim.SGD.step(numbers)": "for a GAN, which has asked the optimiser for them",

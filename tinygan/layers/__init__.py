@@ -13,10 +13,11 @@ To the book belong ``dense``, ``base``, ``activations``, ``initializers``, ``con
 from .activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from .base import Layer
 from .batchnorm import BatchNorm
-from .conditional import ConcatLabels, ConditionalScale, Embedding, Projection, set_labels
+from .conditional import ConcatLabels, ConditionalScale, Projection, set_labels
 from .convolution import Conv2D, ConvTranspose2D
 from .dense import Dense
 from .dropout import Dropout
+from .embedding import Embedding
 from .groupnorm import GroupNorm
 from .layernorm import LayerNorm
 from .minibatch import MinibatchStdDev, Pack
