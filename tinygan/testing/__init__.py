@@ -7,10 +7,10 @@
     check_second_order(MyLayer(), x)  # what is registered for gradient penalties: its tangent, its second order
 
 ``check_penalty`` checks a whole penalty on D's input gradient, from values of D alone; ``check_function`` a loss, and
-``check_generator_gradient`` a generator's gradient through its discriminator. :mod:`tinygan.testing.strategies` draws
-sizes, images, geometries, layers and networks with Hypothesis, which only that module needs;
-:mod:`tinygan.testing.device` is a stand-in for the GPU, and :mod:`tinygan.testing.replay` for its graphs. The book,
-``penalties`` and ``backends`` are imported here; nothing of tinygan imports this.
+``check_generator_gradient`` a generator's gradient through its discriminator, and ``check_torch`` a module of PyTorch.
+:mod:`tinygan.testing.strategies` draws sizes, images, geometries, layers and networks with Hypothesis, which only that
+module needs; :mod:`tinygan.testing.device` is a stand-in for the GPU, and :mod:`tinygan.testing.replay` for its graphs.
+The book, ``penalties``, ``models`` and ``backends`` are imported here; of tinygan, only ``command`` imports this.
 """
 
 from .comparison import GradientReport
@@ -18,6 +18,7 @@ from .contract import check_layer
 from .gradients import check_function, check_generator_gradient, check_gradients
 from .penalties import check_penalty
 from .second_order import check_second_order
+from .torch_modules import check_torch
 
 __all__ = [
     "GradientReport",
@@ -27,4 +28,5 @@ __all__ = [
     "check_layer",
     "check_penalty",
     "check_second_order",
+    "check_torch",
 ]
