@@ -10,7 +10,7 @@ from PIL import Image
 from support.small_runs import STEPS, small_data, small_gan
 
 from tinygan import checkpoints, metrics, models
-from tinygan.command import commands, examples
+from tinygan.command import commands, examples, run_commands
 from tinygan.command.main import COMMANDS, main
 from tinygan.data import ImageData, load
 from tinygan.runs import load_trained
@@ -98,7 +98,7 @@ def test_every_command_has_a_help_of_its_own_and_answers_programs(name, capsys):
     assert ending.value.code == 0
     assert f"usage: tinygan {name}" in text
     assert "--json" in text or name == "explore"  # which prints what its pictures say
-    assert hasattr(commands, f"{name}_command")
+    assert any(hasattr(module, f"{name}_command") for module in (commands, run_commands))
 
 
 def test_versions(capsys):
@@ -240,6 +240,35 @@ def test_a_run_is_explored(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(examples, "run", lambda name, argv, program: given.append((name, argv, program)))
     main(["explore", str(tmp_path), "--quick", "--out", "here"])
     assert given == [("explore_run", [str(tmp_path), "--out", "here", "--quick"], "tinygan explore")]
+
+
+def test_networks_are_exported(capsys, plain, known, tmp_path):
+    answer = as_json(capsys, "export", plain, "--to", "npz", "--out", tmp_path / "new" / "g.npz")
+    assert answer == {"file": str(tmp_path / "new" / "g.npz"), "network": "generator", "sample": [4], "step": 11}
+    with np.load(tmp_path / "new" / "g.npz") as file:
+        arrays = load_trained(plain).generator.state_arrays()
+        assert arrays.keys() == set(file.files)
+        assert all(np.array_equal(file[key], array) for key, array in arrays.items())
+    assert "expected a name that ends in .npz" in refuses(capsys, 1, "export", plain, "--to", "npz", "--out", "g.onnx")
+    refuses(capsys, 2, "export", plain)
+    out = tmp_path / "d.onnx"
+    for package, argv in (("onnx", (known, "--to", "onnx")), ("torch", (plain, "--to", "pytorch"))):
+        try:
+            __import__(package)
+        except ImportError:
+            error = refuses(
+                capsys,
+                1,
+                "export",
+                *argv,
+                "--out",
+                out.with_suffix({"onnx": ".onnx", "torch": ".safetensors"}[package]),
+            )
+            assert f"No module named '{package}'" in error
+            assert "pip install" in error
+        else:
+            says(capsys, "export", *argv, "--network", "discriminator", "--out",
+                 out.with_suffix({"onnx": ".onnx", "torch": ".safetensors"}[package]))  # fmt: skip
 
 
 # ---- layers of one's own ---------------------------------------------------------------------------------------------

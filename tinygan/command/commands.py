@@ -12,11 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import __version__
-from ..data.files import printable
-from ..errors import ArgumentError, ContractError, DataError, GradientError, TinyGANError
+from ..errors import ContractError, GradientError, TinyGANError
 from ..parallel.console import say
 from ..runs import flags
 from . import examples
@@ -29,7 +26,7 @@ def answer(args: Namespace, text: str, values: Any) -> None:
     say(json.dumps(values, indent=2) if args.json else text)
 
 
-def _add_json(parser: ArgumentParser) -> None:
+def add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the answer as JSON, for programs")
 
 
@@ -38,7 +35,7 @@ def _add_json(parser: ArgumentParser) -> None:
 
 def systems_command(parser: ArgumentParser) -> Do:
     """List the systems, with the time that their default runs take."""
-    _add_json(parser)
+    add_json(parser)
 
     def systems(args: Namespace) -> None:
         """Which systems there are, and what they cost."""
@@ -56,7 +53,7 @@ def examples_command(parser: ArgumentParser) -> Do:
     """List the examples, or copy them."""
     parser.add_argument("what", nargs="?", choices=["copy"], help="copy them into a folder")
     parser.add_argument("folder", nargs="?", type=flags.path, help="where to (default: examples)")
-    _add_json(parser)
+    add_json(parser)
 
     def show(args: Namespace) -> None:
         """The files of the examples: which there are, or a copy of them."""
@@ -72,7 +69,7 @@ def examples_command(parser: ArgumentParser) -> Do:
 
 def info_command(parser: ArgumentParser) -> Do:
     """Say what computes here, and what data is found."""
-    _add_json(parser)
+    add_json(parser)
 
     def info(args: Namespace) -> None:
         """Versions, BLAS, threads, GPU, caches, and the data that is found: what a report of a fault should have."""
@@ -131,145 +128,6 @@ def _data() -> dict[str, str]:
     return found | {name: said(partial(where_found, name)) for name in SOURCES}
 
 
-# ---- what is done with runs ------------------------------------------------------------------------------------------
-
-
-def sample_command(parser: ArgumentParser) -> Do:
-    """Make images with the generator of a run."""
-    parser.add_argument("run", type=flags.path, help="folder of the run")
-    parser.add_argument("-n", type=flags.count, metavar="N", default=64, help="how many (64)")
-    parser.add_argument(
-        "--label", metavar="CLASS", help="of this class, its number or its name, if the run knows any (all)"
-    )
-    parser.add_argument("--seed", type=flags.seed, metavar="N", default=0, help="of the noise (0)")
-    parser.add_argument("--best", action="store_true", help="with the weights that its judge found best")
-    text = "a picture of all (.png), or an array (N, H, W, C) of bytes (.npy, or .npz with the labels) (samples.png)"
-    parser.add_argument("--out", type=flags.path, metavar="FILE", default=Path("samples.png"), help=text)
-    _add_json(parser)
-
-    def sample(args: Namespace) -> None:
-        """Make images with the generator of a run: the same command, the same images."""
-        from .. import checkpoints
-        from ..data import ImageData
-        from ..models.conditional import asked
-        from ..runs import plotting
-        from ..runs.trained import load_trained
-
-        if args.out.suffix not in (".png", ".npy", ".npz"):
-            raise ArgumentError(f"--out: expected a name that ends in .png, .npy or .npz, got {args.out}.")
-        run = load_trained(args.run, best=args.best)
-        label = None if args.label is None else _class_number(args.label, run)
-        images = run.sample(args.n, labels=label, seed=args.seed)
-        labels = None if run.shares is None else asked(label, args.n, run.shares, "--label")
-        made = ImageData.from_floats(images.clip(run.low, run.high), low=run.low, high=run.high, name=str(args.run))
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        if args.out.suffix == ".png":
-            plotting.save_png(args.out, plotting.grid(made.images))
-        else:
-            checkpoints.replace_file(args.out, _array_file(made.images, labels, args.out.suffix))
-        values = {"file": str(args.out), "images": args.n, "shape": list(run.image_shape), "step": run.step}
-        values |= {} if run.shares is None else {"classes": list(run.classes or map(str, range(len(run.shares))))}
-        answer(args, f"{args.n} images of {args.run}, step {run.step:,}, are in {args.out}.", values)
-
-    return sample
-
-
-def _class_number(text: str, run: Any) -> int:
-    """The number of a class of the run, from its number or its name."""
-    if run.shares is None:
-        raise ArgumentError(f"--label {text}: this run knows no classes; train one with --conditional.")
-    if text in run.classes:
-        return run.classes.index(text)
-    if text.isdecimal() and int(text) < len(run.shares):
-        return int(text)
-    names = f": {', '.join(printable(name) for name in run.classes[:20])}" if run.classes else ""
-    raise ArgumentError(f"--label {text}: this run knows {len(run.shares)} classes, 0 to {len(run.shares) - 1}{names}.")
-
-
-def _array_file(images: np.ndarray, labels: np.ndarray | None, suffix: str) -> bytes:
-    from io import BytesIO
-
-    file = BytesIO()
-    if suffix == ".npy":
-        np.save(file, images, allow_pickle=False)
-    elif labels is None:
-        np.savez(file, images=images)
-    else:
-        np.savez(file, images=images, labels=labels)
-    return file.getvalue()
-
-
-def evaluate_command(parser: ArgumentParser) -> Do:
-    """Judge runs, in one table."""
-    parser.add_argument(
-        "runs", type=flags.path, nargs="+", metavar="RUN", help="folders of runs of one shape of images"
-    )
-    text = "real images to compare with (what the first run learned from, its test images where there are such)"
-    parser.add_argument("--data", type=flags.path_text, metavar="WHAT", help=text)
-    parser.add_argument(
-        "--cache", type=flags.path_text, metavar="FOLDER", help="for fetched files and decoded pictures"
-    )
-    text = "what images are compared by: digits (a classifier), random (convolutions), auto (digits if these are)"
-    parser.add_argument("--judge", choices=["auto", "digits", "random"], default="auto", help=text)
-    parser.add_argument("--samples", type=flags.count, metavar="N", default=5000, help="of each run (5000)")
-    parser.add_argument("--seed", type=flags.seed, metavar="N", default=0, help="of the noise (0)")
-    _add_json(parser)
-
-    def evaluate(args: Namespace) -> None:
-        """Judge the last and the best weights of runs, and real images beside them, all by one judge."""
-        from ..data import load
-        from ..metrics import Judge, digits
-        from ..runs.commandline import DIGITS
-        from ..runs.comparing import compare
-        from ..runs.trained import load_trained
-
-        first = load_trained(args.runs[0])
-        height, width, channels = first.image_shape
-        options: dict[str, Any] = {key: first.settings[key] for key in ("fit", "background") if key in first.settings}
-        name = args.data or first.settings.get("data")
-        if name is None:
-            raise DataError(f"{args.runs[0]}: does not record what it learned from ({first.data}); say it: --data.")
-        options |= {"size": (height, width), "channels": channels, "cache": args.cache}
-        real = load(str(name), split="test", **options)
-        if args.data is None and real.name != first.data:
-            why = f"learned from {first.data}, but {name!r} is {real.name} now"
-            raise DataError(f"{args.runs[0]}: {why} ({real.description}). Say what to compare with: --data.")
-        known = real.name in DIGITS and real.image_shape == (28, 28, 1)
-        by_digits = args.judge == "digits" or (args.judge == "auto" and known)
-        judge = Judge(real, digits() if by_digits else None, low=first.low, high=first.high)
-        found = compare(args.runs, judge, samples=args.samples, seed=args.seed)
-        rows = [
-            {"run": run, "weights": weights, "step": step, **_plain(scores._asdict()), "beside": real.description}
-            for run, weights, step, scores in found.rows
-        ]
-        answer(args, f"{found}\n\nBeside {real.description}.", rows)
-
-    return evaluate
-
-
-def _plain(value: Any) -> Any:
-    """Estimates as [value, error], for JSON."""
-    return {key: list(x) if isinstance(x, tuple) else x for key, x in value.items()}
-
-
-def explore_command(parser: ArgumentParser) -> Do:
-    """Walk through latent space, fill holes in images, look at D's features."""
-    parser.add_argument("run", type=flags.path, help="folder of the run")
-    parser.add_argument(
-        "--data", type=flags.path_text, metavar="WHAT", help="images to look at (those it learned from)"
-    )
-    parser.add_argument("--out", type=flags.path, metavar="FOLDER", help="output folder (explored, in that of the run)")
-    parser.add_argument("--quick", action="store_true", help="less effort")
-
-    def explore(args: Namespace) -> None:
-        """Walks between images, repairs, and features of D, into pictures: examples/explore_run.py on this run."""
-        more = [x for key in ("data", "out") if (value := getattr(args, key)) for x in (f"--{key}", str(value))]
-        more += ["--quick"] if args.quick else []
-        examples.run("explore_run", [str(args.run), *more], program="tinygan explore")
-
-    return explore
-
-
 # ---- layers of one's own ---------------------------------------------------------------------------------------------
 
 
@@ -281,7 +139,7 @@ def check_command(parser: ArgumentParser) -> Do:
     text = "of a batch, such as 5,28,28,1 (what the layer wants, or 5,4)"
     parser.add_argument("--shape", type=_shape, metavar="N,...", help=text)
     parser.add_argument("--seed", type=flags.seed, metavar="N", default=0, help="of the batch (0)")
-    _add_json(parser)
+    add_json(parser)
 
     def check(args: Namespace) -> None:
         """Run your file, and check the layer: the contract that layers keep, and every gradient beside finite

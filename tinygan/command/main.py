@@ -14,18 +14,20 @@ from .examples import SYSTEMS
 
 
 class Command(NamedTuple):
-    """A command: what it is called with, what it is for, and the function of ``commands`` that does it."""
+    """A command: what it is called with, what it is for, and the file beside this whose function does it."""
 
     usage: str
     help: str
+    module: str = "commands"
 
 
 COMMANDS = {
     "train": Command("[SYSTEM] [FLAGS]", "train a system; without a name, a GAN that learns to write digits"),
     "systems": Command("", "which systems there are, and what they cost"),
-    "sample": Command("RUN", "make images with the generator of a run"),
-    "evaluate": Command("RUN [RUN ...]", "judge runs, in one table"),
-    "explore": Command("RUN", "walks, repairs and features of a run"),
+    "sample": Command("RUN", "make images with the generator of a run", "run_commands"),
+    "evaluate": Command("RUN [RUN ...]", "judge runs, in one table", "run_commands"),
+    "explore": Command("RUN", "walks, repairs and features of a run", "run_commands"),
+    "export": Command("RUN", "the networks of a run for ONNX, PyTorch or NumPy", "run_commands"),
     "check": Command("FILE.py:LAYER", "are the gradients of a layer of yours right, and does it keep the contract?"),
     "examples": Command("[copy FOLDER]", "the files that one reads: which there are, or a copy of them"),
     "info": Command("", "versions, BLAS, threads, GPU, caches, and the data that is found"),
@@ -75,7 +77,7 @@ def _dispatch(argv: list[str]) -> None:
         return
     from ..runs.commandline import run_program
 
-    commands = import_module(".commands", __package__)
+    commands = import_module(f".{COMMANDS[name].module}", __package__)
     parser = argparse.ArgumentParser(prog=f"tinygan {name}", allow_abbrev=False)
     do: Callable[[Any], None] = getattr(commands, f"{name}_command")(parser)
     parser.description = do.__doc__ if parser.description is None else parser.description

@@ -1,9 +1,9 @@
 """Gradients of PyTorch's modules, checked as those of layers here are.
 
 ``torch.autograd.gradcheck`` compares with one difference of a fixed width, and takes what is off by up to 1e-5: beside
-a kink, of a ReLU or a maximum, it says that a right gradient is wrong, and of a small one that a wrong one is right. Here
-every difference has a bound of its own error, and a kink is found and said (:mod:`tinygan.testing.differences`). What is
-most worth a check is what is written by hand there: ``torch.autograd.Function``.
+a kink, of a ReLU or a maximum, it says that a right gradient is wrong, and of a small one that a wrong one is right.
+Here every difference has a bound of its own error, and a kink is found and said (:mod:`tinygan.testing.differences`).
+What is most worth a check is what is written by hand there: ``torch.autograd.Function``.
 """
 
 from __future__ import annotations

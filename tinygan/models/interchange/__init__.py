@@ -1,18 +1,21 @@
-"""Networks on their way to PyTorch and back: the same numbers, in ordinary modules.
+"""Networks on their way to PyTorch and back, and to ONNX: the same numbers, in ordinary modules.
 
     module = to_pytorch(run.generator)                         # an nn.Sequential: z (N, noise_dim) -> (N, C, H, W)
     module = to_pytorch(run.discriminator, (28, 28, 1))        # D needs to be told the size of its images
     network = from_pytorch(module, (28, 28, 1))
+    export_onnx(run.generator, "generator.onnx")               # for onnxruntime, a browser, a telephone
 
 Images are (N, H, W, C) here and (N, C, H, W) there. Kernels are turned around accordingly, and so are the weights
 beside ``Flatten`` and ``Reshape``: a row of numbers is in the order of its image. Either a network is carried over
-exactly, its running statistics included, or what cannot be is named. PyTorch is imported when it is asked for.
+exactly, its running statistics included, or what cannot be is named. PyTorch and onnx are imported when they are
+asked for.
 
-``writing`` makes modules of layers, ``reading`` layers of modules; both are told by ``order`` how a row of numbers is
-arranged. The book and further layers are imported here.
+``writing`` makes modules of layers, ``reading`` layers of modules, ``onnx_file`` a graph of layers; all are told by
+``order`` how a row of numbers is arranged. The book, further layers and the models beside this are imported here.
 """
 
+from .onnx_file import export_onnx
 from .reading import from_pytorch
 from .writing import to_pytorch
 
-__all__ = ["from_pytorch", "to_pytorch"]
+__all__ = ["export_onnx", "from_pytorch", "to_pytorch"]
