@@ -358,3 +358,17 @@ def test_as_a_module_and_without_the_heavy_ones(tmp_path):
     assert not loaded & {"matplotlib", "PIL", "scipy", "cupy", "hypothesis", "safetensors", "tinygan.runs"}
     found = subprocess.run([sys.executable, "-m", "tinygan", "systems"], capture_output=True, text=True, check=True)
     assert "dcgan64" in found.stdout
+
+
+def test_one_parser_has_all_that_a_shell_completes(tmp_path):
+    from tinygan.command.completion import parser
+
+    whole = parser()
+    [commands] = whole._subparsers._group_actions
+    assert commands.choices.keys() == COMMANDS.keys()
+    [systems] = commands.choices["train"]._subparsers._group_actions
+    assert list(systems.choices) == [system.name for system in examples.SYSTEMS]
+    for of in systems.choices.values():
+        assert "--conditional" in of.format_help()
+    assert "--label" in commands.choices["sample"].format_help()
+    assert systems.choices["dcgan64"].get_default("size") == 64
