@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from .. import __version__
-from ..parallel.console import say
 from .examples import SYSTEMS
 
 
@@ -58,16 +58,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         _dispatch(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:  # before the command has begun
-        say("interrupted", to="stderr")
+        _say("interrupted", sys.stderr)
         raise SystemExit(130) from None
 
 
 def _dispatch(argv: list[str]) -> None:
     if not argv or argv[0] in ("-h", "--help"):
-        say(overview())
+        _say(overview())
         return
     if argv[0] in ("-V", "--version"):
-        say(f"tinygan {__version__}")
+        _say(f"tinygan {__version__}")
         return
     name, *rest = argv
     if name not in COMMANDS:
@@ -101,5 +101,13 @@ def train(argv: list[str]) -> None:
 
 def bad_usage(message: str) -> None:
     """End as argparse does."""
-    say(f"tinygan: error: {message}. tinygan --help says more.", to="stderr")
+    _say(f"tinygan: error: {message}. tinygan --help says more.", sys.stderr)
     raise SystemExit(2)
+
+
+def _say(text: str, stream: Any = None) -> None:
+    """Print what is said before a command has begun, without the console of ``parallel``, which takes time to import."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:  # a full disk, a closed pipe: nobody reads it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
