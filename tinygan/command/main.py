@@ -106,7 +106,7 @@ def bad_usage(message: str) -> None:
 
 
 def _say(text: str, stream: Any = None) -> None:
-    """Print what is said before a command has begun, without the console of ``parallel``, which takes time to import."""
+    """Print what is said before a command has begun, without the console of ``parallel``, which is slow to import."""
     try:
         print(text, file=stream, flush=True)
     except OSError:  # a full disk, a closed pipe: nobody reads it
