@@ -102,6 +102,9 @@ OTHERS = {
                           layers.Reshape(2, 3, 4), layers.GroupNorm(2, 4, **f8)],
     "a row of an image of a row": [layers.Dense(4, 12, rng=0, **f8), layers.Reshape(2, 2, 3), layers.Tanh(),
                                    layers.Flatten(), layers.BatchNorm(12, **f8), layers.Dense(12, 2, rng=1, **f8)],
+    "a norm within": [layers.Dense(4, 12, rng=0, **f8), Sequential(layers.BatchNorm(12, **f8), layers.ReLU()),
+                      layers.Reshape(2, 2, 3)],
+    "a dense within": [Sequential(layers.Dense(4, 12, rng=0, **f8), layers.ReLU()), layers.Reshape(2, 2, 3)],
     "sizes": [layers.Dense(4, 16, rng=0, **f8), layers.Reshape(2, 2, 4), layers.Upsample(3, mode="bilinear"),
               layers.AvgPool2D(2, stride=1), layers.Upsample(2), layers.MaxPool2D((3, 2)), layers.PixelShuffle(2)],
 }  # fmt: skip
@@ -200,7 +203,7 @@ def test_networks_that_are_refused(network, shape, error, says):
 @pytest.mark.parametrize(
     ("module", "shape", "error", "says"),
     [
-        (nn.Linear(2, 3), None, ArgumentError, r"expected a torch\.nn\.Sequential, got Linear"),
+        (nn.Linear(2, 3), None, ArgumentError, r"expected a torch\.nn\.Sequential with no forward of its own, got Lin"),
         (nn.Sequential(nn.Conv2d(2, 2, 3, dilation=2)), None, ArgumentError, r"dilation=\(2, 2\) has no counterpart"),
         (nn.Sequential(nn.Conv2d(2, 2, 3, groups=2)), None, ArgumentError, "groups=2"),
         (nn.Sequential(nn.Conv2d(2, 2, 3, padding_mode="reflect")), None, ArgumentError, "padding_mode=reflect"),
@@ -212,6 +215,19 @@ def test_networks_that_are_refused(network, shape, error, says):
         (nn.Sequential(nn.MaxPool2d(3, padding=1)), None, ArgumentError, "padding=1"),
         (nn.Sequential(nn.Upsample(scale_factor=1.5)), None, ArgumentError, "only a whole scale_factor"),
         (nn.Sequential(nn.Softplus(beta=2.0)), None, ArgumentError, "beta=2"),
+        (nn.Sequential(nn.Softplus(threshold=1.0)), None, ArgumentError, "threshold=1.0.*threshold=40"),
+        (nn.Sequential(nn.Linear(2, 2).double(), nn.Softplus()), None, ArgumentError, "threshold=20"),
+        (nn.Sequential(nn.Linear(2, 2).bfloat16()), None, ArgumentError, r"0 Linear.*got torch\.bfloat16"),
+        (nn.Sequential(nn.LeakyReLU(1.5)), None, ArgumentError, r"0 LeakyReLU.*slope"),
+        (nn.Sequential(nn.Linear(12, 12), nn.Unflatten(1, (3, -1, 2))), None, ArgumentError, "all of them given"),
+        (nn.Sequential(nn.Linear(2, 2)), (2.5,), ArgumentError, "each size of input_shape must be a whole number"),
+        (nn.Sequential(nn.Linear(2, 2)), 2, ArgumentError, r"input_shape must be \(F,\) or \(H, W, C\), got 2"),
+        (
+            nn.Sequential(nn.ConvTranspose2d(2, 2, 5), nn.ZeroPad2d(-1), nn.ZeroPad2d(-1)),
+            None,
+            ArgumentError,
+            "padding",
+        ),
         (nn.Sequential(nn.ConvTranspose2d(1, 1, 3, stride=2, output_padding=1)), None, ArgumentError, "output_padding"),
         (nn.Sequential(nn.Unflatten(1, (3, 2, 2))), (12,), ArgumentError, "no Linear stands before it"),
     ],
@@ -221,6 +237,52 @@ def test_modules_that_are_refused(module, shape, error, says):
         interchange.from_pytorch(module, shape)
 
 
+def test_what_stands_twice_and_what_does_more_than_it_seems():
+    act, x = nn.LeakyReLU(0.2), np.random.default_rng(0).standard_normal((3, 4))
+    module = nn.Sequential(nn.Linear(4, 8), act, nn.Linear(8, 8), nn.Sequential(act), nn.Linear(8, 1)).double()
+    assert len(interchange.from_pytorch(module, (4,))) == 5
+    close(interchange.from_pytorch(module, (4,))(x), here(module(there(x))))
+
+    class Skip(nn.Sequential):
+        def forward(self, t):
+            return t + super().forward(t)
+
+    class Double(nn.Identity):
+        def forward(self, t):
+            return 2.0 * t
+
+    twice, hooked = nn.Linear(4, 4), nn.Linear(4, 4)
+    hooked.register_forward_hook(lambda module, given, y: 2.0 * y)
+    for wrong, says in (
+        (Skip(nn.Linear(4, 4)), "with no forward of its own, got Skip"),
+        (nn.Sequential(Skip(nn.Linear(4, 4))), "0 Skip.* has no counterpart"),
+        (nn.Sequential(Double()), "0 Double.* has no counterpart"),
+        (nn.Sequential(twice, nn.Tanh(), twice), r"2 Linear.*shares weights with another"),
+        (nn.Sequential(hooked), "it has hooks"),
+    ):
+        with pytest.raises(ArgumentError, match=says):
+            interchange.from_pytorch(wrong, (4,))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_weights_that_are_computed():
+    for norm in (nn.utils.weight_norm, nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm):
+        with pytest.raises(ArgumentError, match=r"as by weight_norm|has no counterpart"):
+            interchange.from_pytorch(nn.Sequential(norm(nn.Linear(4, 4))), (4,))
+
+
+def test_classes_of_ones_own_are_no_others():
+    class ReLU(layers.ReLU):
+        def apply(self, x, train):
+            y, cache = super().apply(x, train)
+            return np.minimum(y, 0.1), cache
+
+    with pytest.raises(ArgumentError, match=r"layer 1 ReLU.* has no counterpart"):
+        interchange.to_pytorch(Sequential(layers.Dense(3, 3), ReLU()))
+
+
 def test_other_things_are_refused():
+    with pytest.raises(ArgumentError, match=r"only a row becomes an image there"):
+        interchange.to_pytorch(Sequential(layers.Dense(2, 9), layers.Reshape(3, 3), layers.GroupNorm(1, 3)))
     with pytest.raises(ArgumentError, match=r"to_pytorch: expected a tinygan\.Sequential, got Dense"):
         interchange.to_pytorch(layers.Dense(2, 3))

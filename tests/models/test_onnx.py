@@ -78,6 +78,7 @@ OTHERS = {
     "blocks": ([models.Residual(conv(2, 3), layers.ReLU(), conv(3, 2)), models.Add(conv(2, 3, 1), conv(2, 3)),
                 models.Concat(conv(3, 2, 1), Sequential(conv(3, 2), layers.Tanh())), layers.Flatten(),
                 dense(64, 2)], (4, 4, 2)),
+    "a norm within": ([dense(4, 12), Sequential(layers.BatchNorm(12), layers.ReLU()), layers.Reshape(2, 2, 3)], (4,)),
     "networks within": ([Sequential(dense(4, 6), Sequential(layers.ReLU())), models.Residual(dense(6, 6))], (4,)),
 }  # fmt: skip
 
@@ -96,6 +97,13 @@ def test_other_layers(name, tmp_path):
         ([conv(1, 2)], None, ShapeError, "of several sizes; say which"),
         ([conv(1, 2), layers.Flatten()], (4, 4, 1), ArgumentError, "ends in Flatten of images"),
         ([layers.Reshape(2, 2, 3)], (12,), ArgumentError, "only a row that a Dense gives"),
+        (
+            [dense(4, 9), layers.Reshape(3, 3), layers.BatchNorm(3)],
+            None,
+            ArgumentError,
+            "has no|only a row|neither rows",
+        ),
+        ([dense(4, 4)], 4, ArgumentError, r"input_shape must be \(F,\) or \(H, W, C\), got 4"),
         ([conv(1, 2), layers.Flatten(), models.Residual(dense(32, 32))], (4, 4, 1), ArgumentError, "several orders"),
     ],
 )
@@ -103,6 +111,17 @@ def test_networks_that_are_refused(parts, shape, error, says, tmp_path):
     with pytest.raises(error, match=says):
         interchange.export_onnx(Sequential(*(layer.copy() for layer in parts)), tmp_path / "network.onnx", shape)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_float64_it_is_float32(tmp_path):
+    network = Sequential(
+        layers.Conv2D(1, 2, 3, rng=0, dtype=np.float64), layers.Flatten(), layers.Dense(32, 1, rng=0, dtype=np.float64)
+    )
+    interchange.export_onnx(network, tmp_path / "network.onnx", (4, 4, 1))
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(0).standard_normal((2, 4, 4, 1))
+    y = session.run(["y"], {"x": x.transpose(0, 3, 1, 2).astype(np.float32)})[0]
+    np.testing.assert_allclose(y, network(x), rtol=1e-5, atol=1e-6)
 
 
 def test_a_layer_of_ones_own_and_a_file_that_cannot_be_written(tmp_path):

@@ -94,6 +94,27 @@ def test_a_small_gradient_that_is_wrong_is_found_where_gradcheck_is_content():
         check_torch(module, x)
 
 
+def test_odd_modules():
+    frozen = nn.Linear(3, 2)
+    frozen.weight.requires_grad_(False)
+    assert check_torch(frozen, x).comparisons > 0
+    check_torch(nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)), x, train=False)
+    check_torch(nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 2)), x)
+    with torch.no_grad():
+        check_torch(nn.Linear(3, 2), torch.from_numpy(x).bfloat16())
+
+    class Detached(nn.Module):
+        def forward(self, t):
+            return (t * t).detach()
+
+    with pytest.raises(GradientError, match="Detached: dx is wrong"):
+        check_torch(Detached(), x)
+    with pytest.raises(ArgumentError, match=r"torch\.int64 cannot be moved a little"):
+        check_torch(nn.Embedding(3, 2), np.array([0, 1]))
+    with pytest.raises(ArgumentError, match="weight has no size yet"):
+        check_torch(nn.LazyLinear(2), x)
+
+
 def test_refusals():
     with pytest.raises(ArgumentError, match=r"expected a torch\.nn\.Module, got builtin_function_or_method"):
         check_torch(torch.relu, x)

@@ -169,6 +169,7 @@ def export_command(parser: ArgumentParser) -> Do:
 
         from .. import checkpoints
         from ..models import interchange
+        from ..models.interchange import onnx_file
         from ..runs.trained import load_trained
 
         run = load_trained(args.run, best=args.best)
@@ -178,18 +179,19 @@ def export_command(parser: ArgumentParser) -> Do:
         out = args.out or Path(args.network + suffix)
         if out.suffix != suffix:
             raise ArgumentError(f"--out: for --to {args.to} expected a name that ends in {suffix}, got {out}.")
-        out.parent.mkdir(parents=True, exist_ok=True)
         if args.to == "onnx":
-            interchange.export_onnx(network, out, shape)
+            data = onnx_file.as_bytes(network, shape)
         elif args.to == "pytorch":
             from safetensors.numpy import save
 
             state = interchange.to_pytorch(network, shape).state_dict()
-            checkpoints.replace_file(out, save({key: tensor.numpy() for key, tensor in state.items()}))
+            data = save({key: tensor.numpy() for key, tensor in state.items()})
         else:
             file = BytesIO()
             np.savez(file, **network.state_arrays())
-            checkpoints.replace_file(out, file.getvalue())
+            data = file.getvalue()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        checkpoints.replace_file(out, data)
         values = {"file": str(out), "network": args.network, "sample": list(shape), "step": run.step}
         answer(args, f"The {args.network} of {args.run}, step {run.step:,}, is in {out}.", values)
 

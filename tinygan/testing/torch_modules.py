@@ -50,9 +50,13 @@ def check_torch(module: Any, x: Any, *, train: bool = True, rng: Rng = 0, **opti
         raise BackendError(f"check_torch: PyTorch is not here ({error}); pip install torch") from error
     if not isinstance(module, torch.nn.Module):
         raise ArgumentError(f"check_torch: expected a torch.nn.Module, got {type(module).__name__}.")
-    host = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+    t = x.detach().cpu() if isinstance(x, torch.Tensor) else torch.as_tensor(np.asarray(x))
+    if not t.is_floating_point():
+        raise ArgumentError(f"check_torch: {t.dtype} cannot be moved a little; check the module behind the embedding.")
+    if lazy := [n for n, p in module.named_parameters() if isinstance(p, torch.nn.parameter.UninitializedParameter)]:
+        raise ArgumentError(f"check_torch: {lazy[0]} has no size yet; let the module see a batch first.")
     try:
-        return check_gradients(_Module(module), host, train=train, rng=rng, **options)
+        return check_gradients(_Module(module), t.double().numpy(), train=train, rng=rng, **options)
     except GradientError as error:
         if "two equal copies give different outputs" in str(error):
             said = "it draws random numbers, so there is no function to differentiate; train=False may leave them out"
@@ -65,9 +69,14 @@ class _Module(Layer):
 
     def __init__(self, module: Any) -> None:
         super().__init__()
-        self.module = copy.deepcopy(module).cpu().double()
         self.name = type(module).__name__
+        try:
+            self.module = copy.deepcopy(module).cpu().double()
+        except Exception as error:  # modules raise what they like
+            raise ArgumentError(f"check_torch: {self.name} cannot be copied: {error!s:.200}") from error
         for name, parameter in self.module.named_parameters():
+            if not parameter.requires_grad:
+                continue  # nobody asks for its gradient
             self.params[name] = parameter.detach().numpy()
             self.grads[name] = np.zeros_like(self.params[name])
         for name, buffer in self.module.named_buffers():
@@ -77,7 +86,8 @@ class _Module(Layer):
         import torch
 
         t = torch.from_numpy(np.array(x)).requires_grad_()
-        y = self.module.train(train)(t)
+        with torch.enable_grad():
+            y = self.module.train(train)(t.clone())  # which a module may write into
         if not isinstance(y, torch.Tensor):
             raise ArgumentError(f"check_torch: {self.name} must give one tensor, got {type(y).__name__}.")
         return y.detach().numpy().copy(), (t, y)
@@ -85,19 +95,17 @@ class _Module(Layer):
     def gradients(self, cache: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
         import torch
 
-        (t, y), parameters = cache, list(self.module.parameters())
-        inputs = [t, *(p for p in parameters if p.requires_grad)]
-        found = iter(
-            torch.autograd.grad(y, inputs, torch.from_numpy(np.array(dy)), retain_graph=True, allow_unused=True)
-        )
-
-        def array(like: Any, gradient: Any) -> Array:
-            return np.zeros(tuple(like.shape)) if gradient is None else gradient.numpy().copy()
-
-        dx = array(t, next(found))
-        names = [name for name, _ in self.module.named_parameters()]
-        of = {n: array(p, next(found) if p.requires_grad else None) for n, p in zip(names, parameters, strict=True)}
-        return dx, of
+        (t, y), parameters = cache, dict(self.module.named_parameters())
+        inputs: dict[Any, Any] = {None: t, **{name: parameters[name] for name in self.params}}
+        found: Any = [None] * len(inputs)
+        if y.requires_grad:  # or everything is cut off from it
+            given = torch.from_numpy(np.array(dy))
+            found = torch.autograd.grad(y, list(inputs.values()), given, retain_graph=True, allow_unused=True)
+        arrays = {
+            name: np.zeros(tuple(like.shape)) if gradient is None else gradient.numpy().copy()
+            for (name, like), gradient in zip(inputs.items(), found, strict=True)
+        }
+        return arrays.pop(None), arrays
 
     def check_input(self, x: Array) -> None:
         """The module itself knows what it takes."""

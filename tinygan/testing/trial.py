@@ -135,7 +135,7 @@ def keeps_a_trace(layer: Layer, run: Callable[[], object], rewind: Callable[[], 
         run()
         rewind()
         return before != pickle.dumps(layer)
-    except (pickle.PicklingError, AttributeError, TypeError):
+    except (pickle.PicklingError, AttributeError, TypeError, RuntimeError):
         return True  # it cannot be pickled and compared
 
 

@@ -17,7 +17,7 @@ from ...network import Sequential
 from ...ops import to_numpy
 from ..blocks import Add, Concat, Residual
 from ..conditional import classes_of
-from .order import channels_first, same
+from .order import channels_first, checked_shape, same
 from .writing import order_wanted
 
 OPSET = 17
@@ -34,7 +34,8 @@ SIMPLE = {  # layers that are one operation, and its attributes
 def export_onnx(network: Sequential, path: str | PathLike[str], input_shape: Sequence[int] | None = None) -> None:
     """Write what the network computes, in its mode of evaluation, into an ONNX file (opset 17).
 
-    The input is called ``x`` and the output ``y``, both with any number of samples; images are (N, C, H, W) there. A
+    The input is called ``x`` and the output ``y``, both float32 (programs that run ONNX have few operations in float64)
+    and with any number of samples; images are (N, C, H, W) there. A
     network that knows classes has a second input, ``labels`` (N,) int64.
 
     Parameters
@@ -54,6 +55,16 @@ def export_onnx(network: Sequential, path: str | PathLike[str], input_shape: Seq
     CheckpointError
         The file cannot be written.
     """
+    target = as_path(path, "export_onnx: path")
+    data = as_bytes(network, input_shape)
+    try:
+        replace_file(target, data)
+    except OSError as error:
+        raise CheckpointError(f"{target}: cannot be written ({error.strerror or error}).") from error
+
+
+def as_bytes(network: Sequential, input_shape: Sequence[int] | None = None) -> bytes:
+    """What :func:`export_onnx` writes."""
     try:
         import onnx
         from onnx import checker, helper
@@ -63,18 +74,17 @@ def export_onnx(network: Sequential, path: str | PathLike[str], input_shape: Seq
         raise ArgumentError(f"export_onnx: expected a tinygan.Sequential, got {type(network).__name__}.")
     if network.takes_integers:
         raise ArgumentError("export_onnx: a network that begins with indices has no counterpart here.")
-    target = as_path(path, "export_onnx: path")
-    shape = network.input_shape if input_shape is None else tuple(input_shape)
+    shape = network.input_shape if input_shape is None else checked_shape(input_shape, "export_onnx")
     if shape is None or None in shape:
         shown = "" if shape is None else f" {show_shape(shape)}"
         raise ShapeError(f"export_onnx: the network takes samples{shown} of several sizes; say which: (H, W, C).")
     given = network.output_shape(shape)
-    graph = _Graph(helper, network.theta.dtype)
+    graph = _Graph(helper)
     y, order = graph.network(network, "x", shape, None, ())
     if order is not None:
         raise ArgumentError("export_onnx: the network ends in Flatten of images, whose order differs there.")
     graph.node("Identity", [y], "y")
-    kind = helper.np_dtype_to_tensor_dtype(network.theta.dtype)
+    kind = onnx.TensorProto.FLOAT
     inputs = [helper.make_tensor_value_info("x", kind, ["N", *_there(shape)])]
     if classes_of(network):
         inputs.append(helper.make_tensor_value_info("labels", onnx.TensorProto.INT64, ["N"]))
@@ -83,10 +93,7 @@ def export_onnx(network: Sequential, path: str | PathLike[str], input_shape: Seq
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="tinygan")
     model.ir_version = 9  # which goes with this opset, and which older programs read
     checker.check_model(model, full_check=True)
-    try:
-        replace_file(target, model.SerializeToString())
-    except OSError as error:
-        raise CheckpointError(f"{target}: cannot be written ({error.strerror or error}).") from error
+    return model.SerializeToString()
 
 
 def _there(shape: Shape) -> list[Any]:
@@ -96,8 +103,8 @@ def _there(shape: Shape) -> list[Any]:
 class _Graph:
     """The operations and arrays so far."""
 
-    def __init__(self, helper: Any, dtype: Any) -> None:
-        self.helper, self.dtype = helper, dtype
+    def __init__(self, helper: Any) -> None:
+        self.helper = helper
         self.nodes: list[Any] = []
         self.arrays: list[Any] = []
 
@@ -111,7 +118,7 @@ class _Graph:
 
         name = f"array_{len(self.arrays)}"
         a = to_numpy(value) if hasattr(value, "dtype") else np.array(value)
-        a = a.astype(self.dtype) if a.dtype.kind == "f" else a.astype(np.int64)
+        a = a.astype(np.float32) if a.dtype.kind == "f" else a.astype(np.int64)
         self.arrays.append(numpy_helper.from_array(np.ascontiguousarray(a), name))
         return name
 
@@ -130,6 +137,8 @@ class _Graph:
         self, layer: Layer, x: str, shape: Shape, order: np.ndarray | None, rest: Sequence[Layer]
     ) -> tuple[str, np.ndarray | None]:
         kind = type(layer)
+        if len(shape) not in (1, 3):
+            raise ArgumentError(f"export_onnx: {layer.name}: samples {show_shape(shape)} are neither rows nor images.")
         if kind is Sequential:
             return self.network(layer, x, shape, order, rest)  # type: ignore[arg-type]
         if kind in (Residual, Add, Concat):
@@ -247,11 +256,7 @@ class _Graph:
     _avgpool2d = _maxpool2d
 
     def _upsample(self, layer: Any, x: str, shape: Shape, order: Any, rest: Sequence[Layer]) -> tuple[str, Any]:
-        from onnx import numpy_helper
-
-        scales = f"array_{len(self.arrays)}"  # float32, whatever the images are
-        sizes = np.array([1, 1, layer.scale, layer.scale], np.float32)
-        self.arrays.append(numpy_helper.from_array(sizes, scales))
+        scales = self.array(np.array([1.0, 1.0, layer.scale, layer.scale]))
         if layer.mode == "nearest":
             options = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor", "mode": "nearest"}
         else:

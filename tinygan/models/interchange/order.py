@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ...errors import BackendError
+from ...errors import ArgumentError, BackendError, positive_int
 
 
 def channels_first(h: int, w: int, c: int) -> np.ndarray | None:
@@ -17,6 +18,15 @@ def channels_first(h: int, w: int, c: int) -> np.ndarray | None:
 
 def same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
+
+
+def checked_shape(shape: Any, name: str) -> tuple[int, ...] | None:
+    """The shape of a sample as it is here, (F,) or (H, W, C), or None."""
+    if shape is None:
+        return None
+    if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) not in (1, 3):
+        raise ArgumentError(f"{name}: input_shape must be (F,) or (H, W, C), got {shape!r:.200}.")
+    return tuple(positive_int(size, f"{name}: each size of input_shape") for size in shape)
 
 
 def find_torch() -> Any:

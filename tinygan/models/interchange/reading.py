@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ... import layers as ours
-from ...errors import ArgumentError, ShapeError
+from ...errors import ArgumentError, ShapeError, TinyGANError
 from ...layers import Layer
 from ...layers.base import Shape
 from ...network import Sequential
-from .order import channels_first, find_torch, same
+from .order import channels_first, checked_shape, find_torch, same
 
 
 def from_pytorch(module: Any, input_shape: Sequence[int] | None = None) -> Sequential:
@@ -23,6 +23,10 @@ def from_pytorch(module: Any, input_shape: Sequence[int] | None = None) -> Seque
     module : nn.Sequential of modules that have a counterpart here, other nn.Sequential within it included.
     input_shape : of one sample as it is here, (F,) or (H, W, C); needed where images become rows.
 
+    Notes
+    -----
+    All parameters learn here, also those that are frozen there (``requires_grad=False``).
+
     Raises
     ------
     ArgumentError
@@ -32,11 +36,19 @@ def from_pytorch(module: Any, input_shape: Sequence[int] | None = None) -> Seque
     BackendError
         PyTorch is not installed.
     """
-    torch = find_torch()
-    if not isinstance(module, torch.nn.Sequential):
-        raise ArgumentError(f"from_pytorch: expected a torch.nn.Sequential, got {type(module).__name__}.")
+    torch, shape = find_torch(), checked_shape(input_shape, "from_pytorch")
+    if not _is_row(module, torch.nn):
+        what = type(module).__name__
+        raise ArgumentError(f"from_pytorch: expected a torch.nn.Sequential with no forward of its own, got {what}.")
     modules = list(_unpacked(module, torch.nn, ""))
-    reader = _Reader(torch.nn, None if input_shape is None else tuple(input_shape))
+    seen: set[int] = set()
+    for name, part in modules:
+        if set(map(id, part.parameters())) & seen:
+            raise ArgumentError(
+                f"from_pytorch: {name} {type(part).__name__}: shares weights with another, which has no counterpart."
+            )
+        seen |= set(map(id, part.parameters()))
+    reader = _Reader(torch.nn, shape, list(module.parameters()))
     for k, (name, part) in enumerate(modules):
         reader.read(name, part, [other for _, other in modules[k + 1 :]])
     if reader.pads is not None:
@@ -44,37 +56,57 @@ def from_pytorch(module: Any, input_shape: Sequence[int] | None = None) -> Seque
     if reader.order is not None:
         raise ArgumentError("from_pytorch: the module ends in Flatten of images, whose order differs.")
     network = Sequential(*reader.layers)
-    if input_shape is not None:
-        network.output_shape(tuple(input_shape))
+    if shape is not None:
+        network.output_shape(shape)
     return network
+
+
+def _is_row(module: Any, nn: Any) -> bool:
+    """Whether it does nothing but to call its parts one after the other."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and not _hooks(module)
+
+
+def _hooks(module: Any) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _unpacked(module: Any, nn: Any, above: str) -> Any:
     """(name, module) of all that stands in a row."""
-    for name, part in module.named_children():
-        if isinstance(part, nn.Sequential):
+    for name, part in module._modules.items():  # named_children would leave out what stands twice
+        if part is None or (type(part) is nn.Identity and not _hooks(part)):
+            continue
+        if _is_row(part, nn):
             yield from _unpacked(part, nn, f"{above}{name}.")
-        elif not isinstance(part, nn.Identity):
+        else:
             yield f"{above}{name}", part
 
 
 class _Reader:
     """The layers so far, the shape of a sample behind them, and how its numbers are arranged there."""
 
-    def __init__(self, nn: Any, shape: Shape | None) -> None:
-        self.nn, self.shape = nn, shape
+    def __init__(self, nn: Any, shape: Shape | None, parameters: list[Any]) -> None:
+        self.nn, self.shape, self.parameters = nn, shape, parameters
         self.layers: list[Layer] = []
         self.order: np.ndarray | None = None
         self.pads: tuple[int, int, int, int] | None = None  # of a ZeroPad2d: left, right, top, bottom
+        self.cut = False  # whether the next ZeroPad2d has been taken into account already
 
     def read(self, name: str, part: Any, rest: Sequence[Any]) -> None:
-        where = f"from_pytorch: {name} {part}"
+        where = f"from_pytorch: {name} {' '.join(str(part).split()):.120}"  # in one line
         read = getattr(self, f"_{type(part).__name__}".lower(), None)
         if read is None or type(part) is not getattr(self.nn, type(part).__name__, None):
             raise ArgumentError(f"{where}: has no counterpart here that computes the same.")
         if self.pads is not None and type(part) is not self.nn.Conv2d:
             raise ArgumentError(f"{where}: a padding before it has no counterpart here, only one before a Conv2d has.")
-        layer = read(where, part, rest)
+        computed = [key for key in ("weight", "bias") if hasattr(part, key) and key not in part._parameters]
+        if _hooks(part) or computed:
+            what = f"its {computed[0]} is computed, as by weight_norm" if computed else "it has hooks"
+            raise ArgumentError(f"{where}: {what}, which has no counterpart here.")
+        try:
+            layer = read(where, part, rest)
+        except TinyGANError as error:
+            said = str(error)
+            raise error if said.startswith("from_pytorch") else ArgumentError(f"{where}: {said}") from error
         if layer is not None:
             self.layers.append(layer)
             if self.shape is None:
@@ -90,6 +122,10 @@ class _Reader:
 
     @staticmethod
     def array(tensor: Any) -> np.ndarray:
+        if str(tensor.dtype) not in ("torch.float32", "torch.float64") or tensor.is_meta:
+            raise ArgumentError(
+                f"weights are float32 or float64 here, got {tensor.dtype} on {tensor.device}; module.float()."
+            )
         return np.array(tensor.detach().cpu().numpy())
 
     def filled(self, layer: Layer, **arrays: Any) -> Layer:
@@ -142,6 +178,7 @@ class _Reader:
         after = [p - more for p, more in zip(part.padding, part.output_padding, strict=True)]
         if rest and type(rest[0]) is self.nn.ZeroPad2d and max(cut := rest[0].padding) <= 0:
             (top, left), (bottom, right) = part.padding, after
+            self.cut = True
             pads: Any = (top - cut[2], bottom - cut[3]), (left - cut[0], right - cut[1])
         else:
             pads = (part.padding[0], after[0]), (part.padding[1], after[1])
@@ -158,12 +195,14 @@ class _Reader:
         return self.filled(layer, W=W, **({} if part.bias is None else {"b": self.array(part.bias)}))
 
     def _zeropad2d(self, where: str, part: Any, rest: Sequence[Any]) -> None:
-        if max(part.padding) <= 0 and self.layers and isinstance(self.layers[-1], ours.ConvTranspose2D):
-            return  # which has taken it into account
-        self.pads = part.padding
+        if not self.cut:
+            self.pads = part.padding
+        self.cut = False
 
     def _batchnorm1d(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
         self.require(where, part, affine=True, track_running_stats=True)
+        if part.bias is None:
+            raise ArgumentError(f"{where}: bias=False has no counterpart here.")
         if part.momentum is None:
             raise ArgumentError(f"{where}: momentum=None, a mean of all batches, has no counterpart here.")
         layer = ours.BatchNorm(
@@ -185,6 +224,8 @@ class _Reader:
 
     def _groupnorm(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
         self.require(where, part, affine=True)
+        if part.bias is None:
+            raise ArgumentError(f"{where}: bias=False has no counterpart here.")
         if self.order is not None:
             raise ArgumentError(f"{where}: its groups would be of other numbers, after Flatten.")
         weight = self.array(part.weight)
@@ -202,8 +243,8 @@ class _Reader:
 
     def _unflatten(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
         self.require(where, part, dim=1)
-        if len(part.unflattened_size) != 3:
-            raise ArgumentError(f"{where}: only (C, H, W) has a counterpart here.")
+        if len(part.unflattened_size) != 3 or min(part.unflattened_size) < 1:
+            raise ArgumentError(f"{where}: only (C, H, W), all of them given, has a counterpart here.")
         c, h, w = part.unflattened_size
         if not same(self.order, channels_first(h, w, c)):
             raise ArgumentError(f"{where}: no Linear stands before it that could give another order.")
@@ -221,6 +262,12 @@ class _Reader:
 
     def _softplus(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
         self.require(where, part, beta=1)
+        double = any(str(p.dtype) == "torch.float64" for p in self.parameters) or not self.parameters
+        if part.threshold < (37.0 if double else 17.0):
+            why = "beyond it the module gives x itself, which is another number"
+            raise ArgumentError(
+                f"{where}: threshold={part.threshold}: {why}; nn.Softplus(threshold=40) has a counterpart."
+            )
         return ours.Softplus()
 
     def _silu(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
@@ -262,7 +309,7 @@ class _Reader:
         nn = self.nn
         keep = (nn.LeakyReLU, nn.ReLU, nn.ELU, nn.Softplus, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout, nn.BatchNorm1d)
         for part in rest:
-            if isinstance(part, nn.Unflatten) and len(part.unflattened_size) == 3:
+            if isinstance(part, nn.Unflatten) and len(part.unflattened_size) == 3 and min(part.unflattened_size) > 0:
                 c, h, w = part.unflattened_size
                 return channels_first(h, w, c)
             if not isinstance(part, (*keep, nn.LayerNorm)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,11 @@ from ...layers import Layer
 from ...layers.base import Shape, show_shape
 from ...network import Sequential
 from ...ops import to_numpy
-from .order import channels_first, find_torch, same
+from .order import channels_first, checked_shape, find_torch, same
 
 #: What works number by number, whatever the order
 ELEMENTWISE = ours.LeakyReLU, ours.ReLU, ours.ELU, ours.Softplus, ours.SiLU, ours.Tanh, ours.Sigmoid, ours.Dropout
-NORMS = ours.BatchNorm, ours.LayerNorm
+NORMS = ours.BatchNorm, ours.LayerNorm, ours.ConditionalScale
 
 
 def to_pytorch(network: Sequential, input_shape: Sequence[int] | None = None) -> Any:
@@ -46,13 +46,13 @@ def to_pytorch(network: Sequential, input_shape: Sequence[int] | None = None) ->
     """
     if not isinstance(network, Sequential):
         raise ArgumentError(f"to_pytorch: expected a tinygan.Sequential, got {type(network).__name__}.")
-    shape = network.input_shape if input_shape is None else tuple(input_shape)
+    shape = network.input_shape if input_shape is None else checked_shape(input_shape, "to_pytorch")
     if shape is None or None in shape:
         shown = "" if shape is None else f" {show_shape(shape)}"
         raise ShapeError(f"to_pytorch: the network takes samples{shown} of several sizes; say which: (H, W, C).")
     network.output_shape(shape)
     writer = _Writer(find_torch(), network.theta.dtype)
-    module, shape = writer.network(network, shape)
+    module, shape = writer.network(network, shape, ())
     if writer.order is not None:
         raise ArgumentError(
             f"to_pytorch: the network ends in Flatten of images {show_shape(shape)}, whose order differs."
@@ -68,28 +68,30 @@ class _Writer:
         self.dtype = torch.float64 if dtype == np.float64 else torch.float32
         self.order: np.ndarray | None = None
 
-    def network(self, network: Sequential, shape: Shape) -> tuple[Any, Shape]:
+    def network(self, network: Sequential, shape: Shape, after: Sequence[Layer]) -> tuple[Any, Shape]:
         if type(network) is not Sequential:
             raise ArgumentError(f"to_pytorch: {network.name}: blocks of branches have no counterpart here.")
         parts: OrderedDict[str, Any] = OrderedDict()
         for i, layer in enumerate(network.layers):
+            rest = *network.layers[i + 1 :], *after
             if isinstance(layer, Sequential):
-                parts[str(i)], shape = self.network(layer, shape)
+                parts[str(i)], shape = self.network(layer, shape, rest)
                 continue
-            modules = self.layer(layer, shape, network.layers[i + 1 :])
+            modules = self.layer(layer, shape, rest)
             parts |= {str(i) if k == 0 else f"{i}_{name}": module for k, (name, module) in enumerate(modules)}
             shape = layer.output_shape(shape)
         return self.nn.Sequential(parts), shape
 
     def layer(self, layer: Layer, shape: Shape, rest: Sequence[Layer]) -> list[tuple[str, Any]]:
         """The module of a layer, and what stands beside it; the first is called by the layer's number."""
-        for kind in type(layer).__mro__:
-            if write := getattr(self, f"_{kind.__name__}".lower(), None):
-                if kind is not type(layer):
-                    break
-                made = write(layer, shape, rest)
-                return made if isinstance(made, list) else [("", made)]
-        raise ArgumentError(f"to_pytorch: {layer.name} has no counterpart in PyTorch that computes the same.")
+        kind = type(layer)
+        write = getattr(self, f"_{kind.__name__.lower()}", None)
+        if write is None or getattr(ours, kind.__name__, None) is not kind:
+            raise ArgumentError(f"to_pytorch: {layer.name} has no counterpart in PyTorch that computes the same.")
+        if len(shape) not in (1, 3):
+            raise ArgumentError(f"to_pytorch: {layer.name}: samples {show_shape(shape)} are neither rows nor images.")
+        made = write(layer, shape, rest)
+        return made if isinstance(made, list) else [("", made)]
 
     def fill(self, module: Any, **arrays: Any) -> Any:
         """The module with these arrays in place of its own."""
@@ -198,8 +200,7 @@ class _Writer:
         return self.nn.ELU(layer.alpha)
 
     def _softplus(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        # Beyond the threshold it gives x itself: in float64 that is exact from 40 on
-        return self.nn.Softplus(threshold=40.0 if self.dtype is self.torch.float64 else 20.0)
+        return self.nn.Softplus(threshold=40.0)  # beyond which it gives x itself, from there on the same in float64
 
     def _silu(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
         return self.nn.SiLU()
@@ -226,9 +227,18 @@ class _Writer:
         return self.nn.PixelShuffle(layer.scale)
 
 
+def _in_a_row(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """The layers, and in the place of networks what they are made of."""
+    for layer in layers:
+        if type(layer) is Sequential:
+            yield from _in_a_row(layer.layers)
+        else:
+            yield layer
+
+
 def order_wanted(rest: Sequence[Layer]) -> np.ndarray | None:
     """In which order the layers after a Dense need its numbers: that of the image, if they make one of them."""
-    for layer in rest:
+    for layer in _in_a_row(rest):
         if type(layer) is ours.Reshape and len(layer.shape) == 3:
             return channels_first(*layer.shape)
         if not isinstance(layer, (*ELEMENTWISE, *NORMS)):
