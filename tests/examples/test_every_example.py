@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,10 @@ def few_images(name="digits", *, size=28, **options):
     return ImageData(np.zeros((300, height, height, 1), np.uint8), np.arange(300) % 10, name, "few images")
 
 
+def named(name):
+    return replace(small_data(), name=name)
+
+
 @pytest.fixture
 def explore(tmp_path, monkeypatch):
     """Call the example that explores a run; its return value tells what it explored, and with how much effort."""
@@ -169,7 +174,7 @@ def explore(tmp_path, monkeypatch):
     replaced = {
         "load": few_images,
         "digits": lambda n: few_images(),
-        "train": lambda gan, data, **how: train(small_gan(), small_data(), **{**STEPS, **how, "steps": 4}),
+        "train": lambda gan, data, **how: train(small_gan(), named(data.name), **{**STEPS, **how, "steps": 4}),
         "draw_walks": lambda run, out: seen.update(step=run.step, out=str(out)),
         "draw_repairs": lambda run, images, out, **effort: seen.update(effort, data=images.name),
         "draw_features": lambda run, images, out, *, labelled: seen.update(labelled=labelled),
@@ -186,7 +191,7 @@ def explore(tmp_path, monkeypatch):
 
 
 def short_run(folder, steps):
-    return train(small_gan(), small_data(), out=folder, **{**STEPS, "steps": steps}, settings={"data": "mine"})
+    return train(small_gan(), named("mine"), out=folder, **{**STEPS, "steps": steps}, settings={"data": "mine"})
 
 
 def test_a_quick_exploration_is_of_the_run_that_was_named(explore, tmp_path):

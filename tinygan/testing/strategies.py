@@ -17,6 +17,7 @@ and a test of all of them ::
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import numpy as np
 from hypothesis import assume
@@ -122,7 +123,7 @@ def _next_layer(draw: Callable, n: int, shape: tuple[int, ...], above: Layer | N
         choices.append(lambda: BatchNorm(c, eps=0.1, dtype=np.float64))
         if c >= 3:
             choices.append(lambda: LayerNorm(c, eps=0.1, dtype=np.float64))
-        if shape != (c,) or c >= 3:
+        if prod(shape) >= 3:
             choices.append(lambda: GroupNorm(1, c, eps=0.1, dtype=np.float64))
     if len(shape) == 1:
         k = draw(sizes)
