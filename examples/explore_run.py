@@ -184,9 +184,8 @@ def cluster_accuracy(f: np.ndarray, labels: np.ndarray, *, rounds: int = 50) -> 
 def draw_features(run: Trained, images: ImageData, out: Path, *, labelled: int = LABELLED) -> None:
     rows = np.random.default_rng(4).permutation(len(images))[:labelled]
     x, labels, half = images.batch(rows, low=run.low, high=run.high), images.labels[rows], len(rows) // 2
-    set_labels(
-        run.discriminator, None if run.shares is None else np.zeros(1, int)
-    )  # the same for all: it tells nothing of them
+    one = None if run.shares is None else np.zeros(1, int)
+    set_labels(run.discriminator, one)  # the same class for all: it tells nothing of them
     views = {
         "raw pixels": x.reshape(len(x), -1),
         "D before training": outputs(untrained(run.discriminator).layers[:-1], x),

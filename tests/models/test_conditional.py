@@ -95,7 +95,7 @@ def test_several_penalties_at_once_are_each_by_itself(way):
     np.testing.assert_allclose(grad, D.grad, rtol=1e-9, atol=1e-12)
 
 
-def test_unconditional_systems_are_what_they_were():
+def test_systems_that_are_told_of_no_classes_know_none():
     for system in SYSTEMS:
         small = {"noise_dim": 4, **SMALL.get(system.__name__, {})}
         G, D = system((8, 8, 1), rng=0, **small)

@@ -27,6 +27,7 @@ def answer(args: Namespace, text: str, values: Any) -> None:
 
 
 def add_json(parser: ArgumentParser) -> None:
+    """Add the flag of a command that answers programs too."""
     parser.add_argument("--json", action="store_true", help="print the answer as JSON, for programs")
 
 

@@ -44,6 +44,7 @@ class Conditional(Layer):
 
     @property
     def labels(self) -> Array | None:
+        """The class of each sample of the next pass, (N,), or None."""
         return self._labels
 
     @labels.setter

@@ -20,12 +20,13 @@ def real_samples(
     """What each step from here on is called with in this process: its real samples, where the networks live, and of a
     GAN that knows classes their labels."""
     theta, d_steps = gan.discriminator.theta, gan.d_steps
+    labels = labels_for(gan, data) if isinstance(gan, ConditionalGAN) else None
     rows, images = rows_of_process(group, batch_size), OnDevice(data, ops_of(theta))
     for order in batches(len(data), batch_size * d_steps, seed=seed, start=gan.t):
         of_turns = order.reshape(d_steps, batch_size)[:, rows]
         chosen = of_turns.reshape(-1)
         real = images.batch(chosen, low=low, high=high, dtype=theta.dtype)
-        yield (real, labels_for(gan, data)[chosen]) if isinstance(gan, ConditionalGAN) else (real,)
+        yield (real,) if labels is None else (real, labels[chosen])
 
 
 def labels_for(gan: ConditionalGAN, data: ImageData) -> np.ndarray:

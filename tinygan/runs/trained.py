@@ -154,7 +154,8 @@ def load_trained(
         if record.get("kind") != "network":
             raise CheckpointError(f"{weights}: holds no network.")
         G.load_state_arrays(best_arrays, source=str(weights))
-    return Trained(G, D, noise_dim, image_shape, low, high, about["step"], about["settings"], *_named(identity, shares))
+    name, names = _of_data(identity, shares)
+    return Trained(G, D, noise_dim, image_shape, low, high, about["step"], about["settings"], name, shares, names)
 
 
 def _shares(G: Sequential, D: Sequential, recorded: Any) -> np.ndarray | None:
@@ -168,13 +169,13 @@ def _shares(G: Sequential, D: Sequential, recorded: Any) -> np.ndarray | None:
     return shares_of(recorded, classes, "the record")
 
 
-def _named(identity: Mapping[str, Any], shares: np.ndarray | None) -> tuple[str, np.ndarray | None, tuple[str, ...]]:
-    """What the data is called, the shares, and the names of the classes if there is one for each."""
+def _of_data(identity: Mapping[str, Any], shares: np.ndarray | None) -> tuple[str, tuple[str, ...]]:
+    """What the data is called, and the names of the classes if there is one for each."""
     data = identity.get("data")
     about = data if isinstance(data, Mapping) else {}
     names = about.get("classes")
     fits = isinstance(names, list) and shares is not None and len(names) == len(shares)
-    return str(about.get("name", "")), shares, tuple(map(str, names)) if fits else ()  # type: ignore[arg-type]
+    return str(about.get("name", "")), tuple(map(str, names or ())) if fits else ()
 
 
 def _by_name(classes: Iterable[type[Layer]] | Mapping[str, type[Layer]]) -> dict[str, type[Layer]]:

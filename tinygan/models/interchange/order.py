@@ -17,6 +17,7 @@ def channels_first(h: int, w: int, c: int) -> np.ndarray | None:
 
 
 def same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    """Whether two orders, of which None is that of the images here, are one."""
     return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
 
 
@@ -30,6 +31,7 @@ def checked_shape(shape: Any, name: str) -> tuple[int, ...] | None:
 
 
 def find_torch() -> Any:
+    """The module ``torch``; BackendError if it is not installed."""
     try:
         import torch
     except ImportError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,18 @@ from ...layers import Layer
 from ...layers.base import Shape
 from ...network import Sequential
 from .order import channels_first, checked_shape, find_torch, same
+
+#: Modules without weights of which every setting has a counterpart
+SIMPLE: dict[str, Callable[[Any], Layer]] = {
+    "LeakyReLU": lambda part: ours.LeakyReLU(part.negative_slope),
+    "ReLU": lambda part: ours.ReLU(),
+    "ELU": lambda part: ours.ELU(part.alpha),
+    "SiLU": lambda part: ours.SiLU(),
+    "Tanh": lambda part: ours.Tanh(),
+    "Sigmoid": lambda part: ours.Sigmoid(),
+    "Dropout": lambda part: ours.Dropout(part.p),
+    "PixelShuffle": lambda part: ours.PixelShuffle(part.upscale_factor),
+}
 
 
 def from_pytorch(module: Any, input_shape: Sequence[int] | None = None) -> Sequential:
@@ -93,7 +105,8 @@ class _Reader:
 
     def read(self, name: str, part: Any, rest: Sequence[Any]) -> None:
         where = f"from_pytorch: {name} {' '.join(str(part).split()):.120}"  # in one line
-        read = getattr(self, f"_{type(part).__name__}".lower(), None)
+        kind = type(part).__name__
+        read = self._simple if kind in SIMPLE else getattr(self, f"_{kind}".lower(), None)
         if read is None or type(part) is not getattr(self.nn, type(part).__name__, None):
             raise ArgumentError(f"{where}: has no counterpart here that computes the same.")
         if self.pads is not None and type(part) is not self.nn.Conv2d:
@@ -251,14 +264,8 @@ class _Reader:
         self.order = None
         return ours.Reshape(h, w, c)
 
-    def _leakyrelu(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        return ours.LeakyReLU(part.negative_slope)
-
-    def _relu(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        return ours.ReLU()
-
-    def _elu(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        return ours.ELU(part.alpha)
+    def _simple(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
+        return SIMPLE[type(part).__name__](part)
 
     def _softplus(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
         self.require(where, part, beta=1)
@@ -269,18 +276,6 @@ class _Reader:
                 f"{where}: threshold={part.threshold}: {why}; nn.Softplus(threshold=40) has a counterpart."
             )
         return ours.Softplus()
-
-    def _silu(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        return ours.SiLU()
-
-    def _tanh(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        return ours.Tanh()
-
-    def _sigmoid(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        return ours.Sigmoid()
-
-    def _dropout(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        return ours.Dropout(part.p)
 
     def _pool(self, where: str, part: Any, kind: Any) -> Layer:
         self.require(where, part, padding=0, ceil_mode=False)
@@ -301,9 +296,6 @@ class _Reader:
                 f"{where}: only a whole scale_factor, nearest or bilinear without align_corners, has one."
             )
         return ours.Upsample(int(scale), mode=mode)
-
-    def _pixelshuffle(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        return ours.PixelShuffle(part.upscale_factor)
 
     def _order_wanted(self, rest: Sequence[Any]) -> np.ndarray | None:
         nn = self.nn

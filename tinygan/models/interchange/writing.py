@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,21 @@ from .order import channels_first, checked_shape, find_torch, same
 
 #: What works number by number, whatever the order
 ELEMENTWISE = ours.LeakyReLU, ours.ReLU, ours.ELU, ours.Softplus, ours.SiLU, ours.Tanh, ours.Sigmoid, ours.Dropout
+#: Layers without weights: what they are there. Beyond its threshold Softplus gives x itself, in float64 the same number
+SIMPLE: dict[type[Layer], Callable[[Any, Any], Any]] = {
+    ours.LeakyReLU: lambda nn, layer: nn.LeakyReLU(layer.slope),
+    ours.ReLU: lambda nn, layer: nn.ReLU(),
+    ours.ELU: lambda nn, layer: nn.ELU(layer.alpha),
+    ours.Softplus: lambda nn, layer: nn.Softplus(threshold=40.0),
+    ours.SiLU: lambda nn, layer: nn.SiLU(),
+    ours.Tanh: lambda nn, layer: nn.Tanh(),
+    ours.Sigmoid: lambda nn, layer: nn.Sigmoid(),
+    ours.Dropout: lambda nn, layer: nn.Dropout(layer.rate),
+    ours.MaxPool2D: lambda nn, layer: nn.MaxPool2d(layer.kernel_size, layer.stride),
+    ours.AvgPool2D: lambda nn, layer: nn.AvgPool2d(layer.kernel_size, layer.stride),
+    ours.Upsample: lambda nn, layer: nn.Upsample(scale_factor=layer.scale, mode=layer.mode),
+    ours.PixelShuffle: lambda nn, layer: nn.PixelShuffle(layer.scale),
+}
 NORMS = ours.BatchNorm, ours.LayerNorm, ours.ConditionalScale
 
 
@@ -85,6 +100,8 @@ class _Writer:
     def layer(self, layer: Layer, shape: Shape, rest: Sequence[Layer]) -> list[tuple[str, Any]]:
         """The module of a layer, and what stands beside it; the first is called by the layer's number."""
         kind = type(layer)
+        if kind in SIMPLE and len(shape) in (1, 3):
+            return [("", SIMPLE[kind](self.nn, layer))]
         write = getattr(self, f"_{kind.__name__.lower()}", None)
         if write is None or getattr(ours, kind.__name__, None) is not kind:
             raise ArgumentError(f"to_pytorch: {layer.name} has no counterpart in PyTorch that computes the same.")
@@ -189,42 +206,6 @@ class _Writer:
             raise ArgumentError(f"to_pytorch: {layer.name}: no Dense stands before it that could give another order.")
         self.order, (h, w, c) = None, layer.shape
         return self.nn.Unflatten(1, (c, h, w))
-
-    def _leakyrelu(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        return self.nn.LeakyReLU(layer.slope)
-
-    def _relu(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        return self.nn.ReLU()
-
-    def _elu(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        return self.nn.ELU(layer.alpha)
-
-    def _softplus(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        return self.nn.Softplus(threshold=40.0)  # beyond which it gives x itself, from there on the same in float64
-
-    def _silu(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        return self.nn.SiLU()
-
-    def _tanh(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        return self.nn.Tanh()
-
-    def _sigmoid(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        return self.nn.Sigmoid()
-
-    def _dropout(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        return self.nn.Dropout(layer.rate)
-
-    def _maxpool2d(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        return self.nn.MaxPool2d(layer.kernel_size, layer.stride)
-
-    def _avgpool2d(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        return self.nn.AvgPool2d(layer.kernel_size, layer.stride)
-
-    def _upsample(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        return self.nn.Upsample(scale_factor=layer.scale, mode=layer.mode)
-
-    def _pixelshuffle(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
-        return self.nn.PixelShuffle(layer.scale)
 
 
 def _in_a_row(layers: Sequence[Layer]) -> Iterator[Layer]:
