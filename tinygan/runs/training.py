@@ -74,7 +74,8 @@ def train(
     Parameters
     ----------
     data : the images, as :func:`tinygan.data.load` gives them; or an array of them, which that function takes as well:
-        (N, H, W) or (N, H, W, C), uint8, or floats in [0, 1], or in [−1, 1] if any is negative.
+        (N, H, W) or (N, H, W, C), uint8, or floats in [0, 1], or in [−1, 1] if any is negative. With labels, for a
+        :class:`tinygan.models.ConditionalGAN`.
     out : folder for the output; made if it is not there.
     epochs, steps : when to stop, counted from the very start of the run; one of the two. A step shows D ``batch_size``
         real images, ``gan.d_steps`` times, and trains G once. An epoch visits the images once, in an order of its own;
