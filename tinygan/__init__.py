@@ -27,7 +27,8 @@ from .ops import get_xp, to_backend, to_numpy
 if TYPE_CHECKING:
     from . import augment, checkpoints, data, metrics, models, parallel, penalties, runs, testing
     from .layers import initializers
-    from .models import interchange
+    from .metrics import learned as features
+    from .models import interchange, latent
     from .runs import plotting, schedules
     from .runs.trained import load_trained
     from .runs.training import train
@@ -38,8 +39,10 @@ _LOADED_WHEN_USED = {
     "augment": "tinygan.augment",
     "checkpoints": "tinygan.checkpoints",
     "data": "tinygan.data",
+    "features": "tinygan.metrics.learned",
     "initializers": "tinygan.layers.initializers",
     "interchange": "tinygan.models.interchange",
+    "latent": "tinygan.models.latent",
     "load_trained": "tinygan.runs.trained:load_trained",
     "metrics": "tinygan.metrics",
     "models": "tinygan.models",
@@ -59,9 +62,11 @@ __all__ = [
     "backends",
     "checkpoints",
     "data",
+    "features",
     "get_xp",
     "initializers",
     "interchange",
+    "latent",
     "layers",
     "load_trained",
     "losses",

@@ -176,7 +176,9 @@ def explore(tmp_path, monkeypatch):
         "digits": lambda n: few_images(),
         "train": lambda gan, data, **how: train(small_gan(), named(data.name), **{**STEPS, **how, "steps": 4}),
         "draw_walks": lambda run, out: seen.update(step=run.step, out=str(out)),
+        "draw_inversion": lambda run, images, out, **effort: seen.update(effort),
         "draw_repairs": lambda run, images, out, **effort: seen.update(effort, data=images.name),
+        "draw_directions": lambda run, images, out, *, measured: seen.update(measured=measured),
         "draw_features": lambda run, images, out, *, labelled: seen.update(labelled=labelled),
     }
     main.__globals__.update(replaced)
@@ -196,12 +198,12 @@ def short_run(folder, steps):
 
 def test_a_quick_exploration_is_of_the_run_that_was_named(explore, tmp_path):
     short_run(tmp_path / "mine", 2)
-    effort = {"guesses": 100, "steps": 20, "labelled": 400}
+    effort = {"guesses": 100, "steps": 20, "measured": 200, "labelled": 400}
     named = {"step": 2, "out": os.path.join("mine", "explored"), "data": "mine"}
     assert explore("mine --quick") == {**named, **effort}
     assert explore("mine --quick --data shapes --out x") == {**named, **effort, "out": "x", "data": "shapes"}
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "x"}, "no toy was trained"
-    assert explore("mine --data shapes") == {**named, "data": "shapes", "labelled": 4000}
+    assert explore("mine --data shapes") == {**named, "data": "shapes", "measured": 3000, "labelled": 4000}
 
 
 def test_a_quick_exploration_of_nothing_trains_a_toy_and_says_so(explore, tmp_path, capsys):

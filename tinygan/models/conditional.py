@@ -18,6 +18,7 @@ Two ways, of which ``conditional`` names one:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -209,13 +210,24 @@ def number_of(labels: Any) -> int | None:
 
 def generate(G: Sequential, z: Array, labels: np.ndarray | None) -> Array:
     """G(z) of these classes, or of none, a few hundred at a time; G keeps the labels that it had."""
-    told, made = [(layer, layer.labels) for layer in _layers(G, Conditional)], []
+    made = []
     for i in range(0, len(z), TOGETHER):
-        set_labels(G, None if labels is None else labels[i : i + TOGETHER])
-        made.append(G(z[i : i + TOGETHER]))
-    for layer, before in told:
-        layer.labels = before
+        with told(None if labels is None else labels[i : i + TOGETHER], G):
+            made.append(G(z[i : i + TOGETHER]))
     return ops_of(z).xp.concatenate(made)
+
+
+@contextmanager
+def told(labels: Array | None, *networks: Layer) -> Iterator[None]:
+    """Within, networks know these labels; after it again those that they knew before."""
+    before = [(layer, layer.labels) for network in networks for layer in _layers(network, Conditional)]
+    try:
+        for network in networks:
+            set_labels(network, labels)
+        yield
+    finally:
+        for layer, known in before:
+            layer.labels = known
 
 
 def shares_of(shares: Any, classes: int, name: str = "ConditionalGAN") -> np.ndarray:
