@@ -163,6 +163,15 @@ def test_images_of_a_class_are_looked_for_in_that_class_and_networks_stay_as_the
     assert np.array_equal(before[1], D.theta)
 
 
+@given(n=st.integers(2, 6), seed=st.integers(0, 2**32 - 1))
+def test_the_relative_error_is_that_of_plain_loops(n, seed):
+    x, y = np.random.default_rng(seed).standard_normal((2, n, *SHAPE))
+    apart = [((x[i] - x[j]) ** 2).sum() for i in range(n) for j in range(n) if i != j]
+    off = [((x[i] - y[i]) ** 2).sum() for i in range(n)]
+    assert latent.relative_error(x, y) == pytest.approx(np.mean(off) / np.mean(apart))
+    assert latent.relative_error(x, x) == 0.0
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +180,8 @@ def test_what_does_not_fit_is_refused_by_name():
     K, _ = networks(classes=3)
     x, z = G(noise(3)), noise(9)
     refused = [
+        (lambda: latent.relative_error(x, x[:2]), ShapeError, "two sets of images of one shape"),
+        (lambda: latent.relative_error(x[[0, 0]], x[[0, 0]]), ArgumentError, "all images of x are the same"),
         (lambda: latent.between(z, z[:2], 0.5), ShapeError, "one shape"),
         (lambda: latent.between(z, z, float("nan")), ArgumentError, "between: t must be a finite number"),
         (lambda: latent.walk(z, z, 1), ArgumentError, "walk: steps"),

@@ -4,6 +4,7 @@
     module = to_pytorch(run.discriminator, (28, 28, 1))        # D needs to be told the size of its images
     network = from_pytorch(module, (28, 28, 1))
     export_onnx(run.generator, "generator.onnx")               # for onnxruntime, a browser, a telephone
+    export_page(run.generator, "generator.html")               # a page in which it runs, by a script of its own
 
 Images are (N, H, W, C) here and (N, C, H, W) there. Kernels are turned around accordingly, and so are the weights
 beside ``Flatten`` and ``Reshape``: a row of numbers is in the order of its image. Either a network is carried over
@@ -11,11 +12,13 @@ exactly, its running statistics included, or what cannot be is named. PyTorch an
 asked for.
 
 ``writing`` makes modules of layers, ``reading`` layers of modules, ``onnx_file`` a graph of layers; all are told by
-``order`` how a row of numbers is arranged. The book, further layers and the models beside this are imported here.
+``order`` how a row of numbers is arranged. ``web`` is the page. The book, further layers and the models beside this
+are imported here.
 """
 
 from .onnx_file import export_onnx
 from .reading import from_pytorch
+from .web import export_page
 from .writing import to_pytorch
 
-__all__ = ["export_onnx", "from_pytorch", "to_pytorch"]
+__all__ = ["export_onnx", "export_page", "from_pytorch", "to_pytorch"]

@@ -1,0 +1,12 @@
+"""A page in which a generator runs: one file, for any browser, without a network.
+
+    export_page(run.generator, "generator.html", low=run.low, high=run.high)
+
+``lowering`` makes of layers the few operations that ``network.js`` computes, and of their weights one array; ``page``
+puts both into ``page.html``, with ``page.js``, which draws. Of tinygan, the book, further layers, blocks, what is known
+of classes, and ``order`` beside this folder are imported.
+"""
+
+from .page import export_page
+
+__all__ = ["export_page"]
