@@ -154,13 +154,16 @@ def explore_command(parser: ArgumentParser) -> Do:
 def export_command(parser: ArgumentParser) -> Do:
     """Write a network of a run for other tools."""
     parser.add_argument("run", type=flags.path, help="folder of the run")
-    text = "onnx: a graph; pytorch: the state_dict of what interchange.to_pytorch gives, in safetensors; npz: arrays"
-    parser.add_argument("--to", choices=["onnx", "pytorch", "npz"], required=True, help=text)
+    text = "onnx: a graph; pytorch: the state_dict of what interchange.to_pytorch gives, in safetensors; npz: arrays; "
+    text += "html: a page in which the generator runs"
+    parser.add_argument("--to", choices=["onnx", "pytorch", "npz", "html"], required=True, help=text)
     parser.add_argument(
         "--network", choices=["generator", "discriminator"], default="generator", help="which (generator)"
     )
     parser.add_argument("--best", action="store_true", help="with the weights that its judge found best")
-    parser.add_argument("--out", type=flags.path, metavar="FILE", help="(NETWORK.onnx, .safetensors or .npz, here)")
+    parser.add_argument(
+        "--out", type=flags.path, metavar="FILE", help="(NETWORK.onnx, .safetensors, .npz or .html, here)"
+    )
     add_json(parser)
 
     def export(args: Namespace) -> None:
@@ -175,7 +178,7 @@ def export_command(parser: ArgumentParser) -> Do:
         run = load_trained(args.run, best=args.best)
         network = getattr(run, args.network)
         shape = (run.noise_dim,) if args.network == "generator" else run.image_shape
-        suffix = {"onnx": ".onnx", "pytorch": ".safetensors", "npz": ".npz"}[args.to]
+        suffix = {"onnx": ".onnx", "pytorch": ".safetensors", "npz": ".npz", "html": ".html"}[args.to]
         out = args.out or Path(args.network + suffix)
         if out.suffix != suffix:
             raise ArgumentError(f"--out: for --to {args.to} expected a name that ends in {suffix}, got {out}.")
@@ -186,6 +189,8 @@ def export_command(parser: ArgumentParser) -> Do:
 
             state = interchange.to_pytorch(network, shape).state_dict()
             data = save({key: tensor.numpy() for key, tensor in state.items()})
+        elif args.to == "html":
+            data = _page_of(run, args)
         else:
             file = BytesIO()
             np.savez(file, **network.state_arrays())
@@ -196,3 +201,26 @@ def export_command(parser: ArgumentParser) -> Do:
         answer(args, f"The {args.network} of {args.run}, step {run.step:,}, is in {out}.", values)
 
     return export
+
+
+def _page_of(run: Any, args: Namespace) -> bytes:
+    """The page of a run's generator, beside what PyTorch and onnxruntime make of it if they are installed."""
+    from ..models.interchange.web import elsewhere, page
+
+    if args.network != "generator":
+        raise ArgumentError("--network: a page shows images, which the generator makes; leave the flag out.")
+    beside = elsewhere(run.generator, run.noise_dim)
+    about = f"It has learned from {run.data}, {run.step:,} steps, and makes images of {run.image_shape[0]} x "
+    about += f"{run.image_shape[1]} pixels."
+    classes = [printable(name) for name in run.classes]
+    shades = {"low": run.low, "high": run.high}
+    text = page(
+        run.generator,
+        (run.noise_dim,),
+        title=args.run.resolve().name,
+        about=about,
+        classes=classes,
+        beside=beside,
+        **shades,
+    )
+    return text.encode()

@@ -61,7 +61,8 @@ def export_page(
         The file cannot be written.
     """
     target = as_path(path, "export_page: path")
-    text = page(generator, input_shape, low, high, title, about, classes, beside or {})
+    options: dict[str, Any] = {"low": low, "high": high, "title": title, "about": about, "classes": classes}
+    text = page(generator, input_shape, **options, beside=beside or {})
     try:
         replace_file(target, text.encode())
     except OSError as error:
@@ -71,6 +72,7 @@ def export_page(
 def page(
     generator: Sequential,
     input_shape: Sequence[int] | None,
+    *,
     low: float,
     high: float,
     title: str,
@@ -78,7 +80,7 @@ def page(
     classes: Sequence[str],
     beside: Mapping[str, Any],
 ) -> str:
-    """What :func:`export_page` writes."""
+    """What :func:`export_page` writes, of the same arguments."""
     noise, shape = _shapes(generator, input_shape)
     if not real(low) < real(high):
         raise ArgumentError(f"export_page: low must be below high, got {low!r} and {high!r}.")
@@ -103,10 +105,9 @@ def page(
         "labels": [] if labels is None else [int(k) for k in labels],
         "rows": {name: _text(images) for name, images in rows.items()},
     }
-    where = "; ".join(["", *beside]) if beside else ""
+    others = "".join(f", as {name} did" for name in beside)
     proof = (
-        f"{SHOWN} images of the same noise, as tinygan made them with NumPy{where.replace(';', ',')}, and as this page "
-        "makes them now."
+        f"{SHOWN} images of the same noise, as tinygan made them with NumPy{others}, and as this page makes them now."
     )
     folder = files(__package__)
     return Template((folder / "page.html").read_text("utf-8")).substitute(
