@@ -617,7 +617,7 @@ def test_the_example_from_its_command_line(tmp_path):
 
 
 FILES = {"config.json", "losses.csv", "losses.png", "film.gif", "samples.png", "samples", "checkpoint.safetensors"}
-FILES |= {"metrics.csv", "metrics.png", "best.safetensors"}
+FILES |= {"real.png", "metrics.csv", "metrics.png", "best.safetensors"}
 
 
 def test_every_system_runs_and_goes_on(system, tmp_path, images, capsys):

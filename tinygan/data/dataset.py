@@ -187,7 +187,8 @@ def epoch_order(n: int, *, seed: int, epoch: int) -> np.ndarray:
     n, epoch = positive_int(n, "epoch_order: n", most=MAX_BYTES), positive_int(epoch, "epoch_order: epoch", least=0)
     seed = check_seed(seed, "epoch_order")
     # One seed serves a whole run. Of its keys, (0,) and (1,) are the GAN's noise, (0, i) and (1, i) images that tinygan
-    # draws, (3, 0) the noise of a run's pictures, (4, i) layers that are made without a Generator
+    # draws, (3, 0) the noise of a run's pictures, (3, 1) the choice of real ones beside them, (4, i) layers that are
+    # made without a Generator
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, epoch))).permutation(n)
 
 

@@ -37,6 +37,7 @@ from .flags import (
 EPILOG = """\
 what it writes into the output folder:
   samples.png              a grid of samples from fixed noise; on the way there samples/step_000500.png, ...
+  real.png                 as many real images, in the same places, as the networks are shown them
   film.gif                 these grids in a row
   losses.png, losses.csv   the loss curves, and both losses of every step
   metrics.png, metrics.csv how good the samples are; best.safetensors, G's weights when they were best
