@@ -114,6 +114,11 @@ class ImageData:
         labels = "" if self.labels is None else ", with labels"
         return f"ImageData({self.name!r}, {len(self):,} images of {'x'.join(map(str, self.image_shape))}{labels})"
 
+    def _repr_html_(self) -> str:
+        from .contact_sheet import as_html  # which Pillow draws
+
+        return as_html(self)
+
     def with_mirror_images(self) -> ImageData:
         """Return the same images, each followed later by its mirror image; this takes no memory."""
         if self.mirrored:
