@@ -10,8 +10,9 @@ it cannot be had. A bar shows both losses; pictures, curves and a checkpoint are
 
 G starts from a small image of many channels, and each transposed convolution doubles its height and width while it
 halves its channels; D goes the way back. So heights and widths are multiples of 4, and all images are brought to --size
-first. BatchNorm stands between the layers, and D sees real and generated images in batches apart (Radford et al.,
-2016). The losses are those of the first GAN, from logits D(x) (Goodfellow et al., 2014, section 3):
+first, which may be 48x64 as well. BatchNorm stands between the layers, and D sees real and generated images in batches
+apart (Radford et al., 2016). The losses are those of the first GAN, from logits D(x) (Goodfellow et al., 2014, section
+3):
 
     L_D = −mean log σ(D(x)) − mean log(1 − σ(D(G(z))))
     L_G = −mean log σ(D(G(z)))

@@ -217,7 +217,8 @@ def main() -> None:
     data = args.data or run.settings.get("data")
     if data is None:
         raise DataError(f"{folder}: does not record what it learned from ({run.data}); say it: --data.")
-    images = load(data, split="test", size=(height, width), channels=channels, fit=run.settings.get("fit", "crop"))
+    form = {key: run.settings[key] for key in ("fit", "background") if key in run.settings}
+    images = load(data, split="test", size=(height, width), channels=channels, **form)
     if args.data is None and images.name != run.data:
         raise DataError(
             f"{folder}: learned from {run.data}, but {data!r} is {images.name} now; say which images: --data."

@@ -128,7 +128,8 @@ def main():
     parser.add_argument("--data", default="shapes", help="shapes, or a folder of pictures (default: shapes)")
     add = parser.add_argument
     add("--images", type=flags.count, metavar="N", default=IMAGES, help=f"to train on (default: {IMAGES})")
-    add("--size", type=flags.multiple(4), metavar="N", default=32, help="height and width (default: 32)")
+    text = "height x width, or one number for both; multiples of 4 (default: 32)"
+    add("--size", type=flags.size(4), metavar="N|HxW", default=32, help=text)
     add("--width", type=flags.count, metavar="N", default=24, help="channels of the largest images (default: 24)")
     add("--steps", type=flags.count, metavar="N", default=STEPS, help=f"of each run (default: {STEPS})")
     add("--seed", type=flags.seed, metavar="N", default=0, help="of weights, noise and changes (default: 0)")

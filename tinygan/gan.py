@@ -14,6 +14,7 @@ from .errors import seed as check_seed
 from .layers import Dropout, Flatten, Layer, Reshape, Sigmoid
 from .layers.base import show_shape
 from .layers.starting import as_generator
+from .layers.table import SideBySide
 from .losses import Loss, NonSaturating
 from .network import Sequential
 from .ops import Array, Ops, as_array, get_ops, ops_of
@@ -46,7 +47,7 @@ class Draws(NamedTuple):
     average: float | None  #: how far the average of G's weights moves
 
 
-class GAN:
+class GAN(SideBySide):
     r"""Two networks and the rules of their game (Goodfellow et al., 2014, algorithm 1).
 
     Parameters
@@ -121,9 +122,6 @@ class GAN:
         self.t = 0  # adversarial steps taken
         training, sampling = np.random.SeedSequence(check_seed(seed, "GAN")).spawn(2)
         self.rng, self.sample_rng = np.random.default_rng(training), np.random.default_rng(sampling)
-
-    def __repr__(self) -> str:
-        return f"GAN({self.generator.size:,} and {self.discriminator.size:,} parameters, {self.loss!r}, t={self.t})"
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse what cannot play, also later on. The networks stay; ``penalty`` is the sum of the ``penalties``."""

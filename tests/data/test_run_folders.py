@@ -12,6 +12,8 @@ from support.small_runs import STEPS, small_data, small_gan
 from tinygan.data import folder as reader
 from tinygan.data import load, load_folder
 from tinygan.errors import DataError
+from tinygan.metrics import Judge, pixels
+from tinygan.runs import judging
 from tinygan.runs.commandline import output_folder
 from tinygan.runs.training import train
 from tinygan.runs.writer import Writer
@@ -35,7 +37,10 @@ def photos(tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return train(small_gan(), small_data(), out=tmp_path_factory.mktemp("finished") / "run", **SHORT)
+    out, judge = tmp_path_factory.mktemp("finished") / "run", Judge(small_data(), pixels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "SAMPLES", 20)
+        return train(small_gan(), small_data(), out=out, judge=judge, **SHORT)
 
 
 def seen(folder, **options):
@@ -113,7 +118,7 @@ def test_the_first_run_in_a_folder_of_pictures_goes_on_after_the_second(photos, 
     for out in ("runs/first", "runs/second", "."):
         train(small_gan(**gan), data(), out=out, resume=True, **{**options, "steps": 3})
     assert seen(photos) == [RED, BLUE]
-    assert "left out what training runs have written: film.gif, losses.png, runs/first" in data().description
+    assert "left out what training runs have written: film.gif, losses.png, real.png, runs/first" in data().description
 
 
 def test_pictures_of_ones_own_in_the_folder_of_a_run(finished, tmp_path):

@@ -207,6 +207,10 @@ def test_load_knows_them():
     data = load("shapes", split="test", size=16, mirror=True)
     assert (data.image_shape, len(data), data.name) == ((16, 16, 3), 4000, "shapes")
     assert load("shapes", split="test", size=(8, 12), channels=1).image_shape == (8, 12, 1)
+    square = load("shapes", split="test", size=(16, 16))
+    np.testing.assert_array_equal(square.images, data.images, "drawn as by one number, not shrunk")
+    with pytest.raises(ArgumentError, match="size: expected a height and a width"):
+        load("shapes", size=(8, 12, 3))
 
 
 BAD_ARGUMENTS = {

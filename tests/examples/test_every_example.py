@@ -121,7 +121,7 @@ BAD_LINE_ODDITIES = [
     ("mode_coverage", "--digits=", 2, "argument --digits: expected a path"),
     ("mode_coverage", "--out=~no-such-user", 2, "argument --out: ~no-such-user: nobody knows the home folder"),
     ("few_images", "--steps 3", 2, "argument --steps: expected at least 8, one for each look, got 3"),
-    ("few_images", "--size 30", 2, "argument --size: expected a multiple of 4, got '30'"),
+    ("few_images", "--size 30", 2, "one number for both, multiples of 4 from 4 to 8192, got '30'"),
     ("few_images", "--data nowhere", 1, "error: data 'nowhere': neither a name"),
     ("few_labels", "--labels 0", 2, "argument --labels: expected a whole number of at least 1, got '0'"),
     ("few_labels", "--labels 1", 2, "argument --labels: a GAN cannot learn from one image; expected at least 2"),

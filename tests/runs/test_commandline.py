@@ -174,7 +174,18 @@ BAD_FLAG_ODDITIES = [
     ("--precision fp16", "argument --precision: invalid choice: 'fp16' (choose from"),
     ("--sample-every 0", "argument --sample-every: expected a whole number of at least 1"),
     ("--checkpoint-every x", "argument --checkpoint-every: expected a whole number of at least 1"),
-    ("--size 0", "argument --size: expected a whole number of at least 1, got '0'"),
+    ("--size 0", "argument --size: expected a height and a width such as 48x64, or one number for both, whole numbers"),
+    ("--size 48x", "whole numbers from 1 to 8192, got '48x'"),
+    ("--size x64", "whole numbers from 1 to 8192, got 'x64'"),
+    ("--size 0x64", "whole numbers from 1 to 8192, got '0x64'"),
+    ("--size 64x-1", "whole numbers from 1 to 8192, got '64x-1'"),
+    ("--size 48x64x3", "whole numbers from 1 to 8192, got '48x64x3'"),
+    ("--size 48,64", "whole numbers from 1 to 8192, got '48,64'"),
+    ("--size 4e3", "whole numbers from 1 to 8192, got '4e3'"),
+    ("--size 28.0", "whole numbers from 1 to 8192, got '28.0'"),
+    ("--size 8193", "whole numbers from 1 to 8192, got '8193'"),
+    ("--size 8x99999999999999999999", "whole numbers from 1 to 8192, got '8x99999999999999999999'"),
+    ("--size=", "whole numbers from 1 to 8192, got ''"),
     ("--channels 2", "argument --channels: invalid choice: 2 (choose from"),
     ("--fit stretch", "argument --fit: invalid choice: 'stretch' (choose from"),
     ("--background 256", "argument --background: expected a whole number from 0 to 255, got '256'"),
@@ -446,7 +457,9 @@ def test_a_recipe_decides_the_range_of_images():
         ("--data digits", (28, 28), "tinygan's classifier of digits, 1"),
         ("--data digits --judge random", (28, 28), "random convolutions 0, 1 channel"),
         ("--data digits --size 16", (16, 16), "random convolutions 0, 1 channel"),
+        ("--data digits --size 28x32", (28, 32), "random convolutions 0, 1 channel"),
         ("--data shapes", (64, 64), "random convolutions 0, 3 channels"),
+        ("--data shapes --size 12x20", (12, 20), "random convolutions 0, 3 channels"),
         ("--data digits --judge none", (28, 28), None),
     ],
 )
@@ -604,7 +617,7 @@ def test_the_example_from_its_command_line(tmp_path):
 
 
 FILES = {"config.json", "losses.csv", "losses.png", "film.gif", "samples.png", "samples", "checkpoint.safetensors"}
-FILES |= {"metrics.csv", "metrics.png", "best.safetensors"}
+FILES |= {"real.png", "metrics.csv", "metrics.png", "best.safetensors"}
 
 
 def test_every_system_runs_and_goes_on(system, tmp_path, images, capsys):
@@ -753,9 +766,11 @@ def test_what_is_shown_to_the_networks(name, tmp_path, images):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--size 30", "argument --size: expected a multiple of 4, got '30'"),
-        ("--model dcgan64 --size 66", "argument --size: expected a multiple of 4, got '66'"),
-        ("--size 0", "argument --size: expected a multiple of 4, got '0'"),
+        ("--size 30", "one number for both, multiples of 4 from 4 to 8192, got '30'"),
+        ("--size 32x30", "one number for both, multiples of 4 from 4 to 8192, got '32x30'"),
+        ("--model dcgan64 --size 66", "one number for both, multiples of 4 from 4 to 8192, got '66'"),
+        ("--model dcgan64 --size 50x64", "one number for both, multiples of 4 from 4 to 8192, got '50x64'"),
+        ("--size 0", "one number for both, multiples of 4 from 4 to 8192, got '0'"),
         ("--model vgg", "argument --model: invalid choice: 'vgg' (choose from"),
         ("--model", "argument --model: expected one argument"),
         ("--mode dcgan64", "unrecognized arguments: --mode dcgan64"),
@@ -838,6 +853,35 @@ def test_dcgan_on_pictures_of_ones_own(tmp_path, dcgan, monkeypatch):
     np.testing.assert_array_equal(np.load(stored)[:, 0, 0], [[0, 128, 255]] * 5)
     assert dcgan("--resume", "--cache", cache, *run, "--steps", 2) == 0
     assert list(cache.rglob("*.npy")) == [stored]
+
+
+def test_images_that_are_not_square(system, tmp_path, capsys):
+    """From the flag to the pictures of a run, a run that goes on, and what is made of it later."""
+    out, cache, recorded = tmp_path / "run", tmp_path / "cache", [8, 12]
+    what = ["--data", photos(tmp_path), "--cache", cache, "--size", "8x12", "--fit", "letterbox", "--augment", "all"]
+    run = [*what, "--batch-size", 4, "--lr-schedule", "constant"]
+    assert system(*run, "--out", tmp_path / "whole", "--steps", 2) == 0
+    assert system(*run, "--out", out, "--steps", 1) == 0
+    assert settings_of(out)["size"] == recorded
+    assert system("--resume", "--cache", cache, "--out", out, "--steps", 2) == 0, "the size comes back with the run"
+    assert_same_files(out, tmp_path / "whole")
+    assert len(list(cache.rglob("*.npy"))) == 1, "and the decoded pictures are those of before"
+    with Image.open(out / "samples.png") as picture:
+        assert picture.size == (2 * (8 * 14 + 2), 2 * (8 * 10 + 2))
+    trained = load_trained(out)
+    assert trained.image_shape[:2] == (8, 12)
+    assert trained.sample(3).shape == (3, *trained.image_shape)
+    capsys.readouterr()
+    assert system("--resume", "--cache", cache, "--out", out, "--size", "12x8", "--steps", 3) == 1
+    assert "the run was made with another " in capsys.readouterr().err
+
+
+def test_a_size_is_one_number_or_two():
+    assert [flags_of("--size", text).size for text in ("28", "28x28", "48x64")] == [28, 28, [48, 64]]
+    wide = replace(RECIPE, size=(48, 64))
+    assert flags_of(recipes=[wide]).size == (48, 64)
+    assert "(48x64)" in make_parser("A GAN.", wide).format_help()
+    assert "(0,128,255)" in make_parser("A GAN.", replace(RECIPE, background=(0, 128, 255))).format_help()
 
 
 def test_ctrl_c(tmp_path, images):
@@ -931,6 +975,10 @@ FLAG_ODDITIES = [
     ({"mirror": None}, "argument --mirror: ignored explicit argument 'None'"),
     ({"channels": 2}, "argument --channels: invalid choice: 2"),
     ({"size": 0}, "argument --size: expected"),
+    ({"size": "48x64"}, "argument --size: expected it as it is written there, got '48x64'"),
+    ({"size": [48, 48]}, "argument --size: expected it as it is written there, got [48, 48]"),
+    ({"size": [48, 64, 3]}, "argument --size: expected a height and a width"),
+    ({"size": []}, "argument --size: expected a height and a width"),
     ({"background": [1, 2]}, "argument --background: expected one grey level, or red,green,blue, got '1,2'"),
     ({"background": [0.0, 0, 0]}, "argument --background: expected a whole number from 0 to 255, got '0.0'"),
     ({"data": 7}, "argument --data: expected it as it is written there, got 7"),

@@ -1,5 +1,7 @@
 """Runs whose GAN knows the class of each image: what they leave, how they go on, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,7 +74,7 @@ def test_twice_and_resumed_are_the_same_bytes(whole, tmp_path):
 
 def test_the_picture_has_a_row_for_each_class_of_one_noise(whole):
     gan = known_gan()
-    shown = Shown(gan, (6, 6, 1), 0)
+    shown = Shown(gan, labelled(), 0)
     z = to_numpy(shown.noise).reshape(3, 8, 4)
     assert (z == z[0]).all()
     rows = [gan.sample(z=z[0], labels=k) for k in range(3)]
@@ -80,8 +82,36 @@ def test_the_picture_has_a_row_for_each_class_of_one_noise(whole):
     np.testing.assert_array_equal(shown.picture(low=-1.0, high=1.0), expected)
     with Image.open(whole / "samples.png") as picture:
         assert picture.size == (8 * 16 + 4, 3 * 16 + 4)  # pixels doubled, two between the images
-    many = Shown(known_gan(classes=40), (6, 6, 1), 0)
+    many = Shown(known_gan(classes=40), labelled(), 0)
     assert len(many.noise) == 8 * MAX_ROWS
+
+
+def test_real_images_stand_in_the_rows_of_their_classes(whole):
+    """Each once, and where a class has too few of them, nothing: of 37 images in turn of three classes none has, of
+    one with two images it has six places."""
+    with Image.open(whole / "real.png") as real, Image.open(whole / "samples.png") as samples:
+        assert real.size == samples.size
+        np.testing.assert_array_equal(np.asarray(real), Shown(known_gan(), labelled(), 0).real())
+    for data, counts in ((labelled(), [8, 8, 8]), (replace(labelled(), labels=np.arange(37) // 18), [8, 8, 1])):
+        tiles = cut_apart(Shown(known_gan(), data, 0).real(), 6)
+        rows = [[find(tile, data.images) for tile in row if tile.any()] for row in tiles.reshape(3, 8, 6, 6)]
+        assert [len(row) for row in rows] == [len(set(row)) for row in rows] == counts
+        assert all(data.labels[i] == k for k, row in enumerate(rows) for i in row)
+        mirrored = Shown(known_gan(), data.with_mirror_images(), 0).real()
+        np.testing.assert_array_equal(mirrored, Shown(known_gan(), data, 0).real())
+
+
+def cut_apart(picture, size):
+    """The tiles of a grid, (N, size, size), whose pixels are doubled."""
+    plain, step = picture[::2, ::2], size + 2
+    places = ((i, j) for i in range(2, len(plain), step) for j in range(2, plain.shape[1], step))
+    return np.stack([plain[i : i + size, j : j + size] for i, j in places])
+
+
+def find(tile, images):
+    """Which of the images (N, H, W, 1) it is."""
+    [place] = np.flatnonzero((images[..., 0] == tile).all(axis=(1, 2)))
+    return int(place)
 
 
 def test_trained_networks_are_asked_for_classes(whole):

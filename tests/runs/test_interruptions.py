@@ -68,7 +68,9 @@ def test_a_run_killed_at_any_write_and_resumed_is_the_run_never_interrupted(tmp_
         if count == death:
             raise Killed
 
-    writes = 12  # checkpoints 0, 2, 3; csv; config; pictures 0 and 2 in two places, and the last; curves; film
+    writes = (
+        13  # checkpoints 0, 2, 3; csv; config; real images; pictures 0 and 2 in two places, and the last; curves; film
+    )
     cases = [(death, how) for death in range(1, writes + 2) for how in ("before", "unfinished", "after")]
     finished = []
     for death, how in cases:
@@ -162,5 +164,5 @@ def test_the_checkpoint_alone_is_enough_to_resume(whole, tmp_path, monkeypatch):
     out.mkdir()
     (tmp_path / "there" / "checkpoint.safetensors").rename(out / "checkpoint.safetensors")
     train(small_gan(), small_data(), out=out, resume=True, **STEPS)
-    for name in ("checkpoint.safetensors", "losses.csv", "losses.png", "samples.png", "config.json"):
+    for name in ("checkpoint.safetensors", "losses.csv", "losses.png", "samples.png", "real.png", "config.json"):
         assert (out / name).read_bytes() == (whole / name).read_bytes()

@@ -61,7 +61,7 @@ def differing(folder, other):
 
 # ---- something else in a file's place --------------------------------------------------------------------------------
 
-OUTPUTS = ["losses.csv", "losses.png", "samples.png", "film.gif", "config.json"]
+OUTPUTS = ["losses.csv", "losses.png", "samples.png", "real.png", "film.gif", "config.json"]
 FRAMES = {f"samples/step_{t:06d}.png" for t in (0, 4, 8)}
 
 #: what is in the way, whether it stays until the end, and what the run then lacks
@@ -527,11 +527,11 @@ def test_a_picture_that_cannot_be_drawn_costs_that_picture(whole, tmp_path, monk
 
     monkeypatch.setattr(plotting, DRAWN[name], faulty)
     out = train(small_gan(), small_data(), out=tmp_path / "run", **STEPS)
-    expected = {name} if name != "samples.png" else {name, "film.gif", *FRAMES}
+    expected = {name} if name != "samples.png" else {name, "real.png", "film.gif", *FRAMES}
     assert differing(out, whole) == expected
     said = capfd.readouterr().err.splitlines()
     assert sum(f"{name}: cannot be made (" in line for line in said) == 1
-    assert len(said) == 1 + (name == "samples.png")
+    assert len(said) == 1 + 2 * (name == "samples.png")  # what else makes a PNG file, and the film of none
     assert len(said[0]) < 400 + len(str(out))
 
 

@@ -26,6 +26,7 @@ OUTPUT = {
     "film.gif",
     "losses.csv",
     "losses.png",
+    "real.png",
     "samples.png",
     "samples/step_000000.png",
     "samples/step_000004.png",
@@ -68,7 +69,7 @@ def test_the_same_run_twice_gives_the_same_bytes(whole, tmp_path):
 def test_another_seed_gives_another_run(whole, tmp_path):
     other = train(small_gan(seed=1), small_data(), out=tmp_path / "other", seed=1, **STEPS)
     a, b = contents(other), contents(whole)
-    assert all(a[name] != b[name] for name in OUTPUT)
+    assert all(a[name] != b[name] for name in OUTPUT)  # real.png, too: other images are chosen
 
 
 def test_the_loop_is_gan_step_over_shuffled_epochs(whole):
@@ -87,6 +88,33 @@ def test_epochs_and_d_steps(tmp_path):
     original, gan.step = gan.step, lambda real, **options: (seen.append(len(real)), original(real, **options))[1]
     train(gan, small_data(), out=tmp_path / "run", epochs=3, batch_size=8, progress=False)
     assert seen == [16] * 6  # 37 // 16 = 2 steps an epoch, three epochs
+
+
+def test_real_images_are_shown_beside_the_samples(whole, tmp_path):
+    """Each once, and none of them mirrored; 37 images leave 27 of 64 places empty."""
+    with Image.open(whole / "real.png") as real, Image.open(whole / "samples.png") as samples:
+        assert real.size == samples.size
+        shown = np.asarray(real)[::2, ::2]
+    tiles = [shown[i : i + 6, j : j + 6] for i in range(2, 66, 8) for j in range(2, 66, 8)]
+    data = small_data()
+    found = [np.flatnonzero((data.images[..., 0] == tile).all(axis=(1, 2))).tolist() for tile in tiles]
+    assert sorted(found[:37]) == [[i] for i in range(37)]
+    assert not np.any(tiles[37:])
+    mirrored = train(small_gan(), small_data(mirror=True), out=tmp_path / "run", **{**STEPS, "steps": 1})
+    assert (mirrored / "real.png").read_bytes() == (whole / "real.png").read_bytes()
+
+
+def test_real_images_are_drawn_once_or_where_they_are_missing(whole, tmp_path):
+    out, steps = tmp_path / "run", {**STEPS, "steps": 5}
+    train(small_gan(), small_data(), out=out, **steps)
+    (out / "real.png").write_bytes(b"mine")
+    train(small_gan(), small_data(), out=out, resume=True, **{**STEPS, "steps": 7})
+    assert (out / "real.png").read_bytes() == b"mine"
+    (out / "real.png").unlink()
+    train(small_gan(), small_data(), out=out, resume=True, **STEPS)
+    assert_same_files(out, whole)
+    train(small_gan(), small_data(seed=1), out=out, overwrite=True, **STEPS)
+    assert (out / "real.png").read_bytes() != (whole / "real.png").read_bytes(), "those of the run before are gone"
 
 
 def test_pictures_show_the_averaged_generator_in_the_range_asked_for(tmp_path):

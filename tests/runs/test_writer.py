@@ -253,7 +253,7 @@ def test_a_folder_in_the_place_of_a_file_of_ours_is_named(name, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-LEFT = ["checkpoint.safetensors", "samples.png", "losses.csv", "losses.png", "config.json"]
+LEFT = ["checkpoint.safetensors", "samples.png", "real.png", "losses.csv", "losses.png", "config.json"]
 
 
 @pytest.mark.parametrize("name", LEFT)

@@ -114,6 +114,11 @@ class ImageData:
         labels = "" if self.labels is None else ", with labels"
         return f"ImageData({self.name!r}, {len(self):,} images of {'x'.join(map(str, self.image_shape))}{labels})"
 
+    def _repr_html_(self) -> str:
+        from .contact_sheet import as_html  # which Pillow draws
+
+        return as_html(self)
+
     def with_mirror_images(self) -> ImageData:
         """Return the same images, each followed later by its mirror image; this takes no memory."""
         if self.mirrored:
@@ -187,7 +192,8 @@ def epoch_order(n: int, *, seed: int, epoch: int) -> np.ndarray:
     n, epoch = positive_int(n, "epoch_order: n", most=MAX_BYTES), positive_int(epoch, "epoch_order: epoch", least=0)
     seed = check_seed(seed, "epoch_order")
     # One seed serves a whole run. Of its keys, (0,) and (1,) are the GAN's noise, (0, i) and (1, i) images that tinygan
-    # draws, (3, 0) the noise of a run's pictures, (4, i) layers that are made without a Generator
+    # draws, (3, 0) the noise of a run's pictures, (3, 1) the choice of real ones beside them, (4, i) layers that are
+    # made without a Generator
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, epoch))).permutation(n)
 
 

@@ -32,7 +32,7 @@ SHOWN = 5  #: file names in a description; the others stand in the .json file of
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}  #: parts of a data set
 MARK = ".tinygan"  #: a file that says: in this folder is what tinygan has drawn
 RUN_FILES = ({MARK}, {"checkpoint.safetensors"}, {"config.json", "losses.csv"})  #: each tells the folder of a run
-DRAWN = re.compile(r"samples\.png|losses\.png|film\.gif|samples/step_\d+\.png")  #: by a run, in its folder
+DRAWN = re.compile(r"(samples|real|losses|metrics)\.png|film\.gif|samples/step_\d+\.png")  #: by a run, in its folder
 
 
 def load_folder(

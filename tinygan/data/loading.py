@@ -18,7 +18,7 @@ from .files import kind_of, open_file
 from .folder import load_folder
 from .kinds import LOOKS, begins_like_a_picture
 from .mnist import SOURCES, Unavailable, holds_idx, load_idx_file, load_idx_folder, load_public
-from .pictures import refit
+from .pictures import Form, refit
 from .shapes import shapes
 
 _COUNT = {  # of images that we draw ourselves; as many digits as MNIST has
@@ -128,12 +128,9 @@ def _named(
     if name == "digits":
         return digits(_COUNT[name][split], seed=seed, split=split)
     if name == "shapes":
-        return shapes(
-            _COUNT[name][split],
-            seed=seed,
-            split=split,
-            size=64 if size is None or isinstance(size, tuple | list) else size,
-        )
+        if isinstance(size, tuple | list):  # a square, of which that is then cut; no larger than fits into memory
+            size = min(max(*Form(tuple(size)).shape[:2], 8), 256)
+        return shapes(_COUNT[name][split], seed=seed, split=split, size=64 if size is None else size)
     if name != "auto":
         return in_turn(lambda: load_public(name, split, cache))
     try:

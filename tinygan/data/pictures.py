@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_TILE = 4_000_000  #: pixels of a tile of a TIFF that is smaller itself
+MAX_SIZE = 8192  #: pixels, each way, of what pictures are brought to
 MAX_PIXELS = 50_000_000  #: of one decoded picture: Pillow spends 200 MB on it, and twice that if it is transparent
 
 _SWITCHED = threading.Lock()  # held while Pillow's limit, which all threads share, is off
@@ -58,7 +59,7 @@ class Form:
     background: int | tuple[int, int, int] = 255
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", _whole_numbers(self.size, 2, "size", "a height and a width", 1, 8192))
+        object.__setattr__(self, "size", _whole_numbers(self.size, 2, "size", "a height and a width", 1, MAX_SIZE))
         object.__setattr__(self, "background", _whole_numbers(self.background, 3, "background", "a colour", 0, 255))
         object.__setattr__(
             self, "channels", one_of(self.channels, "channels: expected 1 for grey or 3 for colour", (1, 3))

@@ -93,7 +93,10 @@ class Digits:
     def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logits (N, 10) and features (N, 128)."""
         if np.shape(images)[1:] != (28, 28, 1):
-            raise ShapeError(f"{self.name}: expected images (N, 28, 28, 1), got {np.shape(images)}.")
+            raise ShapeError(
+                f"{self.name}: expected images (N, 28, 28, 1), got {np.shape(images)}; RandomConvolutions (--judge "
+                "random) looks at any."
+            )
         *hidden, head = self.network.layers
         features = []
         for i in range(0, len(images), PIECE):

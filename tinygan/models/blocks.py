@@ -69,6 +69,8 @@ class Residual(Sequential):
 class Branches(Sequential):
     """What takes one input through several networks side by side."""
 
+    _in_a_row = False
+
     def __init__(self, *branches: Layer) -> None:
         whole = all(isinstance(branch, Layer) for branch in branches)  # or let Sequential say what is wrong
         super().__init__(

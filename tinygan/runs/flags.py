@@ -16,6 +16,7 @@ import numpy as np
 
 from ..augment import Adaptive, Augmentation, Colour, Cutout, Shift
 from ..checkpoints import as_path
+from ..data.pictures import MAX_SIZE
 from ..errors import ArgumentError
 from ..losses import Hinge, Labelled, LeastSquares, Loss, Minimax, NonSaturating, Relativistic, Wasserstein
 from ..network import Sequential
@@ -50,9 +51,23 @@ at_least_half = _number(float, "a number in [0.5, 1]", lambda x: 0.5 <= x <= 1.0
 part = _number(float, "a number in [0, 1]", lambda x: 0.0 <= x <= 1.0)
 
 
-def multiple(unit: int) -> Callable[[str], int]:
-    """Return the conversion to a whole multiple of ``unit``."""
-    return _number(int, f"a multiple of {unit}", lambda x: x >= 1 and x % unit == 0) if unit > 1 else count
+def size(unit: int = 1) -> Callable[[str], int | list[int]]:
+    """Return the conversion of a height and a width with x between, or one number for both, to multiples of ``unit``.
+
+    What is a square becomes one number, however it was typed."""
+    numbers = f"multiples of {unit}" if unit > 1 else "whole numbers"
+
+    def convert(text: str) -> int | list[int]:
+        try:
+            sides = [int(side) for side in text.split("x")]
+        except ValueError:
+            sides = []
+        if len(sides) not in (1, 2) or any(side % unit or not 1 <= side <= MAX_SIZE for side in sides):
+            what = f"a height and a width such as 48x64, or one number for both, {numbers} from {unit} to {MAX_SIZE}"
+            raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
+        return sides if sides[0] != sides[-1] else sides[0]
+
+    return convert
 
 
 def colour(text: str) -> int | list[int]:
@@ -61,6 +76,11 @@ def colour(text: str) -> int | list[int]:
     if len(levels) not in (1, 3):
         raise argparse.ArgumentTypeError(f"expected one grey level, or red,green,blue, got {text!r}")
     return levels if len(levels) == 3 else levels[0]
+
+
+def as_typed(name: str, value: Any) -> str:
+    """The value of the flag ``name`` as it stands on a command line: 48x64, or 0,128,255."""
+    return ("x" if name == "size" else ",").join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def path(text: str) -> Path:

@@ -6,6 +6,7 @@
     losses.png                the loss curves
     samples.png               what G makes of fixed noise now
     samples/step_000500.png   what it made of the same noise at intervals
+    real.png                  as many real images, in the same places (of each class its own), as D is shown them
     film.gif                  these pictures in a row
     metrics.csv, metrics.png, best.safetensors    of a run that is judged, see :mod:`tinygan.runs.judging`
 
@@ -23,7 +24,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import platform
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -32,8 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, checkpoints
-from ..backends import device_of
+from .. import checkpoints
 from ..data import ImageData
 from ..data.dataset import check_range
 from ..errors import ArgumentError, CheckpointError, positive_int
@@ -41,7 +40,7 @@ from ..errors import seed as check_seed
 from ..gan import GAN, Losses
 from ..parallel.console import say
 from . import plotting, state
-from .identity import as_json, identity, require_same_run
+from .identity import as_json, configuration, identity, require_same_run
 from .judging import Judging
 from .outputs import LossTable, attempt, on_host
 from .place import Place, step_in
@@ -100,7 +99,7 @@ class Run(Place):
         seed = check_seed(seed, "train")
         self.judging = judging or Judging(None, gan)
         self.identity = json.loads(json.dumps(identity(gan, data, batch_size, seed, low, high) | self.judging.names))
-        self.shown = Shown(gan, data.image_shape, seed)
+        self.shown = Shown(gan, data, seed)
         self.columns = ["d_loss", "g_loss", "penalty"] if gan.penalties else ["d_loss", "g_loss"]
         self.losses = np.empty((0, len(self.columns)), dtype=np.float32)
         self.saved = 0
@@ -180,12 +179,18 @@ class Run(Place):
         """Write what follows from the checkpoint."""
         self._attempt(self.csv, lambda: self.table.write(self.csv, self.losses))
         self._attempt(self.config, self._write_configuration)
+        if self.saved == 0 or not self.real.is_file():
+            self._attempt(self.real, self._write_real)
         self.judging.write(self, self._attempt, best=True)
         if self.saved == 0:
             self.sample(keep=True)
 
     def _write_configuration(self) -> None:
-        checkpoints.replace_file(self.config, (json.dumps(self._configuration(), indent=2) + "\n").encode())
+        text = json.dumps(configuration(self.gan, self.identity, self.settings), indent=2)
+        checkpoints.replace_file(self.config, (text + "\n").encode())
+
+    def _write_real(self) -> None:
+        checkpoints.replace_file(self.real, plotting.png(self.shown.real()))
 
     def _take_folder(self) -> None:
         """Keep others from writing in it, and find out now whether it can be written, not after an hour of training."""
@@ -300,20 +305,8 @@ class Run(Place):
         self.judging.finish()
         self.judging.write(self, self._attempt, best=True)
         self.draw()
-        if not self.config.is_file():
-            self._attempt(self.config, self._write_configuration)
+        for file, write in ((self.config, self._write_configuration), (self.real, self._write_real)):
+            if not file.is_file():
+                self._attempt(file, write)
         if self.saved != self.gan.t:
             self.save()
-
-    # ---- small things ----------------------------------------------------------------------------------------------
-
-    def _configuration(self) -> dict[str, Any]:
-        G, D = self.gan.generator, self.gan.discriminator
-        tables = {"generator": G.summary(), "discriminator": D.summary(self.gan.sample_shape)}
-        return {
-            "settings": self.settings,
-            "device": device_of(G.theta),
-            "run": {key: value for key, value in self.identity.items() if key not in tables},
-            **{name: table.splitlines() for name, table in tables.items()},
-            "versions": {"tinygan": __version__, "numpy": np.__version__, "python": platform.python_version()},
-        }

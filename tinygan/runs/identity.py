@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import reprlib
 import zlib
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import __version__
+from ..backends import device_of
 from ..data import ImageData
 from ..errors import ArgumentError, CheckpointError
 from ..gan import GAN
@@ -57,6 +60,19 @@ def identity(gan: GAN, data: ImageData, batch_size: int, seed: int, low: float, 
             **({"of_all": _checksum(data.images)} if len(data.images) > 1000 else {}),
             **labels,
         },
+    }
+
+
+def configuration(gan: GAN, identity: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """What a run writes down for people: its settings, and of its identity the networks as tables."""
+    G, D = gan.generator, gan.discriminator
+    tables = {"generator": G.summary(), "discriminator": D.summary(gan.sample_shape)}
+    return {
+        "settings": settings,
+        "device": device_of(G.theta),
+        "run": {key: value for key, value in identity.items() if key not in tables},
+        **{name: table.splitlines() for name, table in tables.items()},
+        "versions": {"tinygan": __version__, "numpy": np.__version__, "python": platform.python_version()},
     }
 
 

@@ -37,6 +37,7 @@ class Place:
     curves = property(lambda self: self.folder / "losses.png")
     film = property(lambda self: self.folder / "film.gif")
     picture = property(lambda self: self.folder / "samples.png")
+    real = property(lambda self: self.folder / "real.png")
     frames = property(lambda self: self.folder / "samples")
     config = property(lambda self: self.folder / "config.json")
     scores = property(lambda self: self.folder / "metrics.csv")
@@ -45,7 +46,7 @@ class Place:
 
     def files(self) -> list[Path]:
         """All that a run writes, the checkpoint first."""
-        files = [self.checkpoint, self.config, self.csv, self.curves, self.picture, self.film]
+        files = [self.checkpoint, self.config, self.csv, self.curves, self.picture, self.real, self.film]
         return [*files, self.scores, self.score_curves, self.best, *self.pictures()]
 
     def pictures(self) -> list[Path]:

@@ -18,24 +18,26 @@ from .flags import (
     OPTIMIZERS,
     PENALTIES,
     SCHEDULES,
+    as_typed,
     at_least_half,
     changes,
     colour,
     count,
     fraction,
     label,
-    multiple,
     part,
     path,
     path_text,
     positive,
     seed,
+    size,
     weight,
 )
 
 EPILOG = """\
 what it writes into the output folder:
   samples.png              a grid of samples from fixed noise; on the way there samples/step_000500.png, ...
+  real.png                 as many real images, in the same places, as the networks are shown them
   film.gif                 these grids in a row
   losses.png, losses.csv   the loss curves, and both losses of every step
   metrics.png, metrics.csv how good the samples are; best.safetensors, G's weights when they were best
@@ -56,7 +58,7 @@ class Recipe:
     """The name of an example and the default values of its flags, named as the flags are.
 
     Give one of ``epochs`` and ``steps``. Two things have no flag: ``low`` is the value of black in G's images, -1 with
-    tanh and 0 with a sigmoid, and ``size_unit`` what the networks want ``size`` to be a multiple of.
+    tanh and 0 with a sigmoid, and ``size_unit`` what the networks want height and width to be multiples of.
     """
 
     name: str
@@ -90,7 +92,7 @@ class Recipe:
     seed: int = 0
     data: str = "auto"
     low: float = -1.0
-    size: int | None = None
+    size: int | tuple[int, int] | None = None
     size_unit: int = 1
     channels: int | None = None
     fit: str = "crop"
@@ -126,9 +128,10 @@ def make_parser(doc: str | None, recipe: Recipe, models: Sequence[str] = ()) -> 
 
     def add(flag: str, kind: Callable | list, metavar: str | None, text: str, *, none: str = "none") -> None:
         """Add a flag of the present group: its kind is a conversion, or the list of its values."""
-        default = getattr(recipe, flag.removeprefix("--").replace("-", "_"))
+        name = flag.removeprefix("--").replace("-", "_")
+        default = getattr(recipe, name)
         values: dict[str, Any] = {"choices": kind, "type": type(kind[0])} if isinstance(kind, list) else {"type": kind}
-        shown = none if default is None else default
+        shown = none if default is None else as_typed(name, default)
         group.add_argument(flag, default=default, metavar=metavar, help=f"{text} ({shown})", **values)
 
     group = parser.add_argument_group("how long")
@@ -186,9 +189,9 @@ def make_parser(doc: str | None, recipe: Recipe, models: Sequence[str] = ()) -> 
         "auto (mnist if it can be had, else digits), mnist, fashion, digits, shapes, or a path of yours: a folder of "
     )
     add("--data", path_text, "WHAT", text + "pictures, an .npy or .npz file, IDX files")
-    text = "height and width to bring all images to"
-    text += f", a multiple of {recipe.size_unit}" if recipe.size_unit > 1 else ""
-    add("--size", multiple(recipe.size_unit), "N", text, none="as they are")
+    text = "height x width to bring all images to, or one number for both"
+    text += f"; multiples of {recipe.size_unit}" if recipe.size_unit > 1 else ""
+    add("--size", size(recipe.size_unit), "N|HxW", text, none="as they are")
     add("--channels", [1, 3], None, "make all images grey, or give them colours", none="as they are")
     add("--fit", ["crop", "letterbox"], None, "to a new shape, cut the edges off or add some")
     add("--background", colour, "GREY|R,G,B", "of such edges, and behind transparent pictures; 0 to 255")
@@ -245,7 +248,7 @@ def recorded_flags(parser: argparse.ArgumentParser, recorded: dict[str, Any], so
         elif isinstance(value, bool) and isinstance(defaults[key], bool):
             line += [flag] if value else []
         elif value is not None or key not in may_be_none:
-            line.append(f"{flag}={','.join(map(str, value)) if isinstance(value, list) else value}")
+            line.append(f"{flag}={as_typed(key, value)}")
     parsed = vars(parser.parse_args(line, argparse.Namespace(**dict.fromkeys(flags))))
     for key, value in flags.items():
         if value is not False and parsed[key] != value and key != "backend":
