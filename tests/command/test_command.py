@@ -252,6 +252,13 @@ def test_networks_are_exported(capsys, plain, known, tmp_path):
         assert all(np.array_equal(file[key], array) for key, array in arrays.items())
     assert "expected a name that ends in .npz" in refuses(capsys, 1, "export", plain, "--to", "npz", "--out", "g.onnx")
     refuses(capsys, 2, "export", plain)
+    says(capsys, "export", known, "--to", "html", "--out", tmp_path / "g.html")
+    text = (tmp_path / "g.html").read_text("utf-8")
+    assert "as tinygan made them with NumPy" in text
+    assert ("as PyTorch did" in text) == (find_spec("torch") is not None)
+    assert ("as onnxruntime did" in text) == (find_spec("onnx") is not None and find_spec("onnxruntime") is not None)
+    argv = ["export", known, "--to", "html", "--network", "discriminator", "--out", tmp_path / "d.html"]
+    assert "a page shows images" in refuses(capsys, 1, *argv)
     for package, run, to, suffix in (("onnx", known, "onnx", ".onnx"), ("torch", plain, "pytorch", ".safetensors")):
         out = tmp_path / f"d{suffix}"
         argv = ["export", run, "--to", to, "--network", "discriminator", "--out", out]
