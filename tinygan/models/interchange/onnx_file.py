@@ -18,7 +18,7 @@ from ...ops import to_numpy
 from ..blocks import Add, Concat, Residual
 from ..conditional import classes_of
 from .order import channels_first, checked_shape, same
-from .writing import order_wanted
+from .wishes import order_wanted
 
 OPSET = 17
 SIMPLE = {  # layers that are one operation, and its attributes
