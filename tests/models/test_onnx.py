@@ -78,6 +78,13 @@ OTHERS = {
     "blocks": ([models.Residual(conv(2, 3), layers.ReLU(), conv(3, 2)), models.Add(conv(2, 3, 1), conv(2, 3)),
                 models.Concat(conv(3, 2, 1), Sequential(conv(3, 2), layers.Tanh())), layers.Flatten(),
                 dense(64, 2)], (4, 4, 2)),
+    "blocks in blocks": ([models.Add(models.Residual(conv(2, 2)), models.Concat(conv(2, 1), conv(2, 1)))], (4, 4, 2)),
+    "a row in the order of its image": (
+        [layers.Flatten(), models.Residual(dense(32, 32)), models.Add(layers.Tanh(), dense(32, 32)),
+         models.Concat(layers.ReLU(), dense(32, 3)), dense(35, 2)], (4, 4, 2)),
+    "an image asked for behind blocks": (
+        [dense(4, 12), models.Residual(dense(12, 12)), models.Add(dense(12, 12), layers.Tanh()),
+         layers.Reshape(2, 2, 3)], (4,)),
     "a norm within": ([dense(4, 12), Sequential(layers.BatchNorm(12), layers.ReLU()), layers.Reshape(2, 2, 3)], (4,)),
     "networks within": ([Sequential(dense(4, 6), Sequential(layers.ReLU())), models.Residual(dense(6, 6))], (4,)),
 }  # fmt: skip
@@ -87,6 +94,15 @@ OTHERS = {
 def test_other_layers(name, tmp_path):
     parts, shape = OTHERS[name]
     check(Sequential(*(layer.copy() for layer in parts)), shape, tmp_path / "network.onnx")
+
+
+def test_a_block_alone(tmp_path):
+    for block in (
+        models.Residual(conv(2, 2)),
+        models.Add(conv(2, 2), conv(2, 2)),
+        models.Concat(conv(2, 2), conv(2, 1)),
+    ):
+        check(block, (4, 4, 2), tmp_path / "network.onnx")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +120,12 @@ def test_other_layers(name, tmp_path):
             "has no|only a row|neither rows",
         ),
         ([dense(4, 4)], 4, ArgumentError, r"input_shape must be \(F,\) or \(H, W, C\), got 4"),
-        ([conv(1, 2), layers.Flatten(), models.Residual(dense(32, 32))], (4, 4, 1), ArgumentError, "several orders"),
+        (
+            [models.Residual(dense(12, 12), layers.Reshape(2, 2, 3), layers.Flatten())],
+            (12,),
+            ArgumentError,
+            "several orders",
+        ),
     ],
 )
 def test_networks_that_are_refused(parts, shape, error, says, tmp_path):

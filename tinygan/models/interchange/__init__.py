@@ -2,6 +2,7 @@
 
     module = to_pytorch(run.generator)                         # an nn.Sequential: z (N, noise_dim) -> (N, C, H, W)
     module = to_pytorch(run.discriminator, (28, 28, 1))        # D needs to be told the size of its images
+    y = module(z, labels)                                      # of a conditional run; labels (N,), a LongTensor
     network = from_pytorch(module, (28, 28, 1))
     export_onnx(run.generator, "generator.onnx")               # for onnxruntime, a browser, a telephone
     export_page(run.generator, "generator.html")               # a page in which it runs, by a script of its own
@@ -11,9 +12,10 @@ beside ``Flatten`` and ``Reshape``: a row of numbers is in the order of its imag
 exactly, its running statistics included, or what cannot be is named. PyTorch and onnx are imported when they are
 asked for.
 
-``writing`` makes modules of layers, ``reading`` layers of modules, ``onnx_file`` a graph of layers; all are told by
-``order`` how a row of numbers is arranged. ``web`` is the page. The book, further layers and the models beside this
-are imported here.
+``writing`` makes modules of layers, ``onnx_file`` a graph; ``reading`` finds its way through modules, and ``modules``
+makes a layer of each. ``order`` says how a row of numbers is arranged, ``wishes`` how what follows wants it to be.
+``torch_blocks`` has the few modules that PyTorch has not, ``web`` the page. The book, further layers and the models
+beside this are imported here.
 """
 
 from .onnx_file import export_onnx

@@ -17,8 +17,8 @@ from ...network import Sequential
 from ...ops import to_numpy
 from ..blocks import Add, Concat, Residual
 from ..conditional import classes_of
-from .order import channels_first, checked_shape, same
-from .writing import order_wanted
+from .order import Order, channels_first, checked_shape, joined, same
+from .wishes import Asked, agreed, order_wanted, rows_of
 
 OPSET = 17
 SIMPLE = {  # layers that are one operation, and its attributes
@@ -80,7 +80,7 @@ def as_bytes(network: Sequential, input_shape: Sequence[int] | None = None) -> b
         raise ShapeError(f"export_onnx: the network takes samples{shown} of several sizes; say which: (H, W, C).")
     given = network.output_shape(shape)
     graph = _Graph(helper)
-    y, order = graph.network(network, "x", shape, None, ())
+    y, order = graph.layer(network, "x", shape, None, ())
     if order is not None:
         raise ArgumentError("export_onnx: the network ends in Flatten of images, whose order differs there.")
     graph.node("Identity", [y], "y")
@@ -124,58 +124,58 @@ class _Graph:
 
     # ---- what is made of layers --------------------------------------------------------------------------------------
 
-    def network(
-        self, network: Sequential, x: str, shape: Shape, order: np.ndarray | None, rest: Sequence[Layer]
-    ) -> tuple[str, np.ndarray | None]:
-        """The name of what the layers make of x, and the order of its numbers; ``rest`` is what comes after them."""
-        for i, layer in enumerate(network.layers):
-            x, order = self.layer(layer, x, shape, order, (*network.layers[i + 1 :], *rest))
+    def row(
+        self, layers: Sequence[Layer], x: str, shape: Shape, order: Order, after: Sequence[Any]
+    ) -> tuple[str, Order]:
+        """The name of what the layers make of x, and the order of its numbers; ``after`` is what comes after them."""
+        for i, layer in enumerate(layers):
+            x, order = self.layer(layer, x, shape, order, (*layers[i + 1 :], *after))
             shape = layer.output_shape(shape)
         return x, order
 
-    def layer(
-        self, layer: Layer, x: str, shape: Shape, order: np.ndarray | None, rest: Sequence[Layer]
-    ) -> tuple[str, np.ndarray | None]:
+    def layer(self, layer: Any, x: str, shape: Shape, order: Order, rest: Sequence[Any]) -> tuple[str, Order]:
         kind = type(layer)
         if len(shape) not in (1, 3):
             raise ArgumentError(f"export_onnx: {layer.name}: samples {show_shape(shape)} are neither rows nor images.")
         if kind is Sequential:
-            return self.network(layer, x, shape, order, rest)  # type: ignore[arg-type]
+            return self.row(layer.layers, x, shape, order, rest)
         if kind in (Residual, Add, Concat):
-            return self.block(layer, x, shape, order)
+            return self.block(layer, x, shape, order, rest)
         if kind in SIMPLE:
             op, names = SIMPLE[kind]
             numbers: dict[str, Any] = {name: float(getattr(layer, of)) for name, of in names}
             return self.node(op, [x], **numbers), order
         if kind is ours.SpectralNorm:
-            inner: Any = layer.inner(layer.normalise(False).W)  # type: ignore[attr-defined]
-            return self.layer(inner, x, shape, order, rest)
+            return self.layer(layer.inner(layer.normalise(False).W), x, shape, order, rest)
         write = getattr(self, f"_{kind.__name__.lower()}", None)
         if write is None or getattr(ours, kind.__name__, None) is not kind:
             raise ArgumentError(f"export_onnx: {layer.name} has no counterpart there that computes the same.")
         return write(layer, x, shape, order, rest)
 
-    def block(self, block: Any, x: str, shape: Shape, order: np.ndarray | None) -> tuple[str, np.ndarray | None]:
-        """Branches of one input. What they give is in the order that it has here, or in that of the input."""
-        if isinstance(block, Residual):
-            y, of_y = self.network(block, x, shape, order, ())
-            made = [(x, order), (y, of_y)]
-        else:
-            made = [self.network(branch, x, shape, order, ()) for branch in block.layers]
-        orders = [of for _, of in made]
-        if any(not same(of, orders[0]) for of in orders) or (isinstance(block, Concat) and orders[0] is not None):
-            raise ArgumentError(f"export_onnx: {block.name}: its branches would give numbers in several orders.")
-        names = [name for name, _ in made]
-        if isinstance(block, Concat):
-            return self.node("Concat", names, axis=1), None
-        return self.node("Sum", names), orders[0]
+    def block(self, block: Any, x: str, shape: Shape, order: Order, rest: Sequence[Any]) -> tuple[str, Order]:
+        """Branches of one input. Those that are added must end in one order, of which x has one already."""
+        kind, nodes, arrays = type(block), len(self.nodes), len(self.arrays)
 
-    def over_channels(self, array: Any, shape: Shape, order: np.ndarray | None) -> str:
+        def make(asked: Order) -> list[tuple[str, Order]]:
+            del self.nodes[nodes:], self.arrays[arrays:]  # those of an attempt before
+            end = () if kind is Concat else (Asked(asked),)
+            return [self.row(layers, x, shape, order, end) for layers in rows_of(block)]
+
+        if kind is Concat:
+            made, sizes = make(None), [branch.output_shape(shape)[-1] for branch in block.layers]
+            return self.node("Concat", [name for name, _ in made], axis=1), joined([of for _, of in made], sizes)
+        found = agreed(make, order if kind is Residual else order_wanted(rest))
+        if found is None or (kind is Residual and not same(found[1], order)):
+            raise ArgumentError(f"export_onnx: {block.name}: what it adds would be numbers in several orders.")
+        names, order = found
+        return self.node("Sum", [x, *names] if kind is Residual else names), order
+
+    def over_channels(self, array: Any, shape: Shape, order: Order) -> str:
         """An array (C,) so that it meets each channel of a sample of this shape."""
         a = to_numpy(array)
         return self.array(a.reshape(-1, 1, 1) if len(shape) == 3 else a if order is None else a[order])
 
-    def by_label(self, table: Any, shape: Shape, order: np.ndarray | None) -> str:
+    def by_label(self, table: Any, shape: Shape, order: Order) -> str:
         """The row of a table (K, C) that each sample's label names, so that it meets its channels."""
         a = to_numpy(table)
         rows = self.node("Gather", [self.array(a if order is None else a[:, order]), "labels"], axis=0)

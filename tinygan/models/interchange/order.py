@@ -9,16 +9,36 @@ import numpy as np
 
 from ...errors import ArgumentError, BackendError, positive_int
 
+Order = np.ndarray | None  # where the numbers of a row stand there; None: at the same place
 
-def channels_first(h: int, w: int, c: int) -> np.ndarray | None:
+
+def channels_first(h: int, w: int, c: int) -> Order:
     """Where the numbers of an image (H, W, C), in a row, stand in a row of the same image (C, H, W); None: at the same
     place."""
     return None if c == 1 or h * w == 1 else np.arange(h * w * c).reshape(h, w, c).transpose(2, 0, 1).ravel()
 
 
-def same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+def same(a: Order, b: Order) -> bool:
     """Whether two orders, of which None is that of the images here, are one."""
     return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
+
+
+def placed(array: np.ndarray, order: Order) -> np.ndarray:
+    """Rows that are in this order there, as they are here."""
+    if order is None:
+        return array
+    here = np.empty_like(array)
+    here[order] = array
+    return here
+
+
+def joined(orders: Sequence[Order], sizes: Sequence[int]) -> Order:
+    """The order of rows of these sizes, one behind the other."""
+    if all(order is None for order in orders):
+        return None
+    starts = np.cumsum([0, *sizes])
+    parts = [np.arange(n) if order is None else order for order, n in zip(orders, sizes, strict=True)]
+    return np.concatenate([start + part for start, part in zip(starts, parts, strict=False)])
 
 
 def checked_shape(shape: Any, name: str) -> tuple[int, ...] | None:
@@ -37,3 +57,11 @@ def find_torch() -> Any:
     except ImportError as error:
         raise BackendError(f"PyTorch is not here ({error}); pip install torch") from error
     return torch
+
+
+def find_blocks() -> Any:
+    """The module ``torch_blocks``, which needs PyTorch."""
+    find_torch()
+    from . import torch_blocks
+
+    return torch_blocks

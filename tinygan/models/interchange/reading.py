@@ -1,30 +1,18 @@
-"""Modules of PyTorch as layers of ours."""
+"""Modules of PyTorch as layers of ours: the way through rows of them, and through blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
-from ... import layers as ours
-from ...errors import ArgumentError, ShapeError, TinyGANError
+from ...errors import ArgumentError, TinyGANError
 from ...layers import Layer
 from ...layers.base import Shape
 from ...network import Sequential
-from .order import channels_first, checked_shape, find_torch, same
-
-#: Modules without weights of which every setting has a counterpart
-SIMPLE: dict[str, Callable[[Any], Layer]] = {
-    "LeakyReLU": lambda part: ours.LeakyReLU(part.negative_slope),
-    "ReLU": lambda part: ours.ReLU(),
-    "ELU": lambda part: ours.ELU(part.alpha),
-    "SiLU": lambda part: ours.SiLU(),
-    "Tanh": lambda part: ours.Tanh(),
-    "Sigmoid": lambda part: ours.Sigmoid(),
-    "Dropout": lambda part: ours.Dropout(part.p),
-    "PixelShuffle": lambda part: ours.PixelShuffle(part.upscale_factor),
-}
+from ..blocks import Add, Concat, Residual
+from .modules import SIMPLE, Modules
+from .order import Order, channels_first, checked_shape, find_blocks, find_torch, joined, same
+from .wishes import KEEPS, STOPS, Asked, Branches, agreed, wanted
 
 
 def from_pytorch(module: Any, input_shape: Sequence[int] | None = None) -> Sequential:
@@ -32,12 +20,17 @@ def from_pytorch(module: Any, input_shape: Sequence[int] | None = None) -> Seque
 
     Parameters
     ----------
-    module : nn.Sequential of modules that have a counterpart here, other nn.Sequential within it included.
+    module : nn.Sequential of modules that have a counterpart here, other nn.Sequential within it included, and what
+        :func:`to_pytorch` makes.
     input_shape : of one sample as it is here, (F,) or (H, W, C); needed where images become rows.
 
     Notes
     -----
     All parameters learn here, also those that are frozen there (``requires_grad=False``).
+
+    In evaluation a spectral norm has the u and v of its last batch of training; SpectralNorm takes one step more. It is
+    read where that makes no difference, within 1e-12 of σ (of float32 1e-5), and training then begins alike; where it
+    does, the message says how to let u and v settle. About gradients see :func:`to_pytorch`.
 
     Raises
     ------
@@ -49,22 +42,18 @@ def from_pytorch(module: Any, input_shape: Sequence[int] | None = None) -> Seque
         PyTorch is not installed.
     """
     torch, shape = find_torch(), checked_shape(input_shape, "from_pytorch")
-    if not _is_row(module, torch.nn):
+    reader = _Reader(torch.nn, shape, list(module.parameters()) if isinstance(module, torch.nn.Module) else [])
+    if not reader.is_row(module):
         what = type(module).__name__
         raise ArgumentError(f"from_pytorch: expected a torch.nn.Sequential with no forward of its own, got {what}.")
-    modules = list(_unpacked(module, torch.nn, ""))
     seen: set[int] = set()
-    for name, part in modules:
+    for name, part in _owners(module, ""):
         if set(map(id, part.parameters())) & seen:
             raise ArgumentError(
                 f"from_pytorch: {name} {type(part).__name__}: shares weights with another, which has no counterpart."
             )
         seen |= set(map(id, part.parameters()))
-    reader = _Reader(torch.nn, shape, list(module.parameters()))
-    for k, (name, part) in enumerate(modules):
-        reader.read(name, part, [other for _, other in modules[k + 1 :]])
-    if reader.pads is not None:
-        raise ArgumentError(f"from_pytorch: {modules[-1][0]}: a padding without a convolution has no counterpart.")
+    reader.row(reader.unpacked(module._modules.items(), ""))
     if reader.order is not None:
         raise ArgumentError("from_pytorch: the module ends in Flatten of images, whose order differs.")
     network = Sequential(*reader.layers)
@@ -73,50 +62,92 @@ def from_pytorch(module: Any, input_shape: Sequence[int] | None = None) -> Seque
     return network
 
 
-def _is_row(module: Any, nn: Any) -> bool:
-    """Whether it does nothing but to call its parts one after the other."""
-    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and not _hooks(module)
+def _owners(module: Any, above: str) -> Iterator[tuple[str, Any]]:
+    """(name, module) of all that hold parameters of their own, as often as they stand there."""
+    for name, part in module._modules.items():  # named_children would leave out what stands twice
+        if part is not None and part._parameters:
+            yield f"{above}{name}", part
+        elif part is not None:
+            yield from _owners(part, f"{above}{name}.")
 
 
 def _hooks(module: Any) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
-def _unpacked(module: Any, nn: Any, above: str) -> Any:
-    """(name, module) of all that stands in a row."""
-    for name, part in module._modules.items():  # named_children would leave out what stands twice
-        if part is None or (type(part) is nn.Identity and not _hooks(part)):
-            continue
-        if _is_row(part, nn):
-            yield from _unpacked(part, nn, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", part
-
-
-class _Reader:
-    """The layers so far, the shape of a sample behind them, and how its numbers are arranged there."""
+class _Reader(Modules):
+    """On the way through rows of modules; of each branch of a block there is another one."""
 
     def __init__(self, nn: Any, shape: Shape | None, parameters: list[Any]) -> None:
-        self.nn, self.shape, self.parameters = nn, shape, parameters
-        self.layers: list[Layer] = []
-        self.order: np.ndarray | None = None
-        self.pads: tuple[int, int, int, int] | None = None  # of a ZeroPad2d: left, right, top, bottom
-        self.cut = False  # whether the next ZeroPad2d has been taken into account already
+        super().__init__(nn, shape, parameters)
+        self.own = own = find_blocks()
+        self.blocks = {own.Residual: Residual, own.Add: Add, own.Concat: Concat}
+        keep = nn.LeakyReLU, nn.ReLU, nn.ELU, nn.Softplus, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout
+        self.keep = *keep, nn.BatchNorm1d, nn.LayerNorm, own.ConditionalScale
+
+    # ---- rows --------------------------------------------------------------------------------------------------------
+
+    def is_row(self, module: Any) -> bool:
+        """Whether it does nothing but to call its parts one after the other."""
+        if not isinstance(module, self.nn.Sequential) or _hooks(module):
+            return False
+        return type(module).forward in (self.nn.Sequential.forward, self.own.Row.forward)
+
+    def unpacked(self, parts: Iterable[tuple[str, Any]], above: str) -> Iterator[tuple[str, Any]]:
+        """(name, module) of all that stands in a row."""
+        for name, part in parts:
+            if part is None or (type(part) is self.nn.Identity and not _hooks(part)):
+                continue
+            if self.is_row(part):
+                yield from self.unpacked(part._modules.items(), f"{above}{name}.")
+            else:
+                yield f"{above}{name}", part
+
+    def row(self, parts: Iterable[tuple[str, Any]], after: Sequence[Any] = ()) -> None:
+        parts = list(parts)
+        for k, (name, part) in enumerate(parts):
+            self.read(name, part, [*(other for _, other in parts[k + 1 :]), *after])
+        if self.pads is not None:
+            raise ArgumentError(f"from_pytorch: {parts[-1][0]}: a padding without a convolution has no counterpart.")
+
+    def order_wanted(self, rest: Sequence[Any]) -> Order:
+        return wanted(rest, self._look)
+
+    def _look(self, part: Any) -> Any:
+        """What one module asks of the order of its row."""
+        if isinstance(part, self.keep):
+            return KEEPS
+        if type(part) is self.nn.Unflatten and len(part.unflattened_size) == 3 and min(part.unflattened_size) > 0:
+            c, h, w = part.unflattened_size
+            return Asked(channels_first(h, w, c))
+        if type(part) in self.blocks:
+            rows = [[one for _, one in row] for row in self.rows_of("", part)]
+            kind = self.blocks[type(part)]
+            return Branches([*rows, ()] if kind is Residual else rows, added=kind is not Concat)
+        return STOPS
 
     def read(self, name: str, part: Any, rest: Sequence[Any]) -> None:
         where = f"from_pytorch: {name} {' '.join(str(part).split()):.120}"  # in one line
-        kind = type(part).__name__
-        read = self._simple if kind in SIMPLE else getattr(self, f"_{kind}".lower(), None)
-        if read is None or type(part) is not getattr(self.nn, type(part).__name__, None):
+        kind = self.nn.utils.parametrize.type_before_parametrizations(part)
+        known = kind.__name__
+        read: Any = self._simple if known in SIMPLE else getattr(self, f"_{known}".lower(), None)
+        here = kind in self.blocks or read is not None
+        if not here or kind not in (getattr(home, known, None) for home in (self.nn, self.own)):
             raise ArgumentError(f"{where}: has no counterpart here that computes the same.")
-        if self.pads is not None and type(part) is not self.nn.Conv2d:
+        if self.pads is not None and kind is not self.nn.Conv2d:
             raise ArgumentError(f"{where}: a padding before it has no counterpart here, only one before a Conv2d has.")
-        computed = [key for key in ("weight", "bias") if hasattr(part, key) and key not in part._parameters]
-        if _hooks(part) or computed:
+        made: Any = getattr(part, "parametrizations", {})
+        spectral = self.is_spectral(part)  # its weight is not asked for: that would be a step of its u and v
+        computed = [key for key in made if not spectral] + [
+            key for key in ("weight", "bias") if key not in made and hasattr(part, key) and key not in part._parameters
+        ]
+        if computed or any(map(_hooks, (part, *(made.modules() if made else ())))):
             what = f"its {computed[0]} is computed, as by weight_norm" if computed else "it has hooks"
             raise ArgumentError(f"{where}: {what}, which has no counterpart here.")
+        before = self.order
         try:
-            layer = read(where, part, rest)
+            layer = self.block(where, name, part, rest) if kind in self.blocks else read(where, part, rest)
+            layer = self.spectral(where, part, layer, before) if spectral else layer
         except TinyGANError as error:
             said = str(error)
             raise error if said.startswith("from_pytorch") else ArgumentError(f"{where}: {said}") from error
@@ -126,184 +157,40 @@ class _Reader:
                 self.shape = layer.input_shape
             self.shape = None if self.shape is None else layer.output_shape(self.shape)
 
-    def require(self, where: str, part: Any, **wanted: Any) -> None:
-        """Refuse settings that have no counterpart."""
-        for key, value in wanted.items():
-            found = getattr(part, key)
-            if found != value and found not in ((value, value), (value,)):
-                raise ArgumentError(f"{where}: {key}={found} has no counterpart here; {key}={value} has.")
+    # ---- blocks ------------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def array(tensor: Any) -> np.ndarray:
-        if str(tensor.dtype) not in ("torch.float32", "torch.float64") or tensor.is_meta:
-            raise ArgumentError(
-                f"weights are float32 or float64 here, got {tensor.dtype} on {tensor.device}; module.float()."
-            )
-        return np.array(tensor.detach().cpu().numpy())
+    def rows_of(self, name: str, block: Any) -> list[list[tuple[str, Any]]]:
+        """What stands in each branch; the one that leaves x as it is is not among them."""
+        parts = block._modules.items()
+        rows = [parts] if self.blocks[type(block)] is Residual else [[part] for part in parts]
+        return [list(self.unpacked(row, f"{name}.")) for row in rows]
 
-    def filled(self, layer: Layer, **arrays: Any) -> Layer:
-        for key, array in arrays.items():
-            (layer.params if key in layer.params else layer.buffers)[key][...] = array
-        return layer
+    def block(self, where: str, name: str, part: Any, rest: Sequence[Any]) -> Layer:
+        """Branches of one input. Those that are added must end in one order, of which x has one already."""
+        kind, rows = self.blocks[type(part)], self.rows_of(name, part)
+        if not all(rows):
+            raise ArgumentError(f"{where}: a branch with nothing in it has no counterpart here.")
 
-    def _placed(self, array: np.ndarray) -> np.ndarray:
-        """Rows in the order that they have here."""
-        if self.order is None:
-            return array
-        there = np.empty_like(array)
-        there[self.order] = array
-        return there
+        def make(asked: Order) -> list[tuple[Any, Order]]:
+            made = []
+            for row in rows:
+                reader = _Reader(self.nn, self.shape, self.parameters)
+                reader.order = self.order
+                reader.row(row, () if kind is Concat else (Asked(asked),))
+                made.append((reader, reader.order))
+            return made
 
-    # ---- modules that learn ------------------------------------------------------------------------------------------
-
-    def _linear(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        if self.shape is not None and len(self.shape) != 1:
-            raise ArgumentError(f"{where}: of images, it would be applied to each row of pixels.")
-        W = self._placed(self.array(part.weight).T)
-        self.order = self._order_wanted(rest)
-        arrays = {"W": self._placed(W.T).T}
-        if part.bias is not None:
-            arrays["b"] = self._placed(self.array(part.bias))
-        layer = ours.Dense(part.in_features, part.out_features, bias=part.bias is not None, rng=0, dtype=W.dtype)
-        return self.filled(layer, **arrays)
-
-    def _conv2d(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        self.require(where, part, dilation=1, groups=1, padding_mode="zeros")
-        (kh, kw), padding = part.kernel_size, part.padding
-        if padding == "same":
-            totals = kh - 1, kw - 1
-            pads = tuple((total // 2, total - total // 2) for total in totals)
+        if kind is Concat:
+            made = make(None)
+            readers, orders = [reader for reader, _ in made], [order for _, order in made]
+            mixed = any(order is not None for order in orders)  # then their shapes are known
+            order = joined(orders, [reader.shape[-1] for reader in readers]) if mixed else None
         else:
-            py, px = (0, 0) if padding == "valid" else padding
-            pads = (py, py), (px, px)
-        if self.pads is not None:
-            left, right, top, bottom = self.pads
-            if min(self.pads) < 0:
-                raise ArgumentError(f"{where}: a padding below 0 before it has no counterpart here.")
-            pads, self.pads = ((pads[0][0] + top, pads[0][1] + bottom), (pads[1][0] + left, pads[1][1] + right)), None
-        W = self.array(part.weight).transpose(2, 3, 1, 0)
-        options = {"stride": part.stride, "padding": pads, "bias": part.bias is not None, "rng": 0, "dtype": W.dtype}
-        layer = ours.Conv2D(part.in_channels, part.out_channels, part.kernel_size, **options)
-        return self.filled(layer, W=W, **({} if part.bias is None else {"b": self.array(part.bias)}))
-
-    def _convtranspose2d(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        self.require(where, part, dilation=1, groups=1, padding_mode="zeros")
-        after = [p - more for p, more in zip(part.padding, part.output_padding, strict=True)]
-        if rest and type(rest[0]) is self.nn.ZeroPad2d and max(cut := rest[0].padding) <= 0:
-            (top, left), (bottom, right) = part.padding, after
-            self.cut = True
-            pads: Any = (top - cut[2], bottom - cut[3]), (left - cut[0], right - cut[1])
-        else:
-            pads = (part.padding[0], after[0]), (part.padding[1], after[1])
-        if all(
-            before == max(k - s, 0) // 2 and k - before - after == s
-            for (before, after), k, s in zip(pads, part.kernel_size, part.stride, strict=True)
-        ):
-            pads = "same"
-        elif min(min(pair) for pair in pads) < 0:
-            raise ArgumentError(f"{where}: output_padding={part.output_padding} has no counterpart here.")
-        W = self.array(part.weight).transpose(2, 3, 1, 0)
-        options = {"stride": part.stride, "padding": pads, "bias": part.bias is not None, "rng": 0, "dtype": W.dtype}
-        layer = ours.ConvTranspose2D(part.in_channels, part.out_channels, part.kernel_size, **options)
-        return self.filled(layer, W=W, **({} if part.bias is None else {"b": self.array(part.bias)}))
-
-    def _zeropad2d(self, where: str, part: Any, rest: Sequence[Any]) -> None:
-        if not self.cut:
-            self.pads = part.padding
-        self.cut = False
-
-    def _batchnorm1d(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        self.require(where, part, affine=True, track_running_stats=True)
-        if part.bias is None:
-            raise ArgumentError(f"{where}: bias=False has no counterpart here.")
-        if part.momentum is None:
-            raise ArgumentError(f"{where}: momentum=None, a mean of all batches, has no counterpart here.")
-        layer = ours.BatchNorm(
-            part.num_features, eps=part.eps, momentum=1.0 - part.momentum, dtype=self.array(part.weight).dtype
-        )
-        arrays = {"gamma": part.weight, "beta": part.bias}
-        arrays |= {"running_mean": part.running_mean, "running_var": part.running_var}
-        return self.filled(layer, **{key: self._placed(self.array(tensor)) for key, tensor in arrays.items()})
-
-    _batchnorm2d = _batchnorm1d
-
-    def _layernorm(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        self.require(where, part, elementwise_affine=True)
-        if len(part.normalized_shape) != 1 or self.shape is None or len(self.shape) != 1 or part.bias is None:
-            raise ArgumentError(f"{where}: only that of rows, (N, F), with weight and bias, has a counterpart here.")
-        weight, bias = (self._placed(self.array(tensor)) for tensor in (part.weight, part.bias))
-        layer = ours.LayerNorm(part.normalized_shape[0], eps=part.eps, dtype=weight.dtype)
-        return self.filled(layer, gamma=weight, beta=bias)
-
-    def _groupnorm(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        self.require(where, part, affine=True)
-        if part.bias is None:
-            raise ArgumentError(f"{where}: bias=False has no counterpart here.")
-        if self.order is not None:
-            raise ArgumentError(f"{where}: its groups would be of other numbers, after Flatten.")
-        weight = self.array(part.weight)
-        layer = ours.GroupNorm(part.num_groups, part.num_channels, eps=part.eps, dtype=weight.dtype)
-        return self.filled(layer, gamma=weight, beta=self.array(part.bias))
-
-    # ---- modules that do not -----------------------------------------------------------------------------------------
-
-    def _flatten(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        self.require(where, part, start_dim=1, end_dim=-1)
-        if self.shape is None or None in self.shape:
-            raise ShapeError(f"{where}: of what size are the images that become rows? Give input_shape=(H, W, C).")
-        self.order = channels_first(*self.shape) if len(self.shape) == 3 else self.order
-        return ours.Flatten()
-
-    def _unflatten(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        self.require(where, part, dim=1)
-        if len(part.unflattened_size) != 3 or min(part.unflattened_size) < 1:
-            raise ArgumentError(f"{where}: only (C, H, W), all of them given, has a counterpart here.")
-        c, h, w = part.unflattened_size
-        if not same(self.order, channels_first(h, w, c)):
-            raise ArgumentError(f"{where}: no Linear stands before it that could give another order.")
-        self.order = None
-        return ours.Reshape(h, w, c)
-
-    def _simple(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        return SIMPLE[type(part).__name__](part)
-
-    def _softplus(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        self.require(where, part, beta=1)
-        double = any(str(p.dtype) == "torch.float64" for p in self.parameters) or not self.parameters
-        if part.threshold < (37.0 if double else 17.0):
-            why = "beyond it the module gives x itself, which is another number"
-            raise ArgumentError(
-                f"{where}: threshold={part.threshold}: {why}; nn.Softplus(threshold=40) has a counterpart."
-            )
-        return ours.Softplus()
-
-    def _pool(self, where: str, part: Any, kind: Any) -> Layer:
-        self.require(where, part, padding=0, ceil_mode=False)
-        return kind(part.kernel_size, stride=part.stride)
-
-    def _maxpool2d(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        self.require(where, part, dilation=1, return_indices=False)
-        return self._pool(where, part, ours.MaxPool2D)
-
-    def _avgpool2d(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        self.require(where, part, divisor_override=None)
-        return self._pool(where, part, ours.AvgPool2D)
-
-    def _upsample(self, where: str, part: Any, rest: Sequence[Any]) -> Layer:
-        scale, mode = part.scale_factor, part.mode
-        if part.align_corners or mode not in ("nearest", "bilinear") or scale is None or np.ndim(scale) or scale % 1:
-            raise ArgumentError(
-                f"{where}: only a whole scale_factor, nearest or bilinear without align_corners, has one."
-            )
-        return ours.Upsample(int(scale), mode=mode)
-
-    def _order_wanted(self, rest: Sequence[Any]) -> np.ndarray | None:
-        nn = self.nn
-        keep = (nn.LeakyReLU, nn.ReLU, nn.ELU, nn.Softplus, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout, nn.BatchNorm1d)
-        for part in rest:
-            if isinstance(part, nn.Unflatten) and len(part.unflattened_size) == 3 and min(part.unflattened_size) > 0:
-                c, h, w = part.unflattened_size
-                return channels_first(h, w, c)
-            if not isinstance(part, (*keep, nn.LayerNorm)):
-                break
-        return None
+            found = agreed(make, self.order if kind is Residual else self.order_wanted(rest))
+            if found is None or (kind is Residual and not same(found[1], self.order)):
+                raise ArgumentError(f"{where}: what it adds would be numbers in several orders.")
+            readers, order = found
+        self.order = order
+        if kind is Residual:
+            return Residual(*readers[0].layers)
+        return kind(*(Sequential(*reader.layers) for reader in readers))

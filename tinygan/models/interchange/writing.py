@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,11 @@ from ...layers import Layer
 from ...layers.base import Shape, show_shape
 from ...network import Sequential
 from ...ops import to_numpy
-from .order import channels_first, checked_shape, find_torch, same
+from ..blocks import Add, Concat, Residual
+from ..conditional import classes_of
+from .order import Order, channels_first, checked_shape, find_blocks, find_torch, joined, same
+from .wishes import Asked, agreed, order_wanted, rows_of
 
-#: What works number by number, whatever the order
-ELEMENTWISE = ours.LeakyReLU, ours.ReLU, ours.ELU, ours.Softplus, ours.SiLU, ours.Tanh, ours.Sigmoid, ours.Dropout
 #: Layers without weights: what they are there. Beyond its threshold Softplus gives x itself, in float64 the same number
 SIMPLE: dict[type[Layer], Callable[[Any, Any], Any]] = {
     ours.LeakyReLU: lambda nn, layer: nn.LeakyReLU(layer.slope),
@@ -33,7 +34,6 @@ SIMPLE: dict[type[Layer], Callable[[Any, Any], Any]] = {
     ours.Upsample: lambda nn, layer: nn.Upsample(scale_factor=layer.scale, mode=layer.mode),
     ours.PixelShuffle: lambda nn, layer: nn.PixelShuffle(layer.scale),
 }
-NORMS = ours.BatchNorm, ours.LayerNorm, ours.ConditionalScale
 
 
 def to_pytorch(network: Sequential, input_shape: Sequence[int] | None = None) -> Any:
@@ -46,8 +46,17 @@ def to_pytorch(network: Sequential, input_shape: Sequence[int] | None = None) ->
 
     Returns
     -------
-    A module whose parts are called by their place, "0", "1", ..., so that its ``state_dict`` has "0.weight" and so on.
-    ``module.train()`` makes it learn as the network would. Its arrays are copies.
+    A module whose parts are called by their place, "0", "1", ..., so that its ``state_dict`` has "0.weight" and so on;
+    ``module(x)``, or ``module(x, labels)`` with a LongTensor (N,) where layers know the class of each sample. PyTorch
+    has no modules for these layers and for blocks: they are of the classes in ``interchange.torch_blocks``, all others
+    are its own. ``module.train()`` makes it learn as the network would. Its arrays are copies.
+
+    Notes
+    -----
+    SpectralNorm is ``torch.nn.utils.parametrizations.spectral_norm``, of dim=0. In evaluation and in training it begins
+    with the same numbers, and a batch of training moves u alike. Two things differ as long as u has not settled:
+    PyTorch's gradient takes u and v for constants, while the one here is the slope of what is computed; and after
+    training PyTorch evaluates with the u and v of the last batch, while the layer here takes one step more.
 
     Raises
     ------
@@ -62,15 +71,16 @@ def to_pytorch(network: Sequential, input_shape: Sequence[int] | None = None) ->
     if not isinstance(network, Sequential):
         raise ArgumentError(f"to_pytorch: expected a tinygan.Sequential, got {type(network).__name__}.")
     shape = network.input_shape if input_shape is None else checked_shape(input_shape, "to_pytorch")
+    shape = () if shape is None and network.takes_integers else shape
     if shape is None or None in shape:
         shown = "" if shape is None else f" {show_shape(shape)}"
         raise ShapeError(f"to_pytorch: the network takes samples{shown} of several sizes; say which: (H, W, C).")
-    network.output_shape(shape)
+    given = network.output_shape(shape)
     writer = _Writer(find_torch(), network.theta.dtype)
-    module, shape = writer.network(network, shape, ())
+    module = writer.row(network.layers if type(network) is Sequential else (network,), shape, ())
     if writer.order is not None:
         raise ArgumentError(
-            f"to_pytorch: the network ends in Flatten of images {show_shape(shape)}, whose order differs."
+            f"to_pytorch: the network ends in Flatten of images {show_shape(given)}, whose order differs."
         )
     return module.eval()
 
@@ -79,36 +89,60 @@ class _Writer:
     """What is known on the way through the layers: the order of a row of numbers, where it differs."""
 
     def __init__(self, torch: Any, dtype: Any) -> None:
-        self.torch, self.nn = torch, torch.nn
+        self.torch, self.nn, self.blocks = torch, torch.nn, find_blocks()
         self.dtype = torch.float64 if dtype == np.float64 else torch.float32
         self.order: np.ndarray | None = None
 
-    def network(self, network: Sequential, shape: Shape, after: Sequence[Layer]) -> tuple[Any, Shape]:
-        if type(network) is not Sequential:
-            raise ArgumentError(f"to_pytorch: {network.name}: blocks of branches have no counterpart here.")
+    def row(self, layers: Sequence[Layer], shape: Shape, after: Sequence[Any], kind: Any = None) -> Any:
+        """Layers one after the other as a module, of this kind or the plainest that will do."""
         parts: OrderedDict[str, Any] = OrderedDict()
-        for i, layer in enumerate(network.layers):
-            rest = *network.layers[i + 1 :], *after
-            if isinstance(layer, Sequential):
-                parts[str(i)], shape = self.network(layer, shape, rest)
-                continue
-            modules = self.layer(layer, shape, rest)
+        for i, layer in enumerate(layers):
+            modules = self.layer(layer, shape, (*layers[i + 1 :], *after))
             parts |= {str(i) if k == 0 else f"{i}_{name}": module for k, (name, module) in enumerate(modules)}
             shape = layer.output_shape(shape)
-        return self.nn.Sequential(parts), shape
+        told = any(classes_of(layer) for layer in layers)
+        return (kind or (self.blocks.Row if told else self.nn.Sequential))(parts)
 
-    def layer(self, layer: Layer, shape: Shape, rest: Sequence[Layer]) -> list[tuple[str, Any]]:
+    def layer(self, layer: Any, shape: Shape, rest: Sequence[Any]) -> list[tuple[str, Any]]:
         """The module of a layer, and what stands beside it; the first is called by the layer's number."""
         kind = type(layer)
+        if kind is Sequential:
+            return [("", self.row(layer.layers, shape, rest))]
+        if kind in (Residual, Add, Concat):
+            return [("", self.block(layer, shape, rest))]
         if kind in SIMPLE and len(shape) in (1, 3):
             return [("", SIMPLE[kind](self.nn, layer))]
         write = getattr(self, f"_{kind.__name__.lower()}", None)
         if write is None or getattr(ours, kind.__name__, None) is not kind:
             raise ArgumentError(f"to_pytorch: {layer.name} has no counterpart in PyTorch that computes the same.")
-        if len(shape) not in (1, 3):
+        if len(shape) not in (1, 3) and kind is not ours.Embedding:
             raise ArgumentError(f"to_pytorch: {layer.name}: samples {show_shape(shape)} are neither rows nor images.")
         made = write(layer, shape, rest)
         return made if isinstance(made, list) else [("", made)]
+
+    def block(self, block: Any, shape: Shape, rest: Sequence[Any]) -> Any:
+        """Branches of one input. Those that are added must end in one order, of which x has one already."""
+        kind, before, rows = type(block), self.order, rows_of(block)
+
+        def make(asked: Order) -> list[tuple[Any, Order]]:
+            made = []
+            for layers in rows:
+                self.order = before
+                end = () if kind is Concat else (Asked(asked),)
+                module = self.row(layers, shape, end, self.blocks.Residual if kind is Residual else None)
+                made.append((module, self.order))
+            return made
+
+        if kind is Concat:
+            made = make(None)
+            sizes = [branch.output_shape(shape)[-1] for branch in block.layers]
+            self.order = joined([order for _, order in made], sizes)
+            return self.blocks.Concat([module for module, _ in made])
+        found = agreed(make, before if kind is Residual else order_wanted(rest))
+        if found is None or (kind is Residual and not same(found[1], before)):
+            raise ArgumentError(f"to_pytorch: {block.name}: what it adds would be numbers in several orders.")
+        modules, self.order = found
+        return modules[0] if kind is Residual else self.blocks.Add(modules)
 
     def fill(self, module: Any, **arrays: Any) -> Any:
         """The module with these arrays in place of its own."""
@@ -188,6 +222,49 @@ class _Writer:
         module = self.nn.GroupNorm(layer.groups, layer.c, eps=layer.eps)
         return self.fill(module, weight=layer.params["gamma"], bias=layer.params["beta"])
 
+    def _spectralnorm(self, layer: Any, shape: Shape, rest: Sequence[Any]) -> Any:
+        """There v is this u₀, and u is this v, so long that uᵀ M v is this σ: both modes begin with the same σ."""
+        before, W, found = self.order, layer.params["W"], layer.normalise(False)
+        [(name, made)] = self.layer(layer.inner(W), shape, rest)
+        u, v, sigma, n = (np.asarray(to_numpy(a), np.float64) for a in (found.u0, found.v, found.sigma, found.n))
+        length = np.linalg.norm(u)
+        if not (found.u.any() and sigma > 1e-12 and n > 1e-12 * length):
+            raise ArgumentError(f"to_pytorch: {layer.name}: its W is 0 or close to it, and PyTorch would divide by it.")
+        if len(W.shape) == 4:
+            u = u.reshape(W.shape[:3]).transpose(2, 0, 1).ravel()
+        else:
+            u, v = u if before is None else u[before], v if self.order is None else v[self.order]
+        part = next(part for part in made.modules() if hasattr(part, "weight"))
+        norm = self.torch.nn.utils.parametrizations.spectral_norm(part, dim=0).parametrizations.weight[0]
+        self.fill(norm, _u=v * (sigma * length / n), _v=u / length)
+        return [(name, made)]
+
+    # ---- layers that know a class ------------------------------------------------------------------------------------
+
+    def _embedding(self, layer: Any, shape: Shape, rest: Sequence[Any]) -> Any:
+        if shape:
+            raise ArgumentError(
+                f"to_pytorch: {layer.name}: samples {show_shape(shape)}; only one index each, (N,), becomes a row."
+            )
+        self.order = order_wanted(rest)
+        W = to_numpy(layer.params["W"])
+        W = W if self.order is None else W[:, self.order]
+        return self.fill(self.nn.Embedding(layer.classes, layer.n_out), weight=W)
+
+    def _concatlabels(self, layer: Any, shape: Shape, rest: Sequence[Any]) -> Any:
+        self.order = joined([self.order, None], [shape[-1], layer.classes])
+        return self.blocks.ConcatLabels(layer.classes)
+
+    def _conditionalscale(self, layer: Any, shape: Shape, rest: Sequence[Any]) -> Any:
+        weight, bias = (self._in_order(layer.params[key].T).T for key in ("gamma", "beta"))
+        return self.fill(self.blocks.ConditionalScale(layer.c, layer.classes), weight=weight, bias=bias)
+
+    def _projection(self, layer: Any, shape: Shape, rest: Sequence[Any]) -> Any:
+        W, V = self._in_order(layer.params["W"]), self._in_order(layer.params["V"].T)
+        self.order = None
+        module = self.blocks.Projection(layer.n_in, layer.classes)
+        return self.fill(module, weight=W.T, bias=layer.params["b"], by_class=V.T)
+
     # ---- layers that do not ------------------------------------------------------------------------------------------
 
     def _flatten(self, layer: Any, shape: Shape, rest: Sequence[Layer]) -> Any:
@@ -206,22 +283,3 @@ class _Writer:
             raise ArgumentError(f"to_pytorch: {layer.name}: no Dense stands before it that could give another order.")
         self.order, (h, w, c) = None, layer.shape
         return self.nn.Unflatten(1, (c, h, w))
-
-
-def _in_a_row(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """The layers, and in the place of networks what they are made of."""
-    for layer in layers:
-        if type(layer) is Sequential:
-            yield from _in_a_row(layer.layers)
-        else:
-            yield layer
-
-
-def order_wanted(rest: Sequence[Layer]) -> np.ndarray | None:
-    """In which order the layers after a Dense need its numbers: that of the image, if they make one of them."""
-    for layer in _in_a_row(rest):
-        if type(layer) is ours.Reshape and len(layer.shape) == 3:
-            return channels_first(*layer.shape)
-        if not isinstance(layer, (*ELEMENTWISE, *NORMS)):
-            break
-    return None
