@@ -9,7 +9,7 @@ from support import counting
 from tinygan import GAN, Sequential
 from tinygan.data import ImageData
 from tinygan.errors import ArgumentError, ShapeError
-from tinygan.layers import BatchNorm, Conv2D, Dense, Flatten, LeakyReLU, SiLU, Tanh
+from tinygan.layers import BatchNorm, Conv2D, Dense, Embedding, Flatten, LeakyReLU, SiLU, Tanh
 from tinygan.models import Add, Concat, Residual
 from tinygan.penalties import R1
 from tinygan.runs import load_trained
@@ -125,6 +125,20 @@ def test_batches_that_pass_joined_are_apart():
     np.testing.assert_allclose(joined[:4], network.copy().apply(x[:4], True)[0], rtol=1e-9, atol=1e-12)
     alone, _ = block.apply(x, True, batches=2)
     np.testing.assert_allclose(alone, joined, rtol=1e-9, atol=1e-12)
+
+
+def test_branches_that_begin_with_indices_learn():
+    """They have no dx; their parameters have the gradients that they have alone."""
+    tables = [Embedding(5, 3, rng=k, dtype=np.float64) for k in (1, 2)]
+    alone = [Sequential(table.copy()) for table in tables]
+    x, dy = np.array([1, 4, 1]), np.random.default_rng(0).standard_normal((3, 3))
+    block = Add(*tables)
+    np.testing.assert_allclose(block.forward(x), sum(network(x) for network in alone))
+    assert block.backward(dy) is None
+    for k, network in enumerate(alone):
+        network.forward(x)
+        network.backward(dy)
+        np.testing.assert_array_equal(block.grads[f"{k}.0.W"], network.grads["0.W"])
 
 
 def test_refusals():

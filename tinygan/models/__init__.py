@@ -30,7 +30,8 @@ from ..layers.initializers import Rng, as_generator, dcgan_normal
 from ..layers.starting import MAX_NUMBERS, flag
 from ..network import Sequential
 from .blocks import Add, Concat, Residual
-from .conditional import ConditionalGAN, Knowledge, knowledge
+from .conditional import ConditionalGAN
+from .knowledge import Knowledge, knowledge
 
 __all__ = ["Add", "Concat", "ConditionalGAN", "Residual", "dcgan", "dcgan64", "lsgan", "mlp", "mlp_conv"]
 

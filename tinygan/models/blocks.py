@@ -167,9 +167,11 @@ class Concat(Branches):
         return (*first, None if None in channels else sum(c for c in channels if c is not None))
 
 
-def _sum(arrays: Sequence[Array]) -> Array:
-    total = arrays[0] + arrays[1] if len(arrays) > 1 else arrays[0]
-    for a in arrays[2:]:
+def _sum(arrays: Sequence[Array | None]) -> Array:
+    """The sum of those that are there; a branch that begins with indices has no dx."""
+    there = [a for a in arrays if a is not None]
+    total: Any = there[0] if there else None
+    for a in there[1:]:
         total = total + a
     return total
 

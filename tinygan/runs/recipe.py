@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from ..backends.loading import PRECISIONS
 from ..errors import CheckpointError
-from ..models.conditional import WAYS
+from ..models.knowledge import WAYS
 from .flags import (
     JUDGES,
     LOSSES,
