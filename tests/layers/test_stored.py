@@ -217,10 +217,12 @@ class Alien:
 
 
 def test_a_part_is_known_by_its_class_and_its_settings():
-    assert describe(Residual(Dense(3, 3), Tanh())) == "Residual(Dense(3, 3), Tanh())"
+    assert describe(Residual(Dense(3, 3), Tanh())) == "Residual_of_yours(Dense(3, 3), Tanh())"
     assert describe(Scaled(Tanh(), scale=0.5)) == "Scaled(Tanh(), scale=0.5)"
     assert describe(Scaled(Tanh(), scale=np.float32(0.5))) == "Scaled(Tanh(), scale=0.5)"
-    assert describe(Sequential(Plain(2), Residual(Tanh()))) == "Sequential(Plain(f=tanh, k=2), Residual(Tanh()))"
+    assert (
+        describe(Sequential(Plain(2), Residual(Tanh()))) == "Sequential(Plain(f=tanh, k=2), Residual_of_yours(Tanh()))"
+    )
     assert describe(Wide(3, 4, gain=2)) == "Wide(gain=2, n_in=3, n_out=4)"
     assert describe(Told(3)) == "Told(3)"
     assert describe(Sub(3)) == "Sub: Told(3)"

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from support.small_runs import STEPS, small_data, small_gan
 
-from tinygan import GAN, Sequential, checkpoints, layers, models
+from tinygan import GAN, Sequential, augment, checkpoints, layers, models
 from tinygan.data import ImageData
 from tinygan.errors import ArgumentError, CheckpointError
-from tinygan.runs.trained import KINDS, load_trained
+from tinygan.runs.rebuilding import KINDS
+from tinygan.runs.trained import load_trained
 from tinygan.runs.training import train
 
 SYSTEMS = {
@@ -86,7 +87,7 @@ LAYERS = [
 
 
 def test_every_layer_comes_back_from_its_text():
-    from tinygan.runs.trained import _layer
+    from tinygan.runs.rebuilding import _layer
 
     assert {type(layer) for layer in LAYERS} == set(KINDS.values())
     for layer in LAYERS:
@@ -330,6 +331,26 @@ def test_a_class_may_be_called_as_one_of_tinygans(tmp_path):
         train(make(layers.Tanh()), small_data(), out=tmp_path, resume=True, **{**STEPS, "steps": 2})
 
 
+@pytest.mark.parametrize("ours", [models.Residual, models.Add, augment.Shift])
+def test_so_may_a_block_which_is_not_taken_for_ours(tmp_path, ours):
+    mine = type(ours.__name__, (Doubled,), {})
+    G, D = small_gan().generator, small_gan().discriminator
+    gan = GAN(Sequential(*(layer.copy() for layer in G), mine()), D, noise_dim=4)
+    train(gan, small_data(), out=tmp_path, **{**STEPS, "steps": 1})
+    z = np.ones((3, 4), np.float32)
+    assert load_trained(tmp_path, classes=[mine]).generator(z).tobytes() == gan.sample(z=z).tobytes()
+    with pytest.raises(CheckpointError, match=rf"{ours.__name__}_of_yours\(\) is none of tinygan's layers"):
+        load_trained(tmp_path)
+
+
+class Doubled(layers.Layer):
+    def apply(self, x, train):
+        return 2.0 * x, None
+
+    def gradients(self, cache, dy):
+        return 2.0 * dy, {}
+
+
 def test_a_run_goes_on_with_the_very_classes_and_settings(own):
     folder, _ = own
     for changed_to, words in (
@@ -348,7 +369,7 @@ def test_nothing_is_made_or_imported_because_a_file_names_it(own, monkeypatch):
     monkeypatch.setattr(
         "builtins.__import__", lambda name, *rest: pytest.fail(name) if "support" in name else real(name, *rest)
     )
-    with pytest.raises(CheckpointError, match=r"layer 1 Residual\(Dense.* could not be made .*'scale'"):
+    with pytest.raises(CheckpointError, match=r"layer 1 Residual_of_yours\(Dense.* is none of tinygan's layers"):
         load_trained(folder)
     with pytest.raises(CheckpointError, match=r"layer 2 Displace.* is none of tinygan's layers"):
         load_trained(folder, classes=[Residual])

@@ -18,6 +18,8 @@ from ..ops import Array, get_xp, ops_of, to_numpy
 
 UNSAID = {"name", "layers", "input_shape", "params", "grads", "buffers"}  # attributes of layers that are no settings
 MAX_STEPS = 1 << 40  #: more than any run takes
+OF_YOURS = "_of_yours"  # behind the name of a class of yours that is called as one of ours
+TAKEN: set[str] = set()  # names of layers of ours that live elsewhere, who add them
 LIMITS = {"t": MAX_STEPS, "lr": 3.4e38}  #: of an optimiser's counts and rates, by their names: float32 has no more
 
 #: What the record of a saved network may say.
@@ -38,6 +40,8 @@ def describe(part: Any, *, inside: bool = True) -> str:
     name = kind.__name__ if ours else name_of(kind)
     if not inherited or (ours and not network):
         text = repr(part)
+        if text.startswith(f"{kind.__name__}("):
+            return name + text.removeprefix(kind.__name__)
         return text if text.startswith(name) else f"{name}: {text}"
     settings = [describe(layer) for layer in part.layers] if network and inside else []
     for key, value in [] if ours else sorted(vars(part).items()):
@@ -51,8 +55,8 @@ def describe(part: Any, *, inside: bool = True) -> str:
 
 def name_of(kind: type) -> str:
     """The name of a class of yours, which is another than that of any of tinygan's."""
-    taken = {*sys.modules[__package__].__all__, *(base.__name__ for base in kind.__mro__[1:])}
-    return kind.__name__ + ("_of_yours" if kind.__name__ in taken else "")
+    taken = {*TAKEN, *sys.modules[__package__].__all__, *(base.__name__ for base in kind.__mro__[1:])}
+    return kind.__name__ + (OF_YOURS if kind.__name__ in taken else "")
 
 
 def described(network: Any) -> dict[str, Any]:
