@@ -24,6 +24,8 @@ FEW = 8  # channels; a run of so few numbers takes as long as one several times 
 
 def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None = None) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve`: each product is written where it belongs in y."""
+    if _each_pixel_alone(window):
+        return _product(x, W[0, 0], b)
     if winograd.saves(window, W.shape, len(x), x.dtype):
         return winograd.convolve(x, W, window, b)
     flat_W, pieces = W.reshape(-1, W.shape[3]), _pieces(len(x), window, W.shape[2])
@@ -43,6 +45,8 @@ def convolve(x: np.ndarray, W: np.ndarray, window: Window, b: np.ndarray | None 
 
 def convolve_weights(x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve_weights`: the sum of the pieces' products."""
+    if _each_pixel_alone(window):
+        return (x.reshape(-1, x.shape[3]).T @ y.reshape(-1, y.shape[3]))[None, None]
     if winograd.saves(window, (*window.kernel, x.shape[3], y.shape[3]), len(x), x.dtype):
         return winograd.convolve_weights(x, y, window)
     b, pieces = y.shape[3], _pieces(len(x), window, x.shape[3])
@@ -62,6 +66,8 @@ def convolve_adjoint(
     y: np.ndarray, W: np.ndarray, hw: tuple[int, int], window: Window, b: np.ndarray | None = None
 ) -> np.ndarray:
     """As :meth:`tinygan.ops.Ops.convolve_adjoint`: columns are made and added to their pixels piece by piece."""
+    if _each_pixel_alone(window):
+        return _product(y, W[0, 0].T, b)
     (kh, kw), (sh, sw), (top, bottom, left, _), (ho, wo) = window
     if W.shape[2] > FEW and (back := _reversed(window, hw)):
         return convolve(y, np.ascontiguousarray(W[::-1, ::-1].swapaxes(2, 3)), back, b)
@@ -96,6 +102,18 @@ def convolve_adjoint(
 
     share_images(work, len(pieces), y.size * W[..., 0].size)
     return x
+
+
+def _each_pixel_alone(window: Window) -> bool:
+    """Whether the kernel is 1x1, so that pixels are rows of a dense layer, and no columns are needed."""
+    return window.kernel == window.stride == (1, 1) and not any(window.pads)
+
+
+def _product(x: np.ndarray, W: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+    y = x.reshape(-1, x.shape[3]) @ W
+    if b is not None:
+        y += b
+    return y.reshape(*x.shape[:3], -1)
 
 
 def _reversed(window: Window, hw: tuple[int, int]) -> Window | None:
