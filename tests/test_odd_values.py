@@ -15,13 +15,14 @@ from collections import Counter
 import numpy as np
 
 import tinygan
-from tinygan import GAN, Sequential, data, layers, losses, optim, penalties
+from tinygan import GAN, Sequential, data, features, layers, losses, optim, penalties
 from tinygan.errors import TinyGANError
 from tinygan.models import ConditionalGAN
 
 MODULES = [
     *("tinygan", "tinygan.backends", "tinygan.checkpoints", "tinygan.data", "tinygan.layers"),
-    *("tinygan.layers.initializers", "tinygan.losses", "tinygan.models", "tinygan.optim"),
+    *("tinygan.layers.initializers", "tinygan.losses", "tinygan.metrics.learned", "tinygan.models"),
+    *("tinygan.models.latent", "tinygan.optim"),
     *("tinygan.parallel", "tinygan.penalties", "tinygan.runs", "tinygan.runs.plotting"),
     *("tinygan.runs.schedules", "tinygan.runs.state", "tinygan.testing"),
 ]
@@ -62,7 +63,7 @@ PLUMBING = set(
         *("require_alike", "joined", "register_at_fork", "StoredOptimizer", "Stored", "replace_file"),
         *("require_same", "he_normal", "glorot_uniform", "dcgan_normal", "require_finite", "Schedule"),
         *("Initializer", "Run.start", "Run.resume", "Run.record", "Run.sample", "Run.save", "Run.finish"),
-        *("Run.rescue", "as_path", "mend", "patiently", "explained", "require_record", "require_sound"),
+        *("Inversion", "Run.rescue", "as_path", "mend", "patiently", "explained", "require_record", "require_sound"),
     ]
 )
 
@@ -128,6 +129,8 @@ USUAL = {  # by the name of the parameter
 }
 
 #: Usual values that differ from these, by the callable.
+PROBES = ("neighbour_accuracy", "cluster_accuracy", "LinearProbe.accuracy")
+
 OF_CALLABLE = {
     "tinygan.data.load": {"name": lambda: np.zeros((2, 4, 4, 1), np.uint8)},
     "tinygan.train": {"steps": lambda: 1},
@@ -147,6 +150,10 @@ OF_CALLABLE = {
         "generator": lambda: known_gan().generator.copy(),
         "discriminator": lambda: known_gan().discriminator.copy(),
     },
+    **{f"tinygan.metrics.learned.{name}": {"labels": lambda: np.zeros(4, int)} for name in PROBES},
+    "tinygan.metrics.learned.linear_probe": {"labels": lambda: np.zeros(4, int), "steps": lambda: 1},
+    "tinygan.models.latent.invert": {"guesses": lambda: f32(4, 2), "x": lambda: f32(4, 2, 2, 1)},
+    "tinygan.models.latent.inpaint": {"guesses": lambda: f32(4, 2), "x": lambda: f32(4, 2, 2, 1)},
     "tinygan.Sequential.load_state_arrays": {"arrays": lambda: network().state_arrays()},
     "tinygan.testing.check_generator_gradient": {"options": dict},
 }
@@ -158,6 +165,9 @@ MADE = {
     layers.SpectralNorm: lambda: layers.SpectralNorm(layers.Dense(2, 3, rng=0)),
     layers.Reshape: lambda: layers.Reshape(2, 1),
     Sequential: network,
+    features.HiddenFeatures: lambda: features.HiddenFeatures(network()).fit(f32(4, 2)),
+    features.LinearProbe: lambda: features.linear_probe(f32(4, 2), np.zeros(4, int), steps=1),
+    features.Axes: lambda: features.principal_axes(f32(4, 2), 1),
     GAN: gan,
     ConditionalGAN: known_gan,
     data.ImageData: images,

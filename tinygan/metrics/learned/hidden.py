@@ -100,11 +100,15 @@ class HiddenFeatures:
         """``layer2_0`` and so on: number 0 of what layer 2 of D gives."""
         if not hasattr(self, "_sizes"):
             raise _not_fitted("HiddenFeatures is not fitted yet: call fit(X) first.")
-        own = getattr(self, "feature_names_in_", None)
-        if input_features is not None and own is not None and list(input_features) != list(own):
-            raise ArgumentError("input_features is not equal to feature_names_in_")
-        if input_features is not None and len(input_features) != self.n_features_in_:
-            raise ArgumentError("input_features should have length equal to number of features")
+        if input_features is not None:
+            given, own = (
+                np.atleast_1d(np.asarray(input_features, dtype=object)),
+                getattr(self, "feature_names_in_", None),
+            )
+            if own is not None and not np.array_equal(given, own):
+                raise ArgumentError("input_features is not equal to feature_names_in_")
+            if len(given) != self.n_features_in_:
+                raise ArgumentError("input_features should have length equal to number of features")
         each = zip(self._positions(), self._sizes, strict=True)
         return np.array([f"layer{i}_{j}" for i, size in each for j in range(size)], dtype=object)
 
@@ -167,11 +171,7 @@ class HiddenFeatures:
         """X as D takes it."""
         if hasattr(X, "toarray"):
             raise DTypeError("HiddenFeatures: X is sparse, images are dense; X.toarray().")
-        x = X if hasattr(X, "__cuda_array_interface__") else np.asarray(X)
-        if x.dtype.kind == "c":
-            raise ArgumentError("HiddenFeatures: Complex data not supported.")
-        if x.dtype.kind not in "fiub":
-            x = x.astype(np.float64)  # or NumPy says what is none
+        x = _numbers(X)
         if x.ndim < 2:
             raise ShapeError(
                 f"HiddenFeatures: expected images (N, H, W, C) or rows (N, F), got shape {x.shape}. Reshape your data: "
@@ -216,7 +216,24 @@ class HiddenFeatures:
         return found
 
 
+def _numbers(X: Any) -> Array:
+    """X as an array of real numbers, which scikit-learn's users may give as lists, too."""
+    try:
+        x = X if hasattr(X, "__cuda_array_interface__") else np.asarray(X)
+        if x.dtype.kind == "c":
+            raise ArgumentError("HiddenFeatures: Complex data not supported.")
+        return x if x.dtype.kind in "fiub" else x.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise NoNumbers(f"HiddenFeatures: X must hold real numbers: {error}") from error
+
+
 _USUAL = {"layers": "last", "pool": None, "image_shape": None, "label": 0, "batch_size": 500}
+
+
+class NoNumbers(DTypeError, ValueError):
+    """What is no number where scikit-learn wants to be told by a TypeError or ValueError."""
 
 
 class NotANumber(NonFiniteError, ValueError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,8 @@ from ...optim import Adam
 from ..rows import as_rows, require_alike, squared_distances
 
 
-class LinearProbe(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class LinearProbe:
     """A linear classifier of features, and how they are brought to one size before."""
 
     mean: np.ndarray  #: (F,) of the features that it has learned from
@@ -37,27 +39,27 @@ class LinearProbe(NamedTuple):
 
     def accuracy(self, f: Any, labels: Any) -> float:
         """The part of the rows that it names rightly."""
-        labels = _labels(labels, f, "LinearProbe")
-        return float((self.predict(f) == labels).mean())
+        found = self.predict(f)
+        return float((found == _labels(labels, found, "LinearProbe")).mean())
 
 
-def linear_probe(f: Any, labels: Any, *, l2: float = 1e-3, epochs: int = 30, rng: Rng = 0) -> LinearProbe:
+def linear_probe(f: Any, labels: Any, *, l2: float = 1e-3, steps: int | None = None, rng: Rng = 0) -> LinearProbe:
     r"""Train a linear classifier, softmax over W f + b, on features (N, F) of which the labels are known (N,).
 
     Features are brought to mean 0 and deviation 1 first, W starts at 0. Adam descends −mean log p(label) + l2/2 Σ W²,
-    in batches of 50 and for at least 2,000 steps: of few rows more rounds, not fewer steps. Its rate falls from
+    in batches of 50; ``steps=None``: 30 times through the rows, and for 2,000 steps at least. Its rate falls from
     0.1 / √F to 0: a step moves all F weights of a logit, so that the logit moves by as much, however many there are.
     """
-    f, n = as_rows(f, "linear_probe"), positive_int(epochs, "linear_probe: epochs")
+    f = as_rows(f, "linear_probe")
     labels, l2, rng = _labels(labels, f, "linear_probe"), positive_or_0(l2, "linear_probe: l2"), as_generator(rng)
     mean, scale = f.mean(axis=0), f.std(axis=0) + 1e-3
     x, size = ((f - mean) / scale).astype(np.float32), min(50, len(f))
     network, loss = Sequential(Dense(f.shape[1], int(labels.max()) + 1, rng=rng)), SoftmaxCrossEntropy()
     network.theta[...] = 0.0
-    steps = max(2000, n * steps_per_epoch(len(f), size))
-    adam = Adam(network, lr=lambda t: 0.1 * f.shape[1] ** -0.5 * (1.0 - t / steps), beta1=0.9)
+    n = max(2000, 30 * steps_per_epoch(len(f), size)) if steps is None else positive_int(steps, "linear_probe: steps")
+    adam = Adam(network, lr=lambda t: 0.1 * f.shape[1] ** -0.5 * (1.0 - t / n), beta1=0.9)
     order = batches(len(f), size, seed=int(rng.integers(2**31)))
-    for _ in range(steps):
+    for _ in range(n):
         rows = next(order)
         logits, taken = network.apply(x[rows], True)
         network.store_gradients(taken, loss(logits, labels[rows])[1], add=False)
@@ -100,12 +102,13 @@ def k_means(f: Any, k: int, *, rounds: int = 50, rng: Rng = 0) -> np.ndarray:
 
 def cluster_accuracy(clusters: Any, labels: Any) -> float:
     """The part of the rows that have the commonest label of their cluster (N,)."""
-    clusters = to_numpy(as_array(clusters))
+    clusters = _labels(clusters, None, "cluster_accuracy: clusters")
     labels = _labels(labels, clusters, "cluster_accuracy")
     return float(sum(np.bincount(labels[clusters == j]).max() for j in np.unique(clusters)) / len(labels))
 
 
-class Axes(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Axes:
     """Where features vary most."""
 
     mean: np.ndarray  #: (F,)
@@ -139,11 +142,15 @@ def _distances(f: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return np.concatenate([d for _, d in squared_distances(f, centres)])
 
 
-def _labels(labels: Any, f: Any, name: str) -> np.ndarray:
-    """(N,), one for each row."""
-    found = to_numpy(as_array(np.asarray(labels) if isinstance(labels, list | tuple) else labels))
-    if found.shape != (len(f),):
-        raise ShapeError(f"{name}: expected a label for each of {len(f)} rows, ({len(f)},), got {found.shape}.")
+def _labels(labels: Any, rows: np.ndarray | None, name: str) -> np.ndarray:
+    """(N,), one for each of the rows, if any are given."""
+    try:
+        found = to_numpy(as_array(np.asarray(labels) if isinstance(labels, list | tuple) else labels))
+    except ValueError as error:  # rows of several lengths
+        raise ShapeError(f"{name}: expected labels (N,), whole numbers, got {labels!r:.100}.") from error
+    if found.ndim != 1 or len(found) != (len(found) if rows is None else len(rows)) or not len(found):
+        what = "labels (N,)" if rows is None else f"a label for each of {len(rows)} rows, ({len(rows)},)"
+        raise ShapeError(f"{name}: expected {what}, got {found.shape}.")
     if found.dtype.kind not in "iu":
         raise DTypeError(f"{name}: expected labels that are integers, got {found.dtype}; labels.astype('int64').")
     if found.min() < 0:
