@@ -140,7 +140,7 @@ OF_CALLABLE = {
     "tinygan.runs.plotting.save_loss_curves": {"losses": lambda: f32(2, 5)},  # refused: matplotlib takes its time
     **{
         f"tinygan.models.{name}": {"width": lambda: 1, "image_shape": lambda: (4, 4, 1)}
-        for name in ("dcgan", "dcgan64")
+        for name in ("dcgan", "dcgan64", "resnet")
     },
     **{
         f"tinygan.models.{name}": {key: USUAL[key] for key in ("image_shape", "g_hidden", "d_hidden", "width")}

@@ -110,7 +110,7 @@ def test_versions(capsys):
 
 def test_systems(capsys):
     found = as_json(capsys, "systems")
-    assert [system["name"] for system in found] == ["mlp", "mlp_conv", "lsgan", "dcgan", "dcgan64"]
+    assert [system["name"] for system in found] == ["mlp", "mlp_conv", "lsgan", "dcgan", "dcgan64", "resnet"]
     text = says(capsys, "systems")
     for system in found:
         assert system["example"] in examples.names()

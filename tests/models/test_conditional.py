@@ -14,7 +14,7 @@ from tinygan.models.conditional import in_turn, shares_of
 from tinygan.penalties import R1, R2, GradientPenalty
 from tinygan.testing import check_generator_gradient, check_gradients, check_penalty
 
-SYSTEMS = [models.mlp, models.mlp_conv, models.lsgan, models.dcgan, models.dcgan64]
+SYSTEMS = [models.mlp, models.mlp_conv, models.lsgan, models.dcgan, models.dcgan64, models.resnet]
 SMALL = {"mlp": {"g_hidden": (6, 8), "d_hidden": (7, 6)}, "mlp_conv": {"g_hidden": (6,)}, "lsgan": {"g_hidden": (6,)}}
 
 every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda f: f.__name__)

@@ -14,14 +14,14 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 f8 = {"dtype": np.float64}
-SYSTEMS = [models.mlp, models.mlp_conv, models.lsgan, models.dcgan, models.dcgan64]
+SYSTEMS = [models.mlp, models.mlp_conv, models.lsgan, models.dcgan, models.dcgan64, models.resnet]
 SMALL = {"mlp": {"g_hidden": (6, 8), "d_hidden": (7, 6)}, "mlp_conv": {"g_hidden": (6,)}, "lsgan": {"g_hidden": (6,)}}
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (12, 8, 3)], ids=str)
 @pytest.mark.parametrize("way", [None, "concat", "projection"])
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda f: f.__name__)
-def test_the_five_systems(system, way, shape):
+def test_the_six_systems(system, way, shape):
     width = {} if system is models.mlp else {"width": 2}
     known = {} if way is None else {"classes": 3, "conditional": way}
     G, D = system(shape, noise_dim=5, rng=0, **f8, **width, **known, **SMALL.get(system.__name__, {}))

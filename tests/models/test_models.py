@@ -1,4 +1,4 @@
-"""The five systems: their layers are those of the papers, any G fits any D, and their gradients are right."""
+"""The six systems: their layers are those of the papers, any G fits any D, and their gradients are right."""
 
 from itertools import pairwise
 
@@ -12,7 +12,8 @@ from tinygan.layers import BatchNorm, Conv2D, ConvTranspose2D
 from tinygan.runs import require_finite
 from tinygan.testing.strategies import enliven
 
-MODELS = {model.__name__: model for model in (models.mlp, models.mlp_conv, models.lsgan, models.dcgan, models.dcgan64)}
+SYSTEMS = models.mlp, models.mlp_conv, models.lsgan, models.dcgan, models.dcgan64, models.resnet
+MODELS = {model.__name__: model for model in SYSTEMS}
 SHAPES = [(28, 28, 1), (32, 32, 3), (64, 64, 3)]
 NARROW = {
     "mlp": {"g_hidden": (4,), "d_hidden": (4,)},
@@ -20,6 +21,7 @@ NARROW = {
     "lsgan": {"g_hidden": (4,), "width": 2},
     "dcgan": {"width": 2},
     "dcgan64": {"width": 2},
+    "resnet": {"width": 2},
 }
 
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -126,6 +128,38 @@ LAYERS = {
 }
 
 
+def block(c):
+    half = c // 2
+    first, middle, last = (
+        f"Conv2D({sizes}, stride=1, padding='same')"
+        for sizes in (f"{c}, {half}, 1", f"{half}, {half}, 3", f"{half}, {c}, 1")
+    )
+    leaky = "LeakyReLU(0.2)"
+    return [f"Residual({leaky}, {first}, {leaky}, {middle}, {leaky}, {last})", leaky]
+
+
+def grown(c_in, c_out):
+    return [*block(c_in), convolution(c_in, c_out, kernel=4, transpose=True)]
+
+
+LAYERS |= {
+    ("resnet", (28, 28, 1)): (
+        [f"Dense(100, {7 * 7 * 64})", "Reshape(7, 7, 64)", *grown(64, 16), *grown(16, 1), "Tanh()"],
+        [*conv(1, 16), convolution(16, 64, kernel=4), *block(64), "Flatten()", f"Dense({7 * 7 * 64}, 1)"],
+    ),
+    ("resnet", (64, 64, 3)): (
+        [f"Dense(100, {8 * 8 * 64})", "Reshape(8, 8, 64)", *grown(64, 32), *grown(32, 16), *grown(16, 3), "Tanh()"],
+        [
+            *conv(3, 16),
+            *conv(16, 32, kernel=4),
+            convolution(32, 64, kernel=4),
+            *block(64),
+            *("Flatten()", f"Dense({8 * 8 * 64}, 1)"),
+        ],
+    ),
+}
+
+
 @pytest.mark.parametrize(("name", "shape"), LAYERS, ids=str)
 def test_the_layers_are_those_of_the_system(name, shape):
     for network, layers in zip(MODELS[name](shape), LAYERS[name, shape], strict=True):
@@ -149,10 +183,30 @@ def test_g_of_lsgan_makes_nothing_darker_than_black():
         models.lsgan(floor="black")
 
 
+def test_blocks_of_resnet_begin_as_nothing_and_g_as_bright_as_the_data():
+    G, D = models.resnet((28, 28, 1), width=8, mean=-0.7)
+    x = np.random.default_rng(0).standard_normal((2, 7, 7, 32)).astype(np.float32)
+    for network in (G, D):
+        blocks = [layer for layer in network.layers if isinstance(layer, models.Residual)]
+        np.testing.assert_array_equal(blocks[0](x), x)
+    made = G(np.random.default_rng(1).standard_normal((8, 100)).astype(np.float32))
+    assert made.mean() == pytest.approx(-0.7, abs=0.05)
+    for mean in (-1.0, 1.0, "dark", float("nan")):
+        with pytest.raises(ArgumentError, match="resnet: mean must be a number between -1 and 1"):
+            models.resnet((28, 28, 1), mean=mean)
+
+
 def test_the_defaults_are_the_shapes_of_the_systems():
     shapes = {name: model()[0].output_shape((100,)) for name, model in MODELS.items()}
     grey = (28, 28, 1)
-    assert shapes == {"mlp": grey, "mlp_conv": grey, "lsgan": grey, "dcgan": (32, 32, 3), "dcgan64": (64, 64, 3)}
+    assert shapes == {
+        "mlp": grey,
+        "mlp_conv": grey,
+        "lsgan": grey,
+        "dcgan": (32, 32, 3),
+        "dcgan64": (64, 64, 3),
+        "resnet": grey,
+    }
 
 
 # ---- shapes --------------------------------------------------------------------------------------------------------
@@ -211,9 +265,11 @@ def test_width_and_noise_dim_scale_the_networks(name, shape):
         options = {**NARROW[name], "width": width}
         G, D = MODELS[name](shape, noise_dim=7, **options)
         convolutions = [layer for layer in D.layers if isinstance(layer, Conv2D)]
-        assert [c.c_out for c in convolutions] == [width << k for k in range(len(convolutions))]
+        doubled = [width << k for k in range(len(convolutions))]
+        of_resnet = [width, *[2 * width] * (len(convolutions) - 2), 4 * width]
+        assert [c.c_out for c in convolutions] == (of_resnet if name == "resnet" else doubled)
         assert G.layers[0].n_in == 7
-        if name.startswith("dcgan"):
+        if name in ("dcgan", "dcgan64", "resnet"):
             assert G.layers[-2].c_in == width
 
 
@@ -222,7 +278,7 @@ def test_width_and_noise_dim_scale_the_networks(name, shape):
 
 @pytest.mark.parametrize(
     ("name", "low", "high"),
-    [("mlp", -1, 1), ("mlp_conv", 0, 1), ("lsgan", 0, np.inf), ("dcgan", -1, 1), ("dcgan64", -1, 1)],
+    [("mlp", -1, 1), ("mlp_conv", 0, 1), ("lsgan", 0, np.inf), ("dcgan", -1, 1), ("dcgan64", -1, 1), ("resnet", -1, 1)],
 )
 def test_images_fill_their_range_and_stay_in_it(name, low, high):
     G, _ = narrow(name, noise_dim=8)
@@ -262,7 +318,7 @@ def test_no_two_layers_start_alike(name):
         p.ravel()[:6].tobytes()
         for network in narrow(name, rng=0)
         for key, p in network.params.items()
-        if key.endswith("W")
+        if key.endswith("W") and p.any()  # the ends of residual blocks start at 0
     ]
     assert len(set(drawn)) == len(drawn) >= 4
 
@@ -357,6 +413,7 @@ TINY = {
     "lsgan": lambda: models.lsgan((6, 5, 1), noise_dim=3, width=1, g_hidden=(4, 3)),
     "dcgan": lambda: models.dcgan((8, 4, 2), noise_dim=3, width=1),  # the first layer of G keeps the size
     "dcgan64": lambda: models.dcgan64((8, 8, 1), noise_dim=3, width=1),
+    "resnet": lambda: models.resnet((4, 8, 1), noise_dim=3, width=2),
 }
 
 

@@ -12,7 +12,7 @@ from tinygan.testing.strategies import convolutions, enliven
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-SYSTEMS = [models.mlp, models.mlp_conv, models.lsgan, models.dcgan, models.dcgan64]
+SYSTEMS = [models.mlp, models.mlp_conv, models.lsgan, models.dcgan, models.dcgan64, models.resnet]
 SMALL = {"mlp": {"g_hidden": (6, 8), "d_hidden": (7, 6)}, "mlp_conv": {"g_hidden": (6,)}, "lsgan": {"g_hidden": (6,)}}
 
 
@@ -36,7 +36,7 @@ def check(network, shape, path, classes=0, tolerance=1e-5):
 @pytest.mark.parametrize("shape", [(8, 8, 1), (12, 8, 3)], ids=str)
 @pytest.mark.parametrize("way", [None, "concat", "projection"])
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda f: f.__name__)
-def test_the_five_systems(system, way, shape, tmp_path):
+def test_the_six_systems(system, way, shape, tmp_path):
     width = {} if system is models.mlp else {"width": 2}
     known = {} if way is None else {"classes": 3, "conditional": way}
     G, D = system(shape, noise_dim=5, rng=0, **width, **known, **SMALL.get(system.__name__, {}))

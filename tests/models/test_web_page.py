@@ -81,7 +81,7 @@ def require_same(script, network, noise_dim, labels=(0,)):
 
 
 @pytest.mark.parametrize("way", [None, "concat", "projection"])
-@pytest.mark.parametrize("name", ["mlp", "mlp_conv", "lsgan", "dcgan", "dcgan64"])
+@pytest.mark.parametrize("name", ["mlp", "mlp_conv", "lsgan", "dcgan", "dcgan64", "resnet"])
 def test_the_script_computes_the_generators_of_all_systems(script, name, way):
     known = {} if way is None else {"classes": 3, "conditional": way}
     sizes = {"g_hidden": (6, 5)} if name in ("mlp", "mlp_conv", "lsgan") else {"width": 2}

@@ -114,7 +114,7 @@ def test_batch_norm_in_blocks(m, c, offset, rng):
     assert len({b"".join(a.tobytes() for a in arrays) for arrays in actual}) == 1
 
 
-@pytest.mark.parametrize("name", ["mlp", "mlp_conv", "lsgan", "dcgan", "dcgan64"])
+@pytest.mark.parametrize("name", ["mlp", "mlp_conv", "lsgan", "dcgan", "dcgan64", "resnet"])
 def test_second_order_of_every_discriminator(name):
     sizes = {"d_hidden": (5, 4)} if name == "mlp" else {"width": 2}
     _, D = getattr(models, name)((8, 8, 1), dtype=np.float64, **sizes)

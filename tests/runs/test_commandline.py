@@ -47,7 +47,7 @@ from tinygan.testing.device import standin
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 EXAMPLE = EXAMPLES / "mnist_mlp_gan.py"
-SYSTEMS = ["mnist_mlp_gan", "mnist_conv_gan", "mnist_lsgan", "dcgan", "dcgan --model dcgan64"]
+SYSTEMS = ["mnist_mlp_gan", "mnist_conv_gan", "mnist_lsgan", "dcgan", "dcgan --model dcgan64", "resnet"]
 RECIPE = Recipe(name="gan", epochs=3, lr=5e-4)
 OTHER = Recipe(name="other", steps=7, lr=1e-3, width=16, optimizer="sgd", beta1=0.9)
 
@@ -760,7 +760,8 @@ def test_what_is_shown_to_the_networks(name, tmp_path, images):
     size = 64 if "dcgan64" in name else 28
     assert config["range"] == [low, 1.0]
     assert config["data"]["shape"] == [300, size, size, 1]
-    assert config["loss"] == ("LeastSquares()" if name == "mnist_lsgan" else "NonSaturating()")
+    losses = {"mnist_lsgan": "LeastSquares()", "resnet": "Relativistic()"}
+    assert config["loss"] == losses.get(name, "NonSaturating()")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ SYSTEMS = {
     "lsgan": {"width": 2, "g_hidden": (8,)},
     "dcgan": {"width": 2},
     "dcgan64": {"width": 2},
+    "resnet": {"width": 2},
 }
 
 
@@ -27,7 +28,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize("average", [0.0, 0.5])
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_the_five_systems_come_back(name, average, tmp_path):
+def test_the_six_systems_come_back(name, average, tmp_path):
     G, D = getattr(models, name)((8, 12, 3), noise_dim=5, **SYSTEMS[name])
     gan = GAN(G, D, noise_dim=5, average=average)
     data = ImageData(np.random.default_rng(0).integers(0, 256, (9, 8, 12, 3), dtype=np.uint8))

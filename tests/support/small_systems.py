@@ -1,4 +1,4 @@
-"""The five systems as small games, for comparing what a device makes of them with what NumPy does."""
+"""The six systems as small games, for comparing what a device makes of them with what NumPy does."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ SYSTEMS = {
     ),
     "dcgan": System("dcgan", (28, 28, 1), {"width": 4}, {"average": 0.9}, {"clip_norm": 1.0}),
     "dcgan64": System("dcgan64", (32, 32, 3), {"width": 3}, {"d_steps": 2}, {"lr": cosine(2e-4, 0.0, 90)}),
+    "resnet": System(
+        "resnet",
+        (8, 8, 1),
+        {"width": 2, "mean": -0.5},
+        {"loss": losses.Relativistic(), "penalties": [R1(1.0, every=2), R2(1.0, every=2)]},
+        {"beta1": 0.0},
+    ),
     "dcgan, R1 and R2 now and then": System(
         "dcgan",
         (8, 8, 3),

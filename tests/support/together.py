@@ -155,11 +155,12 @@ SYSTEMS = {
     "lsgan": lambda **options: models.lsgan((8, 8, 1), width=2, g_hidden=(8,), **options),
     "dcgan": lambda **options: models.dcgan((8, 8, 3), width=2, **options),
     "dcgan64": lambda **options: models.dcgan64((16, 16, 3), width=2, **options),
+    "resnet": lambda **options: models.resnet((8, 8, 1), width=2, **options),
 }
 
 
 def system(name, seed=0, **options):
-    """One of the five systems, narrow, in float64."""
+    """One of the six systems, narrow, in float64."""
     G, D = SYSTEMS[name](noise_dim=4, rng=seed, **f8)
     adam = {"g_optimizer": optim.Adam(G, 1e-3, eps=1e-4), "d_optimizer": optim.Adam(D, 1e-3, eps=1e-4)}
     return GAN(G, D, noise_dim=4, seed=seed, average=0.9, **{**adam, **options})

@@ -1,4 +1,4 @@
-"""The five systems, each a few lines of layers: functions that return (generator, discriminator).
+"""The six systems, each a few lines of layers: functions that return (generator, discriminator).
 
 | function | G | D | images in | usual loss |
 |---|---|---|---|---|
@@ -7,6 +7,7 @@
 | :func:`lsgan` | dense | convolutions | [0, 1] | least squares |
 | :func:`dcgan` | transposed convolutions 5x5 | convolutions 5x5 | [−1, 1] | non-saturating |
 | :func:`dcgan64` | transposed convolutions 4x4 | convolutions 4x4 | [−1, 1] | non-saturating |
+| :func:`resnet` | residual blocks, no normalisation | the same | [−1, 1] | relativistic, R1 and R2 |
 
 All take ``image_shape`` = (H, W, C) and ``noise_dim``, so any generator can play against any discriminator for images
 of the same shape. D ends in a logit and G in the range of the images: the losses apply σ, never D. With ``classes=K``
@@ -19,21 +20,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import gcd, prod
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, positive_int
+from ..errors import positive_int
 from ..layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Sigmoid, Tanh
 from ..layers.initializers import Rng, as_generator, dcgan_normal
-from ..layers.starting import MAX_NUMBERS, flag
+from ..layers.starting import flag
 from ..network import Sequential
 from .blocks import Add, Concat, Residual
 from .conditional import ConditionalGAN
 from .knowledge import Knowledge, knowledge
+from .resnet import resnet
+from .sizes import checked_image_shape, checked_sizes, doubling, growth
 
-__all__ = ["Add", "Concat", "ConditionalGAN", "Residual", "dcgan", "dcgan64", "lsgan", "mlp", "mlp_conv"]
+__all__ = ["Add", "Concat", "ConditionalGAN", "Residual", "dcgan", "dcgan64", "lsgan", "mlp", "mlp_conv", "resnet"]
 
 Pair = tuple[Sequential, Sequential]
 
@@ -66,8 +69,8 @@ def mlp(
     generator : z (N, noise_dim) -> images (N, H, W, C) in (−1, 1).
     discriminator : images (N, H, W, C) -> logits (N, 1).
     """
-    image_shape, g_hidden = _image_shape(image_shape, "mlp"), _sizes(g_hidden, "mlp")
-    d_hidden = _sizes(d_hidden, "mlp")
+    image_shape, g_hidden = checked_image_shape(image_shape, "mlp"), checked_sizes(g_hidden, "mlp")
+    d_hidden = checked_sizes(d_hidden, "mlp")
     noise_dim, batch_norm = positive_int(noise_dim, "mlp: noise_dim"), flag(batch_norm, "mlp: batch_norm")
     known = knowledge(classes, conditional, "mlp", batch_norm=batch_norm)
     common = {"rng": as_generator(rng), "dtype": dtype}
@@ -110,14 +113,14 @@ def mlp_conv(
     generator : z (N, noise_dim) -> images (N, H, W, C) in (0, 1), by a sigmoid.
     discriminator : images (N, H, W, C) -> logits (N, 1).
     """
-    image_shape, g_hidden = _image_shape(image_shape, "mlp_conv"), _sizes(g_hidden, "mlp_conv")
+    image_shape, g_hidden = checked_image_shape(image_shape, "mlp_conv"), checked_sizes(g_hidden, "mlp_conv")
     noise_dim, batch_norm = positive_int(noise_dim, "mlp_conv: noise_dim"), flag(batch_norm, "mlp_conv: batch_norm")
     known = knowledge(classes, conditional, "mlp_conv", batch_norm=batch_norm)
     common = {"rng": as_generator(rng), "dtype": dtype}
     sizes = noise_dim + known.columns, *g_hidden
     generator = [*known.first(), *_dense_stack(sizes, batch_norm, common, known)]
     generator += [Dense(sizes[-1], prod(image_shape), **common), Sigmoid(), Reshape(*image_shape)]
-    return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 2, "mlp_conv"), False, common, known)
+    return Sequential(*generator), _judge(image_shape, 5, doubling(width, 2, "mlp_conv"), False, common, known)
 
 
 def lsgan(
@@ -155,7 +158,7 @@ def lsgan(
         the real ones.
     discriminator : images (N, H, W, C) -> scores (N, 1), for :class:`tinygan.losses.LeastSquares`.
     """
-    image_shape, g_hidden = _image_shape(image_shape, "lsgan"), _sizes(g_hidden, "lsgan")
+    image_shape, g_hidden = checked_image_shape(image_shape, "lsgan"), checked_sizes(g_hidden, "lsgan")
     noise_dim, batch_norm = positive_int(noise_dim, "lsgan: noise_dim"), flag(batch_norm, "lsgan: batch_norm")
     known = knowledge(classes, conditional, "lsgan", batch_norm=batch_norm)
     floor = flag(floor, "lsgan: floor")
@@ -165,7 +168,7 @@ def lsgan(
     # No function at the end bounds the brightness: images must start small, or D's gradients are as large as its errors
     generator += [Dense(sizes[-1], prod(image_shape), init=dcgan_normal, **common)]
     generator += [*([ReLU()] if floor else []), Reshape(*image_shape)]
-    return Sequential(*generator), _judge(image_shape, 5, _doubling(width, 4, "lsgan"), False, common, known)
+    return Sequential(*generator), _judge(image_shape, 5, doubling(width, 4, "lsgan"), False, common, known)
 
 
 def dcgan(
@@ -194,11 +197,11 @@ def dcgan(
     generator : z (N, noise_dim) -> images (N, H, W, C) in (−1, 1).
     discriminator : images (N, H, W, C) -> logits (N, 1). Its BatchNorm sees real and generated batches apart.
     """
-    image_shape, noise_dim = _image_shape(image_shape, "dcgan"), positive_int(noise_dim, "dcgan: noise_dim")
+    image_shape, noise_dim = checked_image_shape(image_shape, "dcgan"), positive_int(noise_dim, "dcgan: noise_dim")
     common = {"rng": as_generator(rng), "init": dcgan_normal, "dtype": dtype}
-    h, w, strides = _growth(image_shape, 3, "dcgan")
+    h, w, strides = growth(image_shape, 3, "dcgan")
     known = knowledge(classes, conditional, "dcgan")
-    c = _doubling(width, 3, "dcgan")[::-1]  # 256, 128, 64
+    c = doubling(width, 3, "dcgan")[::-1]  # 256, 128, 64
     generator = [
         *known.first(),
         Dense(noise_dim + known.columns, h * w * c[0], **common),
@@ -238,11 +241,11 @@ def dcgan64(
     generator : z (N, noise_dim) -> images (N, H, W, C) in (−1, 1).
     discriminator : images (N, H, W, C) -> logits (N, 1). Its BatchNorm sees real and generated batches apart.
     """
-    image_shape, noise_dim = _image_shape(image_shape, "dcgan64"), positive_int(noise_dim, "dcgan64: noise_dim")
+    image_shape, noise_dim = checked_image_shape(image_shape, "dcgan64"), positive_int(noise_dim, "dcgan64: noise_dim")
     common = {"rng": as_generator(rng), "init": dcgan_normal, "dtype": dtype}
-    h, w, strides = _growth(image_shape, 4, "dcgan64")
+    h, w, strides = growth(image_shape, 4, "dcgan64")
     known = knowledge(classes, conditional, "dcgan64")
-    c = _doubling(width, 4, "dcgan64")[::-1]  # 512, 256, 128, 64
+    c = doubling(width, 4, "dcgan64")[::-1]  # 512, 256, 128, 64
     generator = [
         *known.first(),
         Dense(noise_dim + known.columns, h * w * c[0], bias=False, **common),
@@ -285,36 +288,3 @@ def _judge(
         layers += [LeakyReLU(0.2)]
         h, w, c_in = -(-h // 2), -(-w // 2), c_out
     return Sequential(*layers, Flatten(), known.last(h * w * c_in, common))
-
-
-def _growth(image_shape: tuple[int, int, int], levels: int, name: str) -> tuple[int, int, list[int]]:
-    """(h, w, strides): the size a generator of so many levels starts at, and how much each of them enlarges it."""
-    h, w, _ = image_shape
-    doublings = next((k for k in range(levels, 1, -1) if gcd(h, w) % 2**k == 0), None)
-    if doublings is None:
-        raise ArgumentError(
-            f"{name}: height and width must be multiples of 4, since G doubles a small image, got {h}x{w}. Bring "
-            "the images to such a size: --size 64, or load(..., size=64)."
-        )
-    return h >> doublings, w >> doublings, [1] * (levels - doublings) + [2] * doublings
-
-
-def _doubling(width: int, levels: int, name: str) -> list[int]:
-    width = positive_int(width, f"{name}: width", most=MAX_NUMBERS)
-    return [width << level for level in range(levels)]
-
-
-def _image_shape(image_shape: Sequence[int], name: str) -> tuple[int, int, int]:
-    if not isinstance(image_shape, Sequence) or len(image_shape) != 3:
-        raise ArgumentError(f"{name}: image_shape must be (H, W, C), got {image_shape!r:.200}; a grey image has C = 1.")
-    h, w, c = (positive_int(s, f"{name}: each size of image_shape") for s in image_shape)
-    return h, w, c
-
-
-def _sizes(hidden: Sequence[int], name: str) -> tuple[int, ...]:
-    try:
-        sizes = tuple(hidden)
-    except TypeError:
-        text = f"{name}: the hidden widths must be a sequence such as (256, 512), got {hidden!r:.200}."
-        raise ArgumentError(text) from None
-    return tuple(positive_int(size, f"{name}: each hidden width") for size in sizes)

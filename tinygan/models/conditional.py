@@ -1,4 +1,4 @@
-"""A GAN whose samples are of the class that one asks for, and how the networks of the five systems are told of it.
+"""A GAN whose samples are of the class that one asks for, and how the networks of all systems are told of it.
 
     generator, discriminator = models.dcgan((28, 28, 1), classes=10, conditional="projection")
     gan = ConditionalGAN(generator, discriminator, noise_dim=100)

@@ -1,4 +1,4 @@
-"""The five systems on a device: the numbers of NumPy, step for step, and a host that never waits.
+"""The six systems on a device: the numbers of NumPy, step for step, and a host that never waits.
 
 ``pytest --backend cupy tests/backends/cuda/test_systems_on_devices.py`` takes 100 steps of each on a GPU; the stand-in
 takes a few.
