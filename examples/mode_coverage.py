@@ -123,12 +123,12 @@ class StackedDigits:
     modes, noise_dim, batch, samples, kept = MODES, 100, 64, 26_000, 64
     g_lr, d_lr, gamma = 1e-3, 1e-3, (1.0, 0.1)
 
-    def __init__(self, digits: str, width: int, folder: Path, quick: bool) -> None:
+    def __init__(self, digits: str, model: str, width: int, folder: Path, quick: bool) -> None:
         data = single_digits(digits, quick)
         if quick:
             data = ImageData(data.images[:1280], data.labels[:1280], data.name, data.description)
             self.samples = 500
-        self.stacked, self.width = Stacked(data), width
+        self.stacked, self.model, self.width = Stacked(data), model, width
         self.draw = self.stacked.draw
         self.judge = classifier(np.random.default_rng(0))
         file = folder / f"judge_{data.name}{len(data)}_{checksum(data)}.safetensors"
@@ -140,7 +140,11 @@ class StackedDigits:
             self.judge.save(file)
 
     def networks(self, rng: np.random.Generator) -> tuple[Sequential, Sequential]:
-        return models.dcgan(self.stacked.image_shape, noise_dim=self.noise_dim, width=self.width, rng=rng)
+        sizes = {"noise_dim": self.noise_dim, "width": self.width}
+        if self.model == "resnet":
+            some = self.draw(1000, np.random.default_rng(0))
+            return models.resnet(self.stacked.image_shape, mean=float(some.mean()), rng=rng, **sizes)
+        return models.dcgan(self.stacked.image_shape, rng=rng, **sizes)
 
     def measure(self, samples: np.ndarray) -> dict[str, float]:
         """Modes and KL of images (N, 28, 28, 3)."""
@@ -194,6 +198,7 @@ class Job:
     backend: str = "numpy"
     quick: bool = False
     checksum: str = ""  # of the digits
+    model: str = "dcgan"  # of the images
 
     @property
     def rates(self) -> dict[str, float | tuple[float, float]]:
@@ -206,13 +211,14 @@ class Job:
         rates = f"lr{self.rates['g_lr']:g}-{self.rates['d_lr']:g}", "gamma{:g}-{:g}".format(*self.rates["gamma"])
         backend = [] if self.backend == "numpy" else [self.backend]
         images = [f"{Path(self.digits).name}-{self.checksum}", self.width] if self.data == "stacked" else []
+        images += [self.model] if images and self.model != "dcgan" else []
         quick = ["quick"] if self.quick else []
         kind = [self.data, self.loss, self.penalty, *rates, *images, *backend]
         parts = [*kind, self.steps, *quick, f"seed{self.seed}"]
         return out / ("_".join(map(str, parts)) + suffix)
 
     def task(self, out: Path) -> Points | StackedDigits:
-        return POINTS.get(self.data) or StackedDigits(self.digits, self.width, out, self.quick)
+        return POINTS.get(self.data) or StackedDigits(self.digits, self.model, self.width, out, self.quick)
 
 
 def prepare(task: Points | StackedDigits, job: Job) -> GAN:
@@ -289,6 +295,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="how many runs, from seed 0 (default: 10)")
     parser.add_argument("--steps", type=int, help=f"adversarial steps of each (default: {STEPS})")
     parser.add_argument("--digits", type=path_text, default="auto", help="what is stacked, such as a folder with MNIST")
+    parser.add_argument("--model", choices=["dcgan", "resnet"], default="dcgan", help="of the images (default: dcgan)")
     parser.add_argument("--width", type=int, help="channels of the images' networks (default: 32)")
     parser.add_argument("--backend", choices=["numpy", "cupy", "auto"], default="numpy", help="cupy: a GPU")
     parser.add_argument("--out", type=path, default=Path("runs/mode_coverage"), help="output folder")
@@ -315,7 +322,7 @@ def planned(args: argparse.Namespace) -> list[Job]:
     fixed = (args.digits, args.width, backend, args.quick)
     of_digits = checksum(single_digits(args.digits, args.quick)) if "stacked" in sets else ""
     return [
-        Job(data, *kind, args.steps or STEPS[data], seed, *fixed, of_digits)
+        Job(data, *kind, args.steps or STEPS[data], seed, *fixed, of_digits, args.model)
         for data, kind, seed in product(sets, kinds, range(args.seeds))
     ]
 
