@@ -27,7 +27,7 @@ from tinygan.runs.training import train
 # ---- the recipe; each value has a flag of the same name ----
 RECIPE = Recipe(
     name="resnet",
-    steps=8000,
+    steps=9000,
     batch_size=32,
     loss="relativistic",
     penalty="r1+r2",

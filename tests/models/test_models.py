@@ -145,16 +145,16 @@ def grown(c_in, c_out):
 LAYERS |= {
     ("resnet", (28, 28, 1)): (
         [f"Dense(100, {7 * 7 * 64})", "Reshape(7, 7, 64)", *grown(64, 16), *grown(16, 1), "Tanh()"],
-        [*conv(1, 16), convolution(16, 64, kernel=4), *block(64), "Flatten()", f"Dense({7 * 7 * 64}, 1)"],
+        [
+            *(*conv(1, 16), *conv(16, 32, kernel=4), convolution(32, 64, kernel=4), *block(64)),
+            *("Flatten()", f"Dense({4 * 4 * 64}, 1)"),
+        ],
     ),
     ("resnet", (64, 64, 3)): (
         [f"Dense(100, {8 * 8 * 64})", "Reshape(8, 8, 64)", *grown(64, 32), *grown(32, 16), *grown(16, 3), "Tanh()"],
         [
-            *conv(3, 16),
-            *conv(16, 32, kernel=4),
-            convolution(32, 64, kernel=4),
-            *block(64),
-            *("Flatten()", f"Dense({8 * 8 * 64}, 1)"),
+            *(*conv(3, 16), *conv(16, 32, kernel=4), *conv(32, 32, kernel=4), convolution(32, 64, kernel=4)),
+            *(*block(64), "Flatten()", f"Dense({4 * 4 * 64}, 1)"),
         ],
     ),
 }

@@ -53,7 +53,7 @@ def resnet(
     generator : z (N, noise_dim) -> images (N, H, W, C) in (−1, 1).
     discriminator : images (N, H, W, C) -> logits (N, 1). No sample sees another, so batches may be small.
     """
-    h, w, c_image = image_shape = checked_image_shape(image_shape, "resnet")
+    image_shape = h, w, c_image = checked_image_shape(image_shape, "resnet")
     noise_dim, width = positive_int(noise_dim, "resnet: noise_dim"), positive_int(width, "resnet: width")
     if not -1.0 < (shade := real(mean)) < 1.0:
         raise ArgumentError(f"resnet: mean must be a number between -1 and 1, got {mean!r:.100}.")
@@ -70,13 +70,13 @@ def resnet(
         generator += [ConvTranspose2D(c_in, c_out, 4, stride=2, init=init, **common)]
     generator[-1].params["b"][...] = atanh(shade)
 
-    c_in = c_image + known.columns
+    h, w, c_in = image_shape[0], image_shape[1], c_image + known.columns
     discriminator = [*known.first()]
-    for level, c_out in enumerate(reversed(c)):
+    for level, c_out in enumerate((width, *[2 * width] * (levels - 1), 4 * width)):  # one level more than G has
         discriminator += [LeakyReLU(0.2)] if level else []
         discriminator += [Conv2D(c_in, c_out, 4 if level else 5, stride=2, **common)]
-        c_in = c_out
-    discriminator += [_block(c[0], common), LeakyReLU(0.2), Flatten(), known.last(h * w * c[0], common)]
+        h, w, c_in = -(-h // 2), -(-w // 2), c_out
+    discriminator += [_block(c_in, common), LeakyReLU(0.2), Flatten(), known.last(h * w * c_in, common)]
     return Sequential(*generator, Tanh()), Sequential(*discriminator)
 
 
