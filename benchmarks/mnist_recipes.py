@@ -97,12 +97,12 @@ RECIPES = {
     ],
     "resnet": [
         Recipe(
-            "relativistic, R1 + R2 of 0.3 in every fourth step, rate 2e-3: the default", *PAIRS, 2e-3, 32, networks=MEAN
+            "relativistic, R1 + R2 of 0.3 in every fourth step, rate 3e-3: the default", *PAIRS, 3e-3, 32, networks=MEAN
         ),
         Recipe("that with a rate of 1e-3", *PAIRS, 1e-3, 32, networks=MEAN),
-        Recipe("that with a rate of 3e-3", *PAIRS, 3e-3, 32, networks=MEAN),
-        Recipe("the default with G's first images grey", *PAIRS, 2e-3, 32),
-        Recipe("non-saturating, R1 of 0.3", penalties=(R1(0.3, every=4),), lr=2e-3, batch=32, networks=MEAN),
+        Recipe("that with a rate of 2e-3", *PAIRS, 2e-3, 32, networks=MEAN),
+        Recipe("the default with G's first images grey", *PAIRS, 3e-3, 32),
+        Recipe("non-saturating, R1 of 0.3", penalties=(R1(0.3, every=4),), lr=3e-3, batch=32, networks=MEAN),
     ],
 }
 BUILD = {name: getattr(models, name) for name in RECIPES}
