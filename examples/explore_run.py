@@ -86,11 +86,13 @@ def labels_of(run: Trained, images: ImageData, rows: np.ndarray) -> np.ndarray |
 
 
 def draw_inversion(run: Trained, images: ImageData, out: Path, *, guesses: int = GUESSES, steps: int = STEPS) -> None:
-    rows = np.linspace(0, len(images) - 1, 24).astype(int)
+    rows = np.unique(np.linspace(0, len(images) - 1, 24).astype(int))
     x, options = images.batch(rows, **shades(run)), {"labels": labels_of(run, images, rows), "steps": steps}
     found = latent.invert(run.generator, x, run.noise(guesses, seed=2), **options)
-    halves = np.split(np.stack([x, found.images], axis=1), 2)  # in two pairs of rows
-    keep(out / "inversion.png", np.concatenate([half[:, k] for half in halves for k in (0, 1)]), len(x) // 2, run)
+    halves = np.split(np.stack([x, found.images], axis=1), 2 if len(x) % 2 == 0 else 1)  # pairs of rows
+    keep(out / "inversion.png", np.concatenate([h[:, k] for h in halves for k in (0, 1)]), len(halves[0]), run)
+    if len(x) < 2:
+        return
     part = latent.relative_error(x, found.images)
     print(f"images are found again up to {part:.1%} of the squared difference between two of them")
 
@@ -172,7 +174,7 @@ def draw_features(run: Trained, images: ImageData, out: Path, *, labelled: int =
     }
     clouds, classes = {}, int(labels.max()) + 1
     for name, f in views.items():
-        f = (f - f[:half].mean(axis=0)) / (f[:half].std(axis=0) + 1e-3)
+        f = (f - f[:half].mean(axis=0)) / np.maximum(f[:half].std(axis=0), 1e-3)
         line = features.linear_probe(f[:half], labels[:half]).accuracy(f[half:], labels[half:])
         near = features.neighbour_accuracy(f[:half], labels[:half], f[half:], labels[half:])
         points = features.principal_axes(f[:half], min(30, f.shape[1], half - 1)).project(f[:half])

@@ -3,7 +3,7 @@
     python examples/resnet.py                                  MNIST, 28x28
     python examples/resnet.py --data my_pictures --size 32     a folder of pictures, 32x32
 
-The first trains for about 9 minutes on two cores; MNIST is replaced by digits of our own where it cannot be had. A bar
+The first trains for about 10 minutes on two cores; MNIST is replaced by digits of our own where it cannot be had. A bar
 shows both losses; pictures, curves and a checkpoint are left in runs/resnet.
 
 A block adds to what it is given: y = x + f(x), where f is 0 at first, so signals and gradients pass any number of
@@ -14,7 +14,7 @@ penalties keep it smooth, R1 at real images and R2 at generated ones (Huang et a
     L_G = mean softplus(−(D(G(z)) − D(x)))
 
 Without BatchNorm no sample sees another, so that batches may be small: half as large as those of dcgan.py, for twice as
-many steps in the same time.
+many steps.
 """
 
 import numpy as np

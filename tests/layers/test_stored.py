@@ -308,3 +308,15 @@ def test_a_layer_that_stands_twice_is_named_where_it_stands_again():
     layer = Tanh()
     with pytest.raises(ArgumentError, match=r"layer 2 Tanh\(\) is part of a network already"):
         Sequential(layer, Tanh(), layer)
+
+
+def test_every_layer_that_lives_elsewhere_is_known_to_be_taken():
+    from tinygan import augment, models
+    from tinygan.layers.stored import TAKEN
+
+    found = {name for part in (augment, models) for name in part.__all__ if _is_layer(getattr(part, name))}
+    assert found - {"Augmentation", "Adaptive"} == TAKEN
+
+
+def _is_layer(value):
+    return isinstance(value, type) and issubclass(value, Layer)

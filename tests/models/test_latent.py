@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tinygan import Sequential, latent, layers, models
@@ -29,8 +29,9 @@ def test_a_way_turns_evenly_from_one_end_to_the_other_at_the_same_length(n, dim,
     a, b = np.random.default_rng(seed).standard_normal((2, n, dim))
     a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
     z = latent.between(a, b, t)
-    angle = np.arccos(np.clip((a * b).sum(axis=1), -0.999, 0.999))
-    near = np.abs((a * b).sum(axis=1)) > 0.999  # where the arc is as good as a line
+    angle = np.arccos(np.clip((a * b).sum(axis=1), -1.0, 0.999))
+    assume((a * b).sum(axis=1).min() > -0.9999)
+    near = (a * b).sum(axis=1) > 0.999  # where the arc is as good as a line
     turned = np.arccos(np.clip((a * z).sum(axis=1), -1.0, 1.0))
     np.testing.assert_allclose(turned[~near], t * angle[~near], atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(z, axis=1)[~near], 1.0, atol=1e-9)
@@ -115,6 +116,20 @@ def test_an_image_that_g_made_is_found_again():
     np.testing.assert_allclose(found.errors, ((found.images - G(z)) ** 2).mean(axis=(1, 2, 3)))
 
 
+@pytest.mark.parametrize("labels", [None, [2, 0, 1]])
+def test_starts_are_the_nearest_guesses_by_plain_loops(labels):
+    G, _ = networks(**({} if labels is None else {"classes": 3}))
+    G.theta[...] += 0.3 * np.random.default_rng(2).standard_normal(G.theta.shape)  # so that classes differ
+    rng = np.random.default_rng(6)
+    x, guesses, mask = rng.uniform(-1.0, 1.0, (3, *SHAPE)), noise(40, seed=1), rng.integers(0, 2, (3, *SHAPE)) * 1.0
+    found = latent.invert(G, x, guesses, mask=mask, labels=labels, steps=0, restarts=1)
+    for k in range(3):
+        if labels is not None:
+            layers.set_labels(G, np.full(40, labels[k]))
+        far = [(mask[k] * (image - x[k]) ** 2).sum() for image in G(guesses)]
+        np.testing.assert_array_equal(found.z[k], guesses[int(np.argmin(far))])
+
+
 def test_more_restarts_never_end_worse_and_images_do_not_disturb_each_other():
     G, _ = networks()
     x, guesses = np.random.default_rng(5).uniform(-1.0, 1.0, (4, *SHAPE)), noise(50, seed=1)
@@ -129,7 +144,7 @@ def test_what_is_hidden_is_not_looked_at_and_alone_is_filled():
     G, D = networks()
     x, mask = G(noise(3, seed=9)), np.ones((4, 5, 1))
     mask[1:3, 1:3] = 0.0
-    other = np.where(mask == 1.0, x, 0.123)
+    other = np.where(mask == 1.0, x, np.nan)  # as missing pixels often are
     guesses, options = noise(80, seed=1), {"steps": 50, "discriminator": D}
     whole = latent.inpaint(G, other, mask, guesses, **options)
     np.testing.assert_array_equal(whole, latent.inpaint(G, x, mask, guesses, **options))
@@ -188,7 +203,16 @@ def test_what_does_not_fit_is_refused_by_name():
         (lambda: latent.direction(z, z), ShapeError, "a value for each of 9 rows"),
         (lambda: latent.direction(z[:4], z[:4, 0]), ArgumentError, "4 rows of z do not tell 3 directions apart"),
         (lambda: latent.direction(z, np.ones(9)), ArgumentError, "all values are the same"),
-        (lambda: latent.direction(z, np.full(9, np.inf)), NonFiniteError, "not finite"),
+        (lambda: latent.direction(np.full_like(z, np.nan), z[:, 0]), NonFiniteError, "z: some numbers are not finite"),
+        (lambda: latent.direction(np.ones((9, 3)), z[:, 0]), ArgumentError, "grow in no direction"),
+        (lambda: latent.between(z, -z, 0.5), ArgumentError, "opposite directions"),
+        (lambda: latent.along(z, np.ones(3), 1.0), ArgumentError, "unit vector"),
+        (lambda: latent.invert(G, (x * 100).astype(np.uint8), z), ShapeError, "got uint8"),
+        (lambda: latent.invert(G, x * np.nan, z), NonFiniteError, "visible pixels of x are not finite"),
+        (lambda: latent.invert(G, x, z * np.nan), NonFiniteError, "guesses"),
+        (lambda: latent.inpaint(G, x, np.full((4, 5, 1), 0.5), z), ArgumentError, "mask must be 1"),
+        (lambda: latent.relative_error(x[:1], x[:1]), ArgumentError, "two images at least"),
+        (lambda: latent.direction(z, np.full(9, np.inf)), NonFiniteError, "no finite numbers"),
         (lambda: latent.along(z, np.ones(4), 1.0), ShapeError, "expected a direction \\(3,\\)"),
         (lambda: latent.invert(G, x[0], z), ShapeError, "expected images \\(N, H, W, C\\)"),
         (lambda: latent.invert(G, x[:, :2], z), ShapeError, "G makes images \\(4, 5, 2\\), but x holds \\(2, 5, 2\\)"),

@@ -34,7 +34,8 @@ from tinygan.layers import (
     Upsample,
 )
 from tinygan.models import Add, Concat, Residual
-from tinygan.models.conditional import generate
+from tinygan.models.conditional import generate, in_turn
+from tinygan.models.interchange.web import elsewhere
 from tinygan.models.interchange.web.lowering import Lowered
 
 SCRIPT = (files("tinygan.models.interchange.web") / "network.js").read_text("utf-8")
@@ -139,6 +140,11 @@ def test_what_the_page_cannot_compute_is_refused_by_name(tmp_path):
         (Sequential(LeakyReLU(), Reshape(2, 2, 1)), {}, ShapeError, "of how many numbers of noise"),
         ("G", {}, ArgumentError, "expected a tinygan.Sequential, got str"),
         (models.mlp((4, 4, 1))[0], {"low": 1.0}, ArgumentError, "low must be below high"),
+        (models.mlp((4, 4, 1))[0], {"high": np.inf}, ArgumentError, "both finite"),
+        (models.mlp((4, 4, 1))[0], {"classes": ["a"]}, ArgumentError, "G knows 0 classes, but classes has 1"),
+        (models.mlp((4, 4, 1))[0], {"input_shape": 100}, ShapeError, "Give input_shape=\\(100,\\)"),
+        (models.mlp((4, 4, 1))[0], {"beside": {"it": lambda z, _: z}}, ShapeError, "it: expected finite images"),
+        (Halved(*(layer.copy() for layer in models.mlp((4, 4, 1))[0].layers)), {}, ArgumentError, "has no counterpart"),
     ]
     for generator, options, error, match in refused:
         with pytest.raises(error, match=match):
@@ -146,6 +152,22 @@ def test_what_the_page_cannot_compute_is_refused_by_name(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be written"):
         interchange.export_page(models.mlp((4, 4, 1))[0], tmp_path / "none" / "page.html")
     assert not list(tmp_path.iterdir())
+
+
+class Halved(Sequential):
+    def apply(self, x, train, batches=1):
+        y, passed = super().apply(x, train, batches)
+        return 0.5 * y, passed
+
+
+@pytest.mark.parametrize("way", [None, "concat", "projection"])
+def test_other_programs_make_the_same_images(way):
+    known = {} if way is None else {"classes": 3, "conditional": way}
+    generator, _ = models.dcgan((8, 12, 3), noise_dim=5, width=2, rng=1, **known)
+    z, labels = np.random.default_rng(0).standard_normal((4, 5), dtype=np.float32), np.array([2, 0, 1, 2])
+    labels = None if way is None else labels
+    for make in elsewhere(shaken(generator), 5).values():
+        np.testing.assert_allclose(make(z, labels), generate(generator, z, labels), rtol=1e-4, atol=2e-5)
 
 
 def page_of(tmp_path, way="projection", **options):
@@ -156,10 +178,10 @@ def page_of(tmp_path, way="projection", **options):
 
 
 def test_the_page_is_one_file_that_asks_no_network_and_runs_no_text_of_others(tmp_path):
-    text = page_of(tmp_path, title="<b>", about="$a", classes=["</script><i>", "$b", "c"]).read_text("utf-8")
+    text = page_of(tmp_path, title="<b>", about="$a<i>", classes=["</script><i>", "$b", "c"]).read_text("utf-8")
     assert not re.search(r"(src|href)=|https?:|url\(|import\(|fetch\(", text)
     assert "<b>" not in text
-    assert "</script><i>" not in text
+    assert "<i>" not in text
     assert text.count("<script") == text.count("</script>") == 2
     assert page_of(tmp_path).read_bytes() == page_of(tmp_path).read_bytes()
 
@@ -183,6 +205,42 @@ def test_a_browser_shows_the_images_that_python_made(tmp_path, way):
         assert "ms for this image" in done.stdout
     assert found[0] < 1e-5
     assert found[1] > 0.1  # what is another image is seen to be
+
+
+CLICKS = """<script>addEventListener("load", () => setTimeout(() => {
+  const image = document.getElementById("image"), seen = () => image.toDataURL(), out = document.body.dataset;
+  const key = (key, more) => image.dispatchEvent(new KeyboardEvent("keydown", { key, cancelable: true, ...more }));
+  let before = seen(); document.querySelectorAll("#labels button")[1].click(); out.label = before !== seen();
+  before = seen(); key("ArrowRight"); out.key = before !== seen();
+  before = seen(); key("ArrowLeft", { altKey: true }); out.browsers = before === seen();
+  out.length = Math.hypot(...here); for (let i = 0; i < 50; i++) key("ArrowRight"); out.same = Math.hypot(...here);
+  before = seen(); key(" "); out.renewed = before !== seen();
+  document.getElementById("walk").click(); out.walks = walking > 0; document.getElementById("walk").click();
+  out.stops = walking === 0; out.fits = document.documentElement.scrollWidth <= document.documentElement.clientWidth;
+  const row = document.querySelector("#rows canvas");
+  const dots = row.getContext("2d").getImageData(0, 0, row.width, row.height);
+  out.pixels = Array.from(dots.data).join(" ");
+}, 500));</script></body>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
+@pytest.mark.parametrize("low", [-1.0, 0.0])
+def test_the_page_does_what_it_says(tmp_path, low):
+    path = page_of(tmp_path, low=low)
+    path.write_text(path.read_text("utf-8").replace("</body>", CLICKS), "utf-8")
+    options = "--headless --no-sandbox --disable-gpu --virtual-time-budget=8000 --dump-dom --window-size=500,900"
+    call = [BROWSER, *options.split(), f"--user-data-dir={tmp_path / 'browser'}", path.as_uri()]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=120, check=True).stdout
+    found = dict(re.findall(r'data-(label|key|browsers|renewed|walks|stops|fits|length|same|pixels)="([^"]+)"', done))
+    for what in ("label", "key", "browsers", "renewed", "walks", "stops", "fits"):
+        assert found[what] == "true", what
+    assert float(found["same"]) == pytest.approx(float(found["length"]), rel=1e-4)
+    generator = shaken(models.dcgan((8, 12, 3), noise_dim=5, width=2, rng=1, classes=3)[0])
+    z = np.random.default_rng(0).standard_normal((8, 5), dtype=np.float32)
+    images = generate(generator, z, in_turn(8, np.full(3, 1 / 3)))
+    shown = np.array(found["pixels"].split(), int).reshape(8, 8, 12, 4)[..., :3].transpose(1, 0, 2, 3)
+    expected = np.clip((images - low) / (1.0 - low) * 255, 0, 255)
+    assert np.abs(shown - expected).max() <= 1.0
 
 
 def test_a_generator_told_of_classes_keeps_what_it_was_told(tmp_path):

@@ -14,7 +14,6 @@ import numpy as np
 from ..errors import ArgumentError, Setting, fraction, positive_or_0, real
 from ..layers.base import Layer, Shape
 from ..layers.starting import Rng, as_generator
-from ..layers.stored import TAKEN
 from ..network import Sequential
 from ..ops import Array, get_xp, ops_of, to_numpy
 from ..penalties import register
@@ -249,5 +248,4 @@ def _nothing_bends(layer: Any, numbers: Any, v: Array, g: Array) -> tuple[None, 
 
 
 for kind in (Shift, Cutout, Colour):
-    TAKEN.add(kind.__name__)
     register(kind, tangent=_tangent, second_order=_nothing_bends)

@@ -31,7 +31,7 @@ SYSTEMS = [
     System("lsgan", "mnist_lsgan", (), "a dense generator against deep convolutions, by least squares", "4"),
     System("dcgan", "dcgan", (), "convolutions 5x5, for digits and small pictures", "8 to 10"),
     System("dcgan64", "dcgan", ("--model", "dcgan64"), "convolutions 4x4, for pictures of 64x64 in colour", "9"),
-    System("resnet", "resnet", (), "residual blocks without normalisation, for digits and small pictures", "9"),
+    System("resnet", "resnet", (), "residual blocks without normalisation, for digits and small pictures", "10"),
 ]
 
 

@@ -19,7 +19,7 @@ from ..ops import Array, get_xp, ops_of, to_numpy
 UNSAID = {"name", "layers", "input_shape", "params", "grads", "buffers"}  # attributes of layers that are no settings
 MAX_STEPS = 1 << 40  #: more than any run takes
 OF_YOURS = "_of_yours"  # behind the name of a class of yours that is called as one of ours
-TAKEN: set[str] = set()  # names of layers of ours that live elsewhere, who add them
+TAKEN = {"Residual", "Add", "Concat", "Shift", "Cutout", "Colour"}  # layers of ours that live elsewhere
 LIMITS = {"t": MAX_STEPS, "lr": 3.4e38}  #: of an optimiser's counts and rates, by their names: float32 has no more
 
 #: What the record of a saved network may say.

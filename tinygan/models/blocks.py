@@ -15,7 +15,6 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..layers.base import Layer, Shape, show_shape
-from ..layers.stored import TAKEN
 from ..network import Sequential
 from ..ops import Array, get_xp
 from ..penalties import register
@@ -201,7 +200,6 @@ def _branches_second_order(block: Branches, cache: Any, v: Array, g: Array) -> t
     return (_sum(bent) if bent else None), {}
 
 
-TAKEN.update(("Residual", "Add", "Concat"))
 register(Residual, tangent=_residual_tangent, second_order=_residual_second_order)
 for _kind in (Add, Concat):
     register(_kind, tangent=_branches_tangent, second_order=_branches_second_order)

@@ -6,7 +6,8 @@
     d = latent.direction(z, brightness)                  # the way in which a measured property of G(z) grows
     z = latent.along(z, d, 2.0)
 
-z is drawn from normal(0, 1) everywhere. Networks stay as they are, and arrays are those of the networks' backend.
+z is drawn from normal(0, 1) everywhere. Networks stay as they are. Arrays are where the networks are, and so is what
+comes back.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def between(a: Array, b: Array, t: float) -> Array:
 
         z(t) = [sin((1 − t) ω) a + sin(t ω) b] / sin ω
 
+    and in a straight line where a and b are nearly parallel. From a to −a there is no one arc: ArgumentError.
+
     References: White, 2016, section 2.1.
     """
     a, b = _rows(a, "between: a"), _rows(b, "between: b")
@@ -53,7 +56,9 @@ def between(a: Array, b: Array, t: float) -> Array:
     xp, t = get_xp(a, b), _number(t, "between: t")
     lengths = xp.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     cos = (a * b).sum(axis=1) / xp.maximum(lengths, 1e-30)
-    w = xp.arccos(xp.clip(cos, -0.999, 0.999))[:, None]  # nearly parallel, the arc is as good as a line
+    if bool((cos < -0.9999).any()):
+        raise ArgumentError("between: a and b point in opposite directions, between which there is no one arc.")
+    w = xp.arccos(xp.clip(cos, -1.0, 0.999))[:, None]  # nearly parallel, the arc is as good as a line
     return (xp.sin((1.0 - t) * w) * a + xp.sin(t * w) * b) / xp.sin(w)
 
 
@@ -74,18 +79,21 @@ def direction(z: Array, values: Array) -> Array:
     z : (N, noise_dim), N larger than noise_dim + 1, better many times as large.
     values : (N,), what was measured of each G(z): how bright it is, or a classifier's logit of a label.
     """
-    z, v = to_numpy(_rows(z, "direction: z")), to_numpy(as_array(values))
+    given = _rows(z, "direction: z")
+    z, v = to_numpy(given), to_numpy(as_array(values))
     if v.shape != (len(z),):
         raise ShapeError(f"direction: expected a value for each of {len(z)} rows of z, ({len(z)},), got {v.shape}.")
     if len(z) < z.shape[1] + 2:
         raise ArgumentError(f"direction: {len(z)} rows of z do not tell {z.shape[1]} directions apart; give more.")
-    if not np.isfinite(v := v.astype(np.float64)).all():
-        raise NonFiniteError("direction: some values are not finite.")
+    if v.dtype.kind not in "fiu" or not np.isfinite(v := v.astype(np.float64)).all():
+        raise NonFiniteError("direction: some values are no finite numbers.")
     if np.ptp(v) <= 1e-12 * np.abs(v).max():
         raise ArgumentError("direction: all values are the same, so that they grow in no direction.")
     x = z.astype(np.float64) - z.mean(axis=0, dtype=np.float64)
     d = np.linalg.lstsq(x, v - v.mean(), rcond=None)[0]
-    return (d / np.linalg.norm(d)).astype(z.dtype)
+    if not (length := np.linalg.norm(d)) > 0.0:
+        raise ArgumentError("direction: the values grow in no direction of z.")
+    return to_backend((d / length).astype(z.dtype), ops_of(given))
 
 
 def along(z: Array, d: Array, amount: float) -> Array:
@@ -94,8 +102,11 @@ def along(z: Array, d: Array, amount: float) -> Array:
     The coordinate is normal(0, 1) in what G has learned of, so that −2.5 to 2.5 is what it knows.
     """
     z, d = _rows(z, "along: z"), as_array(d)
-    if d.shape != z.shape[1:]:
-        raise ShapeError(f"along: expected a direction {z.shape[1:]} for z {z.shape}, got {d.shape}.")
+    if d.shape != z.shape[1:] or d.dtype.kind != "f":
+        raise ShapeError(f"along: expected a direction {z.shape[1:]} for z {z.shape}, got {d.dtype} {d.shape}.")
+    d = d.astype(z.dtype)
+    if not abs(float((d * d).sum()) - 1.0) < 1e-3:
+        raise ArgumentError("along: d must be a unit vector; divide it by its length.")
     return z + (_number(amount, "along: amount") - (z * d).sum(axis=1, keepdims=True)) * d
 
 
@@ -117,13 +128,14 @@ def invert(
 ) -> Inversion:
     r"""Find the noise of which G makes images like x, by gradient descent through G.
 
-    Of all guesses those ``restarts`` whose images are nearest to x are where Adam starts, and the best end of them is
-    kept. It descends, of each image by itself,
+    Of all guesses those ``restarts`` whose images are nearest to x are where Adam starts, and of their ends the one is
+    kept whose visible pixels are nearest. It descends, of each image by itself,
 
         L(z) = Σ m (G(z) − x)² / Σ m + λ softplus(−D(G(z)))
 
     where m is 1 for visible pixels, and the second term, λ = ``weight``, asks for images that D takes for real; it is
-    there if a discriminator is given (Yeh et al., 2017, equations 3 and 4).
+    there if a discriminator is given, one of logits (Yeh et al., 2017, equations 3 and 4). All images are in memory at
+    once, ``restarts`` times; some hundred together do.
 
     Parameters
     ----------
@@ -143,8 +155,10 @@ def invert(
     guesses = _rows(guesses, "invert: guesses")
     if len(guesses) < restarts:
         raise ArgumentError(f"invert: expected at least {restarts} guesses, one for each restart, got {len(guesses)}.")
-    x = as_array(x)
-    m, n, known = _visible(x, mask), len(x), _labels(generator, x, labels)
+    x, m = _visible(x, mask)
+    n, known = len(x), _labels(generator, x, labels)
+    if discriminator is not None:
+        discriminator.check_input(x)
     xp, start = get_xp(x), _nearest(generator, x, m, guesses, known, restarts)  # (restarts, N, noise_dim)
     again = (restarts, 1, 1, 1)
     goal = Goal(generator, xp.tile(x, again), xp.tile(m, again), discriminator, weight)
@@ -165,21 +179,25 @@ def invert(
 def inpaint(generator: Sequential, x: Array, mask: Array, guesses: Array, **options: Any) -> Array:
     """Return x (N, H, W, C) with what G would put there where ``mask`` is 0: pixels of the image G(z) that is most like
     the visible rest. Other arguments are those of :func:`invert`."""
-    m = _visible(as_array(x), mask)
-    found = invert(generator, x, guesses, mask=mask, **options)
-    return m * x + (1.0 - m) * found.images
+    seen, m = _visible(x, mask)
+    return m * seen + (1.0 - m) * invert(generator, x, guesses, mask=mask, **options).images
 
 
 def relative_error(x: Array, images: Array) -> float:
     """How far ``images`` are from x (N, ...), as a part of how far two different images of x are from each other:
     mean |image_n − x_n|² / mean_{n ≠ m} |x_n − x_m|²; 0 if they are the same, about 1 for another image of x."""
-    x, images = as_array(x), as_array(images)
-    if x.shape != images.shape or len(x) < 2:
+    x, images = (to_numpy(as_array(a)) for a in (x, images))
+    if x.shape != images.shape or x.ndim < 2:
         raise ShapeError(f"relative_error: expected two sets of images of one shape, got {x.shape}, {images.shape}.")
-    apart = 2.0 * len(x) / (len(x) - 1) * float(((x - x.mean(axis=0)) ** 2).sum(axis=(1, 2, 3)).mean())
-    if apart == 0.0:
+    if len(x) < 2:
+        raise ArgumentError(f"relative_error: expected two images at least, got {len(x)}.")
+    x, images = (a.reshape(len(a), -1).astype(np.float64) for a in (x, images))
+    if not np.isfinite(x).all() or not np.isfinite(images).all():
+        raise NonFiniteError("relative_error: some pixels are not finite.")
+    apart = 2.0 * len(x) / (len(x) - 1) * float(((x - x.mean(axis=0)) ** 2).sum(axis=1).mean())
+    if apart <= 1e-12 * float((x * x).sum(axis=1).mean()):
         raise ArgumentError("relative_error: all images of x are the same.")
-    return float(((images - x) ** 2).sum(axis=(1, 2, 3)).mean()) / apart
+    return float(((images - x) ** 2).sum(axis=1).mean()) / apart
 
 
 class Goal:
@@ -244,27 +262,32 @@ def _labels(G: Sequential, x: Array, labels: Any) -> np.ndarray | None:
     return labels
 
 
-def _visible(x: Array, mask: Array | None) -> Array:
-    """m in the shape of x."""
-    if x.ndim != 4 or len(x) == 0:
-        raise ShapeError(f"invert: expected images (N, H, W, C), got {x.shape}.")
+def _visible(x: Array, mask: Array | None) -> tuple[Array, Array]:
+    """x, 0 where it is hidden, whatever stands there, and m in its shape."""
+    x = as_array(x)
+    if x.ndim != 4 or len(x) == 0 or x.dtype.kind != "f":
+        mend = "images.batch(rows, low=, high=) brings them to G's range" if x.dtype.kind in "ui" else "one: x[None]"
+        raise ShapeError(f"invert: expected images (N, H, W, C), real numbers, got {x.dtype} {x.shape}; {mend}.")
     xp = get_xp(x)
-    if mask is None:
-        return xp.ones_like(x)
     try:
-        m = xp.broadcast_to(as_array(mask), x.shape).astype(x.dtype)
+        m = xp.ones_like(x) if mask is None else xp.broadcast_to(as_array(mask), x.shape).astype(x.dtype)
     except ValueError:
         shown = f"expected a mask that meets images {x.shape}, such as (H, W, 1)"
         raise ShapeError(f"invert: {shown}, got {as_array(mask).shape}.") from None
-    if not bool(((m >= 0.0) & (m <= 1.0)).all()) or not bool(m.any(axis=(1, 2, 3)).all()):
+    if not bool(((m == 0.0) | (m == 1.0)).all()) or not bool(m.any(axis=(1, 2, 3)).all()):
         raise ArgumentError("invert: mask must be 1 where pixels are visible, 0 elsewhere, and some must be visible.")
-    return m
+    x = xp.where(m > 0.0, x, xp.zeros_like(x))
+    if not bool(xp.isfinite(x).all()):
+        raise NonFiniteError("invert: some visible pixels of x are not finite; hide them: mask=.")
+    return x, m
 
 
 def _rows(z: Array, what: str) -> Array:
     z = as_array(z)
     if z.ndim != 2 or z.dtype.kind != "f":
         raise ShapeError(f"{what}: expected noise (N, noise_dim), real numbers, got {z.dtype} {z.shape}.")
+    if not bool(get_xp(z).isfinite(z).all()):
+        raise NonFiniteError(f"{what}: some numbers are not finite.")
     return z
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError, DTypeError, NonFiniteError, PassError, ShapeError, positive_int
-from ...layers import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from ...errors import ArgumentError, BackendError, DTypeError, NonFiniteError, PassError, ShapeError, positive_int
+from ...layers import ELU, LeakyReLU, MinibatchStdDev, Pack, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from ...models.conditional import classes_of, told
 from ...network import Sequential
-from ...ops import Array, get_xp, ops_of, to_backend, to_numpy
+from ...ops import Array, as_array, get_xp, ops_of, to_backend, to_numpy
 
 ACTIVATIONS = (ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh)
 PARAMETERS = ("discriminator", "layers", "pool", "image_shape", "label", "batch_size")
@@ -140,7 +140,7 @@ class HiddenFeatures:
         )
 
     def __repr__(self) -> str:
-        shown = [f"{key}={value!r}" for key in PARAMETERS[1:] if (value := getattr(self, key)) != _USUAL[key]]
+        shown = [f"{key}={value!r}" for key in PARAMETERS[1:] if repr(value := getattr(self, key)) != repr(_USUAL[key])]
         return f"HiddenFeatures({', '.join([type(self.discriminator).__name__, *shown])})"
 
     def _positions(self) -> list[int]:
@@ -148,6 +148,9 @@ class HiddenFeatures:
         D = self.discriminator
         if not isinstance(D, Sequential):
             raise ArgumentError(f"HiddenFeatures: expected a Sequential, got {type(D).__name__}.")
+        if together := [layer.name for layer in D.layers if isinstance(layer, Pack | MinibatchStdDev)]:
+            why = "judges several images together, so that there are no features of one"
+            raise ArgumentError(f"HiddenFeatures: {together[0]} {why}.")
         if self.pool is not None:
             positive_int(self.pool, "HiddenFeatures: pool")
         positive_int(self.batch_size, "HiddenFeatures: batch_size")
@@ -185,6 +188,8 @@ class HiddenFeatures:
             raise ShapeError(
                 f"X has {features} features, but HiddenFeatures is expecting {self.n_features_in_} features as input"
             )
+        if not fitting and x.ndim > 2 and x.shape[1:] != self._shape:
+            raise ShapeError(f"HiddenFeatures: fitted to images {self._shape}, got {x.shape[1:]}.")
         D, xp = self.discriminator, get_xp(x)
         if not bool(xp.isfinite(x).all()):
             raise NotANumber("HiddenFeatures: X has NaN or infinity, which D knows nothing of.")
@@ -199,6 +204,8 @@ class HiddenFeatures:
         if not fitting:
             return self._shape
         if self.image_shape is not None:
+            if not isinstance(self.image_shape, Sequence):
+                raise ArgumentError(f"HiddenFeatures: image_shape must be (H, W, C), got {self.image_shape!r:.100}.")
             return tuple(positive_int(size, "HiddenFeatures: each size of image_shape") for size in self.image_shape)
         sizes = self.discriminator.input_shape or (None,)
         return () if None in sizes else tuple(size for size in sizes if size)
@@ -216,10 +223,18 @@ class HiddenFeatures:
         return found
 
 
+def of_device(X: Any) -> bool:
+    """Whether it is an array of another library that is known here."""
+    try:
+        return get_xp(X) is not np
+    except BackendError:
+        return False
+
+
 def _numbers(X: Any) -> Array:
     """X as an array of real numbers, which scikit-learn's users may give as lists, too."""
     try:
-        x = X if hasattr(X, "__cuda_array_interface__") else np.asarray(X)
+        x = as_array(X) if isinstance(X, np.ndarray) or of_device(X) else np.asarray(X)
         if x.dtype.kind == "c":
             raise ArgumentError("HiddenFeatures: Complex data not supported.")
         return x if x.dtype.kind in "fiub" else x.astype(np.float64)

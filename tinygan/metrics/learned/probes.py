@@ -23,7 +23,7 @@ class LinearProbe:
     """A linear classifier of features, and how they are brought to one size before."""
 
     mean: np.ndarray  #: (F,) of the features that it has learned from
-    scale: np.ndarray  #: (F,), their standard deviation
+    scale: np.ndarray  #: (F,), their standard deviation; 1 where it is 0
     network: Sequential  #: one Dense layer, (N, F) -> logits (N, K)
 
     def logits(self, f: Any) -> np.ndarray:
@@ -52,7 +52,8 @@ def linear_probe(f: Any, labels: Any, *, l2: float = 1e-3, steps: int | None = N
     """
     f = as_rows(f, "linear_probe")
     labels, l2, rng = _labels(labels, f, "linear_probe"), positive_or_0(l2, "linear_probe: l2"), as_generator(rng)
-    mean, scale = f.mean(axis=0), f.std(axis=0) + 1e-3
+    mean, scale = f.mean(axis=0), f.std(axis=0)
+    scale = np.where(scale > 1e-6 * scale.max(), scale, 1.0)  # what never changes stays 0
     x, size = ((f - mean) / scale).astype(np.float32), min(50, len(f))
     network, loss = Sequential(Dense(f.shape[1], int(labels.max()) + 1, rng=rng)), SoftmaxCrossEntropy()
     network.theta[...] = 0.0
@@ -104,7 +105,9 @@ def cluster_accuracy(clusters: Any, labels: Any) -> float:
     """The part of the rows that have the commonest label of their cluster (N,)."""
     clusters = _labels(clusters, None, "cluster_accuracy: clusters")
     labels = _labels(labels, clusters, "cluster_accuracy")
-    return float(sum(np.bincount(labels[clusters == j]).max() for j in np.unique(clusters)) / len(labels))
+    return float(
+        sum(np.unique(labels[clusters == j], return_counts=True)[1].max() for j in np.unique(clusters)) / len(labels)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +126,8 @@ class Axes:
 
 
 def principal_axes(f: Any, k: int) -> Axes:
-    """The k directions in which rows (N, F) vary most: with x = f − mean, eigenvectors of the smaller of xᵀ x, F x F,
-    and x xᵀ, N x N, of which the others follow."""
+    """The k directions in which rows (N, F) vary most: with x = f − mean, the first eigenvectors of xᵀ x, or where that
+    is large, F > N, the same as singular vectors of x."""
     f, k = as_rows(f, "principal_axes"), positive_int(k, "principal_axes: k")
     if k > min(f.shape[1], len(f) - 1):
         raise ArgumentError(f"principal_axes: k = {k}, but {len(f)} rows of {f.shape[1]} numbers have fewer axes.")
@@ -133,8 +136,7 @@ def principal_axes(f: Any, k: int) -> Axes:
     if f.shape[1] <= len(f):
         axes = np.linalg.eigh(x.T @ x)[1][:, : -k - 1 : -1]
     else:
-        axes = x.T @ np.linalg.eigh(x @ x.T)[1][:, : -k - 1 : -1]
-        axes /= np.maximum(np.linalg.norm(axes, axis=0), 1e-30)
+        axes = np.linalg.svd(x, full_matrices=False)[2][:k].T
     return Axes(mean, axes.astype(f.dtype if f.dtype.kind == "f" else np.float64))
 
 
@@ -144,6 +146,8 @@ def _distances(f: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 def _labels(labels: Any, rows: np.ndarray | None, name: str) -> np.ndarray:
     """(N,), one for each of the rows, if any are given."""
+    if labels is None:
+        raise ArgumentError(f"{name}: there are no labels; give one for each row, whole numbers from 0.")
     try:
         found = to_numpy(as_array(np.asarray(labels) if isinstance(labels, list | tuple) else labels))
     except ValueError as error:  # rows of several lengths

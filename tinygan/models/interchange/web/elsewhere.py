@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from ....errors import ArgumentError
+from ....errors import ArgumentError, BackendError
 from ....network import Sequential
 from ..onnx_file import as_bytes
 from ..writing import to_pytorch
@@ -17,15 +18,13 @@ Make = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 
 
 def elsewhere(generator: Sequential, noise_dim: int) -> dict[str, Make]:
-    """{"PyTorch": make, "onnxruntime": make} as far as they are installed and can hold the network; ``make(z, labels)``
-    returns images (N, H, W, C)."""
+    """{"PyTorch": make, "onnxruntime": make} as far as they are installed, can be imported, and can hold the network;
+    ``make(z, labels)`` returns images (N, H, W, C)."""
     found: dict[str, Make] = {}
     for name, needed, maker in (("PyTorch", ("torch",), _pytorch), ("onnxruntime", ("onnx", "onnxruntime"), _onnx)):
         if all(map(find_spec, needed)):
-            try:
+            with suppress(ArgumentError, BackendError, ImportError, OSError):  # the page stands without it
                 found[name] = maker(generator, noise_dim)
-            except ArgumentError:  # a layer that it has not
-                continue
     return found
 
 

@@ -39,7 +39,7 @@ class Lowered:
     def __init__(self, network: Sequential, shape: Shape) -> None:
         self._arrays: list[np.ndarray] = []
         self._size = 0
-        self.operations = self._network(network, shape)
+        self.operations = self._layer(network, shape)
 
     def weights(self) -> np.ndarray:
         """(S,), float32."""

@@ -25,7 +25,7 @@ function draw(canvas, images) {
 // ---- one image, and the way through latent space: on the sphere through z, along two directions across it ----
 const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 const draws = () => Float32Array.from({ length: noise }, normal);
-let here = floats(given).slice(0, noise), ways = [draws(), draws()], label = told.length ? told[0] : 0, walking = false;
+let here = floats(given).slice(0, noise), ways = [draws(), draws()], label = told.length ? told[0] : 0, walking = 0;
 
 function step(amounts) {
   const length = Math.hypot(...here);
@@ -51,6 +51,7 @@ image.addEventListener("pointermove", (event) => {
 });
 for (const end of ["pointerup", "pointercancel"]) image.addEventListener(end, () => { last = null; });
 image.addEventListener("keydown", (event) => {
+  if (event.altKey || event.ctrlKey || event.metaKey) return;  // the browser's own
   const by = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] }[event.key];
   if (by) step(by);
   else if (event.key === " ") renew();
@@ -65,8 +66,7 @@ function renew() {
 }
 
 function stride(before) {
-  requestAnimationFrame((now) => {
-    if (!walking) return;
+  walking = requestAnimationFrame((now) => {
     step([(now - before) / 1500, 0]);
     if (Math.random() < (now - before) / 4000) ways[0] = draws();
     stride(now);
@@ -75,9 +75,11 @@ function stride(before) {
 
 document.getElementById("new").addEventListener("click", renew);
 walk.addEventListener("click", () => {
-  walking = !walking;
-  walk.setAttribute("aria-pressed", walking);
-  if (walking) stride(performance.now());
+  if (walking) {
+    cancelAnimationFrame(walking);
+    walking = 0;
+  } else stride(performance.now());
+  walk.setAttribute("aria-pressed", walking > 0);
 });
 classes.forEach((name, k) => {
   const button = document.createElement("button");
@@ -117,4 +119,4 @@ function compare() {
 }
 
 show();
-compare();
+setTimeout(compare);  // the first image is seen before

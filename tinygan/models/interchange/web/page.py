@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ....checkpoints import as_path, replace_file
-from ....errors import ArgumentError, CheckpointError, ShapeError, real
+from ....errors import ArgumentError, CheckpointError, ShapeError, positive_int, real
 from ....network import Sequential
 from ....ops import ops_of, to_backend, to_numpy
 from ...conditional import classes_of, generate, in_turn
@@ -82,17 +82,27 @@ def page(
 ) -> str:
     """What :func:`export_page` writes, of the same arguments."""
     noise, shape = _shapes(generator, input_shape)
-    if not real(low) < real(high):
-        raise ArgumentError(f"export_page: low must be below high, got {low!r} and {high!r}.")
+    if not -np.inf < real(low) < real(high) < np.inf:
+        raise ArgumentError(f"export_page: low must be below high, both finite, got {low!r} and {high!r}.")
     if generator.size > LARGEST:
         raise ArgumentError(f"export_page: {generator.size:,} weights are too many for a page; {LARGEST:,} at most.")
     known = max(classes_of(generator), default=0)
-    names = [str(name) for name in classes] if len(classes) == known else [str(k) for k in range(known)]
+    names = [str(name) for name in classes or range(known)]
+    if len(names) != known:
+        raise ArgumentError(
+            f"export_page: G knows {known} classes, but classes names {len(names)}; give as many or none."
+        )
     lowered = Lowered(generator, (noise,))
     z = np.random.default_rng(0).standard_normal((SHOWN, noise), dtype=np.float32)
     labels = in_turn(SHOWN, np.full(known, 1.0 / known)) if known else None
     own = generate(generator, to_backend(z, ops_of(generator.theta)).astype(generator.theta.dtype), labels)
     rows = {"tinygan, NumPy": to_numpy(own), **{name: make(z, labels) for name, make in beside.items()}}
+    for name, images in rows.items():
+        if np.shape(images) != (SHOWN, *shape) or not np.isfinite(images).all():
+            what = f"finite images {(SHOWN, *shape)}"
+            raise ShapeError(
+                f"export_page: {name}: expected {what}, got {np.shape(images)} of {np.asarray(images).dtype}."
+            )
     contents = {
         "operations": lowered.operations,
         "weights": _text(lowered.weights()),
@@ -111,8 +121,8 @@ def page(
     )
     folder = files(__package__)
     return Template((folder / "page.html").read_text("utf-8")).substitute(
-        title=html.escape(title),
-        about=html.escape(about),
+        title=html.escape(str(title)),
+        about=html.escape(str(about)),
         aspect=f"{shape[1]} / {shape[0]}",
         noise=noise,
         proof=html.escape(proof),
@@ -126,9 +136,11 @@ def _shapes(generator: Any, input_shape: Any) -> tuple[int, tuple[int, int, int]
     """noise_dim, and (H, W, C) of the images."""
     if not isinstance(generator, Sequential):
         raise ArgumentError(f"export_page: expected a tinygan.Sequential, got {type(generator).__name__}.")
-    given = generator.input_shape if input_shape is None else tuple(input_shape)
-    if given is None or len(given) != 1 or given[0] is None:
-        raise ShapeError(f"export_page: of how many numbers of noise is an image made? Give (noise_dim,), got {given}.")
+    given = generator.input_shape if input_shape is None else input_shape
+    if not isinstance(given, Sequence) or len(given) != 1 or given[0] is None:
+        what = "of how many numbers of noise is an image made? Give input_shape=(100,)"
+        raise ShapeError(f"export_page: {what}, if it is 100; got {given!r:.100}.")
+    given = (positive_int(given[0], "export_page: input_shape: the length of z"),)
     shape = generator.output_shape(given)
     if len(shape) != 3 or None in shape or shape[2] not in (1, 3):
         raise ShapeError(f"export_page: expected a generator of images (H, W, 1) or (H, W, 3), it makes {shape}.")
