@@ -156,16 +156,20 @@ def invert(
     if len(guesses) < restarts:
         raise ArgumentError(f"invert: expected at least {restarts} guesses, one for each restart, got {len(guesses)}.")
     x, m = _visible(x, mask)
-    n, known = len(x), _labels(generator, x, labels)
+    players = [generator] if discriminator is None else [generator, discriminator]
+    for network in players:
+        if not isinstance(network, Sequential):
+            raise ArgumentError(f"invert: expected networks, Sequential, got {type(network).__name__}.")
     if discriminator is not None:
         discriminator.check_input(x)
+    n, known = len(x), _labels(generator, x, labels)
     xp, start = get_xp(x), _nearest(generator, x, m, guesses, known, restarts)  # (restarts, N, noise_dim)
     again = (restarts, 1, 1, 1)
     goal = Goal(generator, xp.tile(x, again), xp.tile(m, again), discriminator, weight)
     codes = _Codes(start.reshape(restarts * n, -1))
     adam = Adam(Sequential(codes), lr=lr, beta1=0.9)
     every = None if known is None else np.tile(known, restarts)
-    with told(every, *(network for network in (generator, discriminator) if network is not None)):
+    with told(every, *players):
         for _ in _shown(steps):
             codes.grads["z"][...] = goal.slope(codes.params["z"])[1]
             adam.step()
