@@ -29,6 +29,7 @@ import numpy as np
 from tinygan import GAN, Sequential, features, latent, models, plotting
 from tinygan.data import ImageData, digits, load
 from tinygan.errors import DataError
+from tinygan.layers import MinibatchStdDev, Pack
 from tinygan.runs.commandline import output_folder, run_program
 from tinygan.runs.flags import path, path_text
 from tinygan.runs.record import CHECKPOINT
@@ -132,7 +133,7 @@ def draw_directions(run: Trained, images: ImageData, out: Path, *, measured: int
     properties = {"brightness": made.mean(axis=(1, 2, 3)), "slant": slant(made)}
     if run.image_shape[2] == 3:
         properties["warmth"] = (made[..., 0] - made[..., 2]).mean(axis=(1, 2))
-    if run.shares is None and images.labels is not None and len(images) >= 200:
+    if run.shares is None and images.labels is not None and len(images) >= 200 and sees_one(run.discriminator):
         rows, seen = some_of(images, LABELLED // 2), features.HiddenFeatures(run.discriminator)
         probe = features.linear_probe(seen(images.batch(rows, **shades(run))), images.labels[rows])
         names = images.classes or range(len(probe.network.params["0.b"]))
@@ -147,6 +148,11 @@ def draw_directions(run: Trained, images: ImageData, out: Path, *, measured: int
 # ---- features --------------------------------------------------------------------------------------------------------
 
 
+def sees_one(D: Sequential) -> bool:
+    """Whether D judges each image by itself: else there are no features of one."""
+    return not any(isinstance(layer, Pack | MinibatchStdDev) for layer in D.layers)
+
+
 def some_of(images: ImageData, n: int) -> np.ndarray:
     return np.random.default_rng(4).permutation(len(images))[:n]
 
@@ -157,7 +163,7 @@ def untrained(D: Sequential) -> Sequential:
     for key, p in {**new.params, **new.buffers}.items():
         if key.endswith("W"):
             p[...] = rng.standard_normal(p.shape) * (2.0 * p.shape[-1] / p.size) ** 0.5
-        else:
+        elif not key.endswith("u"):  # of SpectralNorm, which finds its own
             p[...] = key.endswith(("gamma", "running_var"))
     return new
 
@@ -234,7 +240,9 @@ def main() -> None:
     draw_inversion(run, images, out, **effort)
     draw_repairs(run, images, out, **effort)
     draw_directions(run, images, out, measured=200 if args.quick else MEASURED)
-    if images.labels is None or len(images) < 200:
+    if not sees_one(run.discriminator):
+        print("D judges several images together: there are no features of one")
+    elif images.labels is None or len(images) < 200:
         print("there are too few labelled images to judge features with")
     else:
         draw_features(run, images, out, labelled=400 if args.quick else LABELLED)

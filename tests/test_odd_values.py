@@ -128,9 +128,9 @@ USUAL = {  # by the name of the parameter
     **{"like": lambda: None, "group": lambda: tinygan.parallel.ALONE, "turn": lambda: None},
 }
 
-#: Usual values that differ from these, by the callable.
 PROBES = ("neighbour_accuracy", "cluster_accuracy", "LinearProbe.accuracy")
 
+#: Usual values that differ from these, by the callable.
 OF_CALLABLE = {
     "tinygan.data.load": {"name": lambda: np.zeros((2, 4, 4, 1), np.uint8)},
     "tinygan.train": {"steps": lambda: 1},

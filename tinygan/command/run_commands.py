@@ -211,7 +211,7 @@ def _page_of(run: Any, args: Namespace) -> bytes:
         raise ArgumentError("--network: a page shows images, which the generator makes; leave the flag out.")
     beside = elsewhere(run.generator, run.noise_dim)
     about = f"It has learned from {run.data}, {run.step:,} steps, and makes images of {run.image_shape[0]} x "
-    about += f"{run.image_shape[1]} pixels."
+    about += f"{run.image_shape[1]} pixels (height x width)."
     classes = [printable(name) for name in run.classes]
     shades = {"low": run.low, "high": run.high}
     text = page(
