@@ -1,4 +1,4 @@
-"""One full training step of each of the five systems, tinygan beside PyTorch on the CPU.
+"""One full training step of each of five systems, tinygan beside PyTorch on the CPU.
 
     pip install -e '.[bench]'
     python benchmarks/systems_step.py                    # about ten minutes; prints the table that RESULTS.md keeps

@@ -286,3 +286,29 @@ def test_labels_set_before_are_not_carried_over():
     set_labels(network, LABELS)
     back = interchange.from_pytorch(interchange.to_pytorch(network, (4,)))
     assert back[0].labels is None
+
+
+def test_what_would_be_silently_another_thing_is_refused():
+    """In place, a block adds an x that is overwritten; and a forward or a hook of one's own is not seen."""
+    blocks = pytest.importorskip("tinygan.models.interchange.torch_blocks")
+    for block in (
+        blocks.Residual(torch.nn.ReLU(inplace=True), torch.nn.Linear(4, 4)),
+        blocks.Add([torch.nn.LeakyReLU(inplace=True), torch.nn.Tanh()]),
+    ):
+        with pytest.raises(ArgumentError, match="inplace=False has a counterpart"):
+            interchange.from_pytorch(torch.nn.Sequential(torch.nn.Linear(3, 4), block), (3,))
+    changed, hooked = torch.nn.Linear(3, 4), torch.nn.Linear(3, 4)
+    changed.forward = lambda x: 2.0 * x
+    hooked.register_full_backward_hook(lambda *_: None)
+    for part in (changed, hooked):
+        with pytest.raises(ArgumentError, match="hooks, or a forward of its own"):
+            interchange.from_pytorch(torch.nn.Sequential(part), (3,))
+
+
+def test_labels_of_another_shape_are_refused():
+    blocks = pytest.importorskip("tinygan.models.interchange.torch_blocks")
+    x = torch.zeros(5, 4)
+    for part in (blocks.ConcatLabels(3), blocks.ConditionalScale(4, 3), blocks.Projection(4, 3)):
+        for labels in (torch.zeros(5, 1, dtype=torch.long), torch.zeros(1, dtype=torch.long)):
+            with pytest.raises(ValueError, match="Expected labels of shape"):
+                part(x, labels)

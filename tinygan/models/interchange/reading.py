@@ -72,7 +72,9 @@ def _owners(module: Any, above: str) -> Iterator[tuple[str, Any]]:
 
 
 def _hooks(module: Any) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    """Whether a module is called otherwise than its class says: by hooks, or a forward of its own."""
+    kinds = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+    return "forward" in vars(module) or any(getattr(module, kind, None) for kind in kinds)
 
 
 class _Reader(Modules):
@@ -142,7 +144,11 @@ class _Reader(Modules):
             key for key in ("weight", "bias") if key not in made and hasattr(part, key) and key not in part._parameters
         ]
         if computed or any(map(_hooks, (part, *(made.modules() if made else ())))):
-            what = f"its {computed[0]} is computed, as by weight_norm" if computed else "it has hooks"
+            what = (
+                f"its {computed[0]} is computed, as by weight_norm"
+                if computed
+                else "it has hooks, or a forward of its own"
+            )
             raise ArgumentError(f"{where}: {what}, which has no counterpart here.")
         before = self.order
         try:
@@ -168,6 +174,9 @@ class _Reader(Modules):
     def block(self, where: str, name: str, part: Any, rest: Sequence[Any]) -> Layer:
         """Branches of one input. Those that are added must end in one order, of which x has one already."""
         kind, rows = self.blocks[type(part)], self.rows_of(name, part)
+        if changing := [str(inside) for inside in part.modules() if getattr(inside, "inplace", False)]:
+            why = "changes the x that others in the block are given, too; inplace=False has a counterpart"
+            raise ArgumentError(f"{where}: {changing[0]} {why}.")
         if not all(rows):
             raise ArgumentError(f"{where}: a branch with nothing in it has no counterpart here.")
 

@@ -102,5 +102,7 @@ def _of_each(table: Tensor, x: Tensor, labels: Tensor | None) -> Tensor:
     """The row of a table (K, C) that each sample's label names, so that it meets x (N, C) or (N, C, H, W)."""
     if labels is None:
         raise ValueError("Which class is each sample of? Call module(x, labels), with a LongTensor of shape (N,).")
+    if labels.shape != x.shape[:1]:
+        raise ValueError(f"Expected labels of shape ({len(x)},), one for each sample, got {tuple(labels.shape)}.")
     rows = F.embedding(labels, table)  # unlike table[labels], it refuses labels below 0
     return rows[..., None, None] if x.ndim == 4 else rows
