@@ -22,11 +22,13 @@ def growth(image_shape: tuple[int, int, int], levels: int, name: str) -> tuple[i
 
 
 def doubling(width: int, levels: int, name: str) -> list[int]:
+    """The channels of so many levels, each twice as many as the one before; ArgumentError if ``width`` is none."""
     width = positive_int(width, f"{name}: width", most=MAX_NUMBERS)
     return [width << level for level in range(levels)]
 
 
 def checked_image_shape(image_shape: Sequence[int], name: str) -> tuple[int, int, int]:
+    """(H, W, C) as whole numbers; ArgumentError if it is no such shape."""
     if not isinstance(image_shape, Sequence) or len(image_shape) != 3:
         raise ArgumentError(f"{name}: image_shape must be (H, W, C), got {image_shape!r:.200}; a grey image has C = 1.")
     h, w, c = (positive_int(s, f"{name}: each size of image_shape") for s in image_shape)
@@ -34,6 +36,7 @@ def checked_image_shape(image_shape: Sequence[int], name: str) -> tuple[int, int
 
 
 def checked_sizes(hidden: Sequence[int], name: str) -> tuple[int, ...]:
+    """The widths of hidden layers; ArgumentError if they are none."""
     try:
         sizes = tuple(hidden)
     except TypeError:

@@ -50,6 +50,13 @@ def grouped(arrays: Mapping[str, np.ndarray]) -> defaultdict[str, dict[str, np.n
 def network_of(
     player: str, identity: Mapping[str, Any], arrays: Mapping[str, np.ndarray], kinds: Mapping[str, type[Layer]]
 ) -> Sequential:
+    """The network of a player, "generator" or "discriminator", that a run's identity describes, with these arrays.
+
+    Raises
+    ------
+    CheckpointError
+        A layer is neither one of ``kinds`` nor of a size that its arrays have; or there are too many.
+    """
     texts, of_layers = identity[player], grouped(arrays)
     if (n := sum(str(text).count("(") for text in texts)) > MAX_LAYERS:
         raise CheckpointError(f"The {player} has about {n:,} layers, more than the {MAX_LAYERS:,} that are built.")
