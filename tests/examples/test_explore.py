@@ -25,15 +25,20 @@ def run(tmp_path_factory):
     return load_trained(train(small_gan(), small_data(), out=tmp_path_factory.mktemp("run"), **STEPS))
 
 
+def require_pictures(example, run, data, folder):
+    """All that the example draws, with little effort."""
+    example["draw_walks"](run, folder)
+    example["draw_inversion"](run, data, folder, guesses=30, steps=2)
+    example["draw_repairs"](run, data, folder, guesses=30, steps=2)
+    example["draw_directions"](run, data, folder, measured=60)
+    example["draw_features"](run, data, folder, labelled=200)
+    assert {path.name for path in folder.glob("*.*")} == PICTURES
+
+
 def test_a_run_is_explored_into_pictures(example, run, tmp_path, capsys):
     before = run.generator.theta.copy(), run.discriminator.theta.copy()
     data = ImageData(small_data(220).images, np.arange(220) % 3, name="small")
-    example["draw_walks"](run, tmp_path)
-    example["draw_inversion"](run, data, tmp_path, guesses=30, steps=2)
-    example["draw_repairs"](run, data, tmp_path, guesses=30, steps=2)
-    example["draw_directions"](run, data, tmp_path, measured=60)
-    example["draw_features"](run, data, tmp_path, labelled=200)
-    assert {path.name for path in tmp_path.glob("*.*")} == PICTURES
+    require_pictures(example, run, data, tmp_path)
     assert np.array_equal(before[0], run.generator.theta)
     assert np.array_equal(before[1], run.discriminator.theta)
     said = capsys.readouterr().out
@@ -56,12 +61,7 @@ def test_a_run_that_knows_classes_is_explored_in_them(example, tmp_path):
     made = example["made_of"](run, z)
     for k in range(3):
         np.testing.assert_allclose(made[k::3], run.sample(z=z, labels=k)[k::3], rtol=1e-5, atol=1e-6)
-    example["draw_walks"](run, tmp_path)
-    example["draw_inversion"](run, data, tmp_path, guesses=30, steps=2)
-    example["draw_repairs"](run, data, tmp_path, guesses=30, steps=2)
-    example["draw_directions"](run, data, tmp_path, measured=60)
-    example["draw_features"](run, data, tmp_path, labelled=200)
-    assert {path.name for path in tmp_path.glob("*.*")} == PICTURES
+    require_pictures(example, run, data, tmp_path)
 
 
 def test_an_untrained_copy_has_other_weights_of_the_same_shape(example, run):

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from importlib.resources import files
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -166,7 +167,10 @@ def test_other_programs_make_the_same_images(way):
     generator, _ = models.dcgan((8, 12, 3), noise_dim=5, width=2, rng=1, **known)
     z, labels = np.random.default_rng(0).standard_normal((4, 5), dtype=np.float32), np.array([2, 0, 1, 2])
     labels = None if way is None else labels
-    for make in elsewhere(shaken(generator), 5).values():
+    found = elsewhere(shaken(generator), 5)
+    assert ("PyTorch" in found) == (find_spec("torch") is not None)
+    assert ("onnxruntime" in found) == all(map(find_spec, ("onnx", "onnxruntime")))
+    for make in found.values():
         np.testing.assert_allclose(make(z, labels), generate(generator, z, labels), rtol=1e-4, atol=2e-5)
 
 
