@@ -94,6 +94,16 @@ def test_a_discriminator_that_knows_classes_is_told_the_same_of_all_and_keeps_it
         features.HiddenFeatures(D, label=3).fit(x)
 
 
+def test_a_discriminator_on_a_device_gives_its_features_to_the_host(device):
+    D, x = discriminator(), images()
+    expected = features.HiddenFeatures(D, layers="all", pool=2)(x)
+    there = features.HiddenFeatures(D.to(device.name), layers="all", pool=2)
+    for shown in (device.put(x), x):
+        found = there(shown)
+        assert type(found) is np.ndarray
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_scikit_learn_finds_nothing_to_object_to():
     checks = pytest.importorskip("sklearn.utils.estimator_checks")
     warnings.filterwarnings("ignore", message="Estimator HiddenFeatures does not inherit")

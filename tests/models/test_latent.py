@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tinygan import Sequential, latent, layers, models
+from tinygan import Sequential, latent, layers, models, to_numpy
 from tinygan.errors import ArgumentError, NonFiniteError, ShapeError
 from tinygan.layers import Dense, Flatten, Reshape, Tanh
 
@@ -185,6 +185,24 @@ def test_the_relative_error_is_that_of_plain_loops(n, seed):
     off = [((x[i] - y[i]) ** 2).sum() for i in range(n)]
     assert latent.relative_error(x, y) == pytest.approx(np.mean(off) / np.mean(apart))
     assert latent.relative_error(x, x) == 0.0
+
+
+def test_arrays_of_a_device_stay_there_and_are_those_of_numpy(device):
+    G, D = networks(dtype=np.float32)
+    z, mask = noise(60).astype(np.float32), np.ones((4, 5, 1), dtype=np.float32)
+    mask[1:3, 1:3] = 0.0
+    x, put, options = G(z[:4]), device.put, {"discriminator": D, "steps": 5}
+    here = latent.invert(G, x, z[10:], mask=mask, **options)
+    whole, d = latent.inpaint(G, x, mask, z[10:], **options), latent.direction(z, z[:, 0])
+    G.to(device.name)
+    D.to(device.name)
+    there = latent.invert(G, put(x), put(z[10:]), mask=put(mask), **options)
+    same = [(there.z, here.z), (latent.inpaint(G, put(x), put(mask), put(z[10:]), **options), whole)]
+    same += [(latent.along(put(z), latent.direction(put(z), put(z[:, 0])), 2.0), latent.along(z, d, 2.0))]
+    same += [(latent.walk(put(z[:3]), put(z[3:6]), 4), latent.walk(z[:3], z[3:6], 4))]
+    for found, expected in same:
+        assert type(found) is type(put(z))
+        np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-3, atol=1e-4)
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
